@@ -1,0 +1,6 @@
+//! One core's durable key-value store: the log, the object table, the keyspace of each group, and the commands.
+//!
+//! Everything here is pure or sans-I/O: it is handed time and completed I/O, and says what to write. It knows no rule of
+//! Raft (it stores what it is handed), no RESP and no socket.
+
+pub mod cmd;

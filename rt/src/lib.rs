@@ -1,0 +1,11 @@
+//! The seam between Slotcore and the world.
+//!
+//! Only this crate touches clock, disk, network ring, randomness and threads. Everything above it either is pure (takes
+//! time and input, returns what to do) or runs on both back ends found here: the real one ([`ring`], [`clock`], glommio)
+//! and the simulated twin ([`sim`]: virtual time, seeded order, a disk and a network with faults).
+#![allow(clippy::disallowed_methods)]
+
+pub mod buf;
+pub mod clock;
+pub mod ids;
+pub mod ring;

@@ -1,0 +1,174 @@
+//! [`Ring`]: the io_uring a core owns beside its glommio executor, for sockets, log writes and wake-ups.
+//!
+//! glommio keeps tasks, timers and background files; what a command waits for goes through here, because one
+//! submission per turn for everything is what makes a turn cheap (docs/decisions/0001-own-ring.md). Users of the ring
+//! are told apart by [`Class`]; the core loop hands each [`Completion`] to the owner of its class.
+
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::time::Duration;
+
+use io_uring::{IoUring, squeue, types};
+
+/// Who an operation belongs to; kept in the top byte of the kernel's `user_data`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Class {
+    /// Operations nobody waits for (cancel, close).
+    Ignore = 0,
+    /// Sockets: `netio`.
+    Net = 1,
+    /// Log segments: the core's log writer.
+    Log = 2,
+    /// Wake-ups from other threads.
+    Wake = 3,
+}
+
+/// One finished operation (or one shot of a multishot operation).
+#[derive(Clone, Copy, Debug)]
+pub struct Completion {
+    /// Who submitted it.
+    pub class: Class,
+    /// The submitter's 56-bit value.
+    pub token: u64,
+    /// As a system call: bytes or descriptor, or `-errno`.
+    pub result: i32,
+    /// `IORING_CQE_F_*`.
+    pub flags: u32,
+}
+
+/// Bits of `user_data` that belong to the submitter.
+pub const TOKEN_BITS: u32 = 56;
+const TOKEN_MASK: u64 = (1 << TOKEN_BITS) - 1;
+
+/// A submission and completion queue owned by one thread.
+pub struct Ring {
+    uring: IoUring,
+    /// Operations pushed but not yet handed to the kernel.
+    unsubmitted: u32,
+}
+
+impl Ring {
+    /// A ring with `entries` submission slots (a power of two) and four times as many completion slots.
+    ///
+    /// # Errors
+    /// `ENOMEM` when the memlock limit is too small, `EPERM`/`ENOSYS` when io_uring is forbidden or missing.
+    pub fn new(entries: u32) -> io::Result<Self> {
+        let uring = IoUring::builder()
+            .setup_single_issuer()
+            .setup_coop_taskrun()
+            .setup_defer_taskrun()
+            .setup_cqsize(entries * 4)
+            .build(entries)?;
+        Ok(Self { uring, unsubmitted: 0 })
+    }
+
+    /// Queues one operation. It reaches the kernel at the next submit, or at once when the queue is full.
+    ///
+    /// # Safety
+    /// Memory and descriptors named by `entry` must stay valid until its (last) completion was reaped.
+    pub unsafe fn push(&mut self, class: Class, token: u64, entry: squeue::Entry) -> io::Result<()> {
+        debug_assert!(token <= TOKEN_MASK, "token {token:#x} does not fit in {TOKEN_BITS} bits");
+        let entry = entry.user_data((class as u64) << TOKEN_BITS | token);
+        loop {
+            // SAFETY: the caller vouches for what the entry points to.
+            match unsafe { self.uring.submission().push(&entry) } {
+                Ok(()) => {
+                    self.unsubmitted += 1;
+                    return Ok(());
+                }
+                Err(_full) => self.submit()?,
+            }
+        }
+    }
+
+    /// Hands everything queued to the kernel and lets it post finished work, without waiting.
+    pub fn submit(&mut self) -> io::Result<()> {
+        self.enter(0, None)
+    }
+
+    /// As [`Ring::submit`], then waits until a completion is there or `timeout` has passed.
+    pub fn submit_and_wait(&mut self, timeout: Duration) -> io::Result<()> {
+        self.enter(1, Some(timeout))
+    }
+
+    fn enter(&mut self, want: usize, timeout: Option<Duration>) -> io::Result<()> {
+        let submitter = self.uring.submitter();
+        let done = match timeout {
+            None => submitter.submit_and_wait(want),
+            Some(t) => {
+                let ts = types::Timespec::new().sec(t.as_secs()).nsec(t.subsec_nanos());
+                submitter.submit_with_args(want, &types::SubmitArgs::new().timespec(&ts))
+            }
+        };
+        match done {
+            Ok(_) => self.unsubmitted = 0,
+            // The wait ended (time, signal) or the completion queue is full and must be drained first.
+            Err(e) if matches!(e.raw_os_error(), Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN)) => {
+                self.unsubmitted = self.uring.submission().len() as u32;
+            }
+            Err(e) => return Err(e),
+        }
+        Ok(())
+    }
+
+    /// True when operations wait for a submit.
+    pub fn has_unsubmitted(&self) -> bool {
+        self.unsubmitted > 0
+    }
+
+    /// True when the kernel asks to be entered so that it can post finished work (deferred task work) or overflowed
+    /// completions.
+    pub fn wants_enter(&mut self) -> bool {
+        let sq = self.uring.submission();
+        sq.taskrun() || sq.cq_overflow()
+    }
+
+    /// True when a completion can be reaped without entering the kernel.
+    pub fn has_completions(&mut self) -> bool {
+        !self.uring.completion().is_empty()
+    }
+
+    /// Appends everything finished so far to `out`; enters no kernel.
+    pub fn reap(&mut self, out: &mut Vec<Completion>) {
+        for cqe in self.uring.completion() {
+            let class = match cqe.user_data() >> TOKEN_BITS {
+                1 => Class::Net,
+                2 => Class::Log,
+                3 => Class::Wake,
+                _ => Class::Ignore,
+            };
+            out.push(Completion {
+                class,
+                token: cqe.user_data() & TOKEN_MASK,
+                result: cqe.result(),
+                flags: cqe.flags(),
+            });
+        }
+    }
+
+    /// Registers an eventfd that the kernel signals at each completion, so that another poller can sleep on it.
+    pub fn register_eventfd(&self, fd: RawFd) -> io::Result<()> {
+        self.uring.submitter().register_eventfd(fd)
+    }
+
+    /// Registers a ring of provided buffers (see `io_uring_register_buf_ring`).
+    ///
+    /// # Safety
+    /// `ring_addr` must point to `entries` ring entries, page aligned, valid until [`Ring::unregister_buf_ring`] or drop.
+    pub unsafe fn register_buf_ring(&self, ring_addr: u64, entries: u16, group: u16) -> io::Result<()> {
+        // SAFETY: passed on from the caller.
+        unsafe { self.uring.submitter().register_buf_ring_with_flags(ring_addr, entries, group, 0) }
+    }
+
+    /// Takes a ring of provided buffers back from the kernel.
+    pub fn unregister_buf_ring(&self, group: u16) -> io::Result<()> {
+        self.uring.submitter().unregister_buf_ring(group)
+    }
+}
+
+impl AsRawFd for Ring {
+    fn as_raw_fd(&self) -> RawFd {
+        self.uring.as_raw_fd()
+    }
+}
