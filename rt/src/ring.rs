@@ -58,6 +58,7 @@ impl Ring {
             .setup_single_issuer()
             .setup_coop_taskrun()
             .setup_defer_taskrun()
+            .setup_taskrun_flag()
             .setup_cqsize(entries * 4)
             .build(entries)?;
         Ok(Self { uring, unsubmitted: 0 })
