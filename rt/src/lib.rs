@@ -9,3 +9,4 @@ pub mod buf;
 pub mod clock;
 pub mod ids;
 pub mod ring;
+pub mod signal;
