@@ -4,3 +4,7 @@
 //! Raft (it stores what it is handed), no RESP and no socket.
 
 pub mod cmd;
+pub mod collections;
+pub mod digest;
+pub mod keyspace;
+pub mod ord;

@@ -37,6 +37,8 @@ impl<'a> Args<'a> {
     /// All arguments from number `from` on.
     pub fn iter_from(&self, from: usize) -> impl ExactSizeIterator<Item = &'a [u8]> + use<'a> {
         let (buf, spans) = (self.buf, &self.spans[from.min(self.spans.len())..]);
-        spans.iter().map(move |&(at, len)| &buf[at as usize..at as usize + len as usize])
+        spans
+            .iter()
+            .map(move |&(at, len)| &buf[at as usize..at as usize + len as usize])
     }
 }

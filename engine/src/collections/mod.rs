@@ -1,0 +1,75 @@
+//! The values that hold many elements. They are plain structures; the keyspace owns them and asks only what
+//! [`Elements`] offers.
+
+pub mod hash;
+pub mod list;
+pub mod set;
+pub mod zset;
+
+use crate::digest::Digest;
+
+/// What the keyspace needs to know of any collection.
+pub trait Elements: Clone + Default {
+    /// Number of elements (fields of a hash).
+    fn len(&self) -> usize;
+    /// Whether there is none: the keyspace removes empty collections.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// Bytes of memory held, the struct itself included; constant time.
+    fn memory(&self) -> usize;
+    /// Feeds the contents. Equal contents feed equal bytes, whatever history and encoding they have.
+    fn digest_into(&self, digest: &mut Digest);
+    /// Drops about `budget` elements, so that a huge collection can be freed in slices. Returns how many are left.
+    fn free_some(&mut self, budget: usize) -> usize;
+}
+
+/// Any collection.
+#[derive(Clone, Debug)]
+pub enum Collection {
+    /// A list.
+    List(list::List),
+    /// A set.
+    Set(set::Set),
+    /// A hash.
+    Hash(hash::HashObj),
+    /// A sorted set.
+    ZSet(zset::ZSet),
+}
+
+macro_rules! each {
+    ($self:expr, $x:ident => $body:expr) => {
+        match $self {
+            Collection::List($x) => $body,
+            Collection::Set($x) => $body,
+            Collection::Hash($x) => $body,
+            Collection::ZSet($x) => $body,
+        }
+    };
+}
+
+impl Collection {
+    /// See [`Elements::len`].
+    #[allow(
+        clippy::len_without_is_empty,
+        reason = "empty collections do not exist outside a command"
+    )]
+    pub fn len(&self) -> usize {
+        each!(self, x => Elements::len(x))
+    }
+
+    /// See [`Elements::memory`].
+    pub fn memory(&self) -> usize {
+        each!(self, x => Elements::memory(x))
+    }
+
+    /// See [`Elements::digest_into`].
+    pub fn digest_into(&self, digest: &mut Digest) {
+        each!(self, x => Elements::digest_into(x, digest));
+    }
+
+    /// See [`Elements::free_some`].
+    pub fn free_some(&mut self, budget: usize) -> usize {
+        each!(self, x => Elements::free_some(x, budget))
+    }
+}
