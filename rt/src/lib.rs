@@ -7,6 +7,7 @@
 
 pub mod buf;
 pub mod clock;
+pub mod config_file;
 pub mod ids;
 pub mod ring;
 pub mod signal;

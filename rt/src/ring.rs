@@ -69,7 +69,10 @@ impl Ring {
     /// # Safety
     /// Memory and descriptors named by `entry` must stay valid until its (last) completion was reaped.
     pub unsafe fn push(&mut self, class: Class, token: u64, entry: squeue::Entry) -> io::Result<()> {
-        debug_assert!(token <= TOKEN_MASK, "token {token:#x} does not fit in {TOKEN_BITS} bits");
+        debug_assert!(
+            token <= TOKEN_MASK,
+            "token {token:#x} does not fit in {TOKEN_BITS} bits"
+        );
         let entry = entry.user_data((class as u64) << TOKEN_BITS | token);
         loop {
             // SAFETY: the caller vouches for what the entry points to.
@@ -105,7 +108,12 @@ impl Ring {
         match done {
             Ok(_) => self.unsubmitted = 0,
             // The wait ended (time, signal) or the completion queue is full and must be drained first.
-            Err(e) if matches!(e.raw_os_error(), Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN)) => {
+            Err(e)
+                if matches!(
+                    e.raw_os_error(),
+                    Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN)
+                ) =>
+            {
                 self.unsubmitted = self.uring.submission().len() as u32;
             }
             Err(e) => return Err(e),
@@ -159,7 +167,11 @@ impl Ring {
     /// `ring_addr` must point to `entries` ring entries, page aligned, valid until [`Ring::unregister_buf_ring`] or drop.
     pub unsafe fn register_buf_ring(&self, ring_addr: u64, entries: u16, group: u16) -> io::Result<()> {
         // SAFETY: passed on from the caller.
-        unsafe { self.uring.submitter().register_buf_ring_with_flags(ring_addr, entries, group, 0) }
+        unsafe {
+            self.uring
+                .submitter()
+                .register_buf_ring_with_flags(ring_addr, entries, group, 0)
+        }
     }
 
     /// Takes a ring of provided buffers back from the kernel.

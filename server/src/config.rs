@@ -1,0 +1,303 @@
+//! [`Config`]: everything the server was told, checked. Flags and file become one raw struct ([`RawOptions`]), one
+//! function ([`Config::check`]) turns it into typed values; parts of the server get their own small options from here,
+//! never flags or the environment.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+pub mod file;
+pub mod options;
+pub mod output_limits;
+pub mod parameters;
+pub mod parse;
+pub mod registry;
+pub mod settings;
+
+pub use options::RawOptions;
+pub use output_limits::{OutputBufferLimits, OutputLimit};
+pub use registry::{ConfigRegistry, ConfigSetError};
+pub use settings::{Durability, LogLevel, Setting, Settings};
+
+/// Longest argument of a command, in bytes: Redis's own default, and what one log entry is sized for.
+pub const BULK_BYTES_LIMIT: u64 = 512 << 20;
+/// Smallest allowed `proto-max-bulk-len` and query buffer, in bytes: as in Redis.
+pub const BULK_BYTES_FLOOR: u64 = 1 << 20;
+/// Bounds of `--segment-bytes`: below, rotation dominates; above, preparing one file takes many seconds.
+pub const SEGMENT_BYTES_BOUNDS: (u64, u64) = (1 << 20, 1 << 30);
+/// `--segment-bytes` is a multiple of this many bytes: the log writes whole blocks of this size.
+pub const SEGMENT_BYTES_STEP: u64 = 4096;
+/// Longest `--spin-us`: beyond, a core would hardly ever be given back.
+pub const SPIN_US_MAX: i64 = 1000;
+/// Most entries the slow log may keep: at up to 4 KiB each this bounds it to 400 MiB.
+pub const SLOW_LOG_LEN_MAX: i64 = 100_000;
+
+/// Form of the log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl LogFormat {
+    const NAMES: [&str; 2] = ["text", "json"];
+
+    /// As `--log-format` spells it.
+    pub fn name(self) -> &'static str {
+        Self::NAMES[self as usize]
+    }
+}
+
+/// Everything the server was told, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file given with `--config`; `CONFIG REWRITE` writes to it.
+    pub file: Option<PathBuf>,
+    /// Addresses to listen on; at least one.
+    pub bind: Vec<IpAddr>,
+    /// Port of the Redis protocol; 0 = any free one.
+    pub port: u16,
+    /// Port of the admin HTTP server on the loopback address; `None` = off.
+    pub admin_port: Option<u16>,
+    /// Directory of the data.
+    pub dir: PathBuf,
+    /// Cores to use.
+    pub cores: u16,
+    /// Size of one log file, in bytes; the log may choose less on a small disk.
+    pub segment_bytes: u64,
+    /// Form of the log lines.
+    pub log_format: LogFormat,
+    /// First word of every metric's name.
+    pub metrics_prefix: String,
+    /// What `CONFIG SET` can change.
+    pub settings: Settings,
+}
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub enum Invocation {
+    /// Run the server.
+    Server(Box<Config>),
+}
+
+/// Why the configuration was refused.
+#[derive(Debug)]
+pub enum ConfigError {
+    /// clap's own message: unknown flag, missing value, or the text of `--help` and `--version` (which are no failure).
+    CommandLine(clap::Error),
+    /// The file of `--config` could not be read.
+    FileUnreadable {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The file of `--config` is not what it should be.
+    FileInvalid {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong, with the line where known.
+        message: String,
+    },
+    /// An option has a value that cannot be used.
+    Option {
+        /// The option's name without dashes.
+        name: &'static str,
+        /// What was given.
+        value: String,
+        /// What would be right.
+        message: String,
+    },
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CommandLine(error) => write!(f, "{error}"),
+            Self::FileUnreadable { path, error } => {
+                write!(
+                    f,
+                    "cannot read the configuration file {}: {error}. Check the path given to --config.",
+                    path.display()
+                )
+            }
+            Self::FileInvalid { path, message } => write!(f, "configuration file {}: {message}", path.display()),
+            Self::Option { name, value, message } => write!(f, "--{name}: {message} (got \"{value}\")"),
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// Reads the command line (program name first) and the file it names, and checks both.
+///
+/// # Errors
+/// See [`ConfigError`]. `--help` and `--version` arrive as [`ConfigError::CommandLine`] with clap's exit code 0.
+pub fn from_command_line(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, ConfigError> {
+    use clap::Parser as _;
+    use options::{Command, CommandLine};
+
+    let mut args: Vec<OsString> = args.into_iter().collect();
+    let options_of = |line: CommandLine| match line.command {
+        None => line.server,
+        Some(Command::Server(options)) => options,
+    };
+    let mut raw = options_of(CommandLine::try_parse_from(&args).map_err(ConfigError::CommandLine)?);
+    if let Some(path) = raw.config.clone() {
+        // The file's options go in front of the flags, so that the later ones, the flags, win.
+        let from_file = file::as_flags(Path::new(&path))?;
+        let at = if args.get(1).is_some_and(|word| word == "server") {
+            2
+        } else {
+            1
+        };
+        args.splice(at..at, from_file.into_iter().map(OsString::from));
+        raw = options_of(CommandLine::try_parse_from(&args).map_err(ConfigError::CommandLine)?);
+    }
+    Config::check(raw).map(|config| Invocation::Server(Box::new(config)))
+}
+
+impl Config {
+    /// What holds when nothing is said.
+    pub fn defaults() -> Self {
+        match from_command_line(["slotcore".into()]) {
+            Ok(Invocation::Server(config)) => *config,
+            Err(error) => panic!("the defaults pass their own checks: {error}"),
+        }
+    }
+
+    /// Turns text into values.
+    ///
+    /// # Errors
+    /// [`ConfigError::Option`] for the first value that cannot be used.
+    pub fn check(raw: RawOptions) -> Result<Self, ConfigError> {
+        use parse::{choice, integer, memory};
+
+        let port = |name, text| option(name, text, |t| integer(t, 0, 65535)).map(|port| port as u16);
+        let seconds = |name, text| option(name, text, |t| integer(t, 0, i64::from(i32::MAX))).map(|s| s as u32);
+        let bulk_bytes_max = option("proto-max-bulk-len", &raw.proto_max_bulk_len, |t| {
+            memory(t, BULK_BYTES_FLOOR, BULK_BYTES_LIMIT)
+        })?;
+        let settings = Settings {
+            durability: Durability::from_position(option("durability", &raw.durability, |t| {
+                choice(t, &Durability::NAMES)
+            })?),
+            memory_bytes_max: option("memory", &raw.memory, |t| memory(t, 0, i64::MAX as u64))?,
+            password: raw.requirepass,
+            log_level: LogLevel::from_position(option("log-level", &raw.log_level, |t| choice(t, &LogLevel::NAMES))?),
+            clients_max: option("maxclients", &raw.maxclients, |t| integer(t, 1, i64::from(u32::MAX)))? as u32,
+            idle_timeout_s: seconds("timeout", &raw.timeout)?,
+            tcp_keepalive_s: seconds("tcp-keepalive", &raw.tcp_keepalive)?,
+            bulk_bytes_max,
+            query_buffer_bytes_max: option("client-query-buffer-limit", &raw.client_query_buffer_limit, |t| {
+                memory(t, BULK_BYTES_FLOOR, i64::MAX as u64)
+            })?,
+            output_buffer_limits: option("client-output-buffer-limit", &raw.client_output_buffer_limit, |t| {
+                let mut limits = OutputBufferLimits::default();
+                limits.update(t).map(|()| limits)
+            })?,
+            slow_log_slower_than_us: option("slowlog-log-slower-than", &raw.slowlog_log_slower_than, |t| {
+                integer(t, -1, i64::MAX)
+            })?,
+            slow_log_len_max: option("slowlog-max-len", &raw.slowlog_max_len, |t| {
+                integer(t, 0, SLOW_LOG_LEN_MAX)
+            })? as u32,
+            latency_threshold_ms: seconds("latency-monitor-threshold", &raw.latency_monitor_threshold)?,
+            spin_us: option("spin-us", &raw.spin_us, |t| integer(t, 0, SPIN_US_MAX))? as u32,
+        };
+        Ok(Self {
+            file: raw.config.map(PathBuf::from),
+            bind: option("bind", &raw.bind, addresses)?,
+            port: port("port", &raw.port)?,
+            admin_port: Some(port("admin-port", &raw.admin_port)?).filter(|&port| port != 0),
+            dir: option("dir", &raw.dir, |t| {
+                if t.is_empty() {
+                    Err("a directory is needed".to_string())
+                } else {
+                    Ok(PathBuf::from(t))
+                }
+            })?,
+            cores: option("cores", &raw.cores, cores)?,
+            segment_bytes: option("segment-bytes", &raw.segment_bytes, segment_bytes)?,
+            log_format: option("log-format", &raw.log_format, |t| {
+                choice(t, &LogFormat::NAMES).map(|at| [LogFormat::Text, LogFormat::Json][at])
+            })?,
+            metrics_prefix: option("metrics-prefix", &raw.metrics_prefix, metrics_prefix)?,
+            settings,
+        })
+    }
+
+    /// What an operator should think about, though the server can start: one sentence each.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.settings.password.is_empty() && self.bind.iter().any(|address| !address.is_loopback()) {
+            warnings.push(
+                "listening beyond this machine without a password: anybody who reaches the port can read and change \
+                 everything; set --requirepass or a narrower --bind"
+                    .to_string(),
+            );
+        }
+        if self.settings.query_buffer_bytes_max <= self.settings.bulk_bytes_max {
+            warnings.push(format!(
+                "--client-query-buffer-limit ({}) does not exceed --proto-max-bulk-len ({}): the largest arguments \
+                 can never arrive",
+                self.settings.query_buffer_bytes_max, self.settings.bulk_bytes_max
+            ));
+        }
+        if self.settings.durability == Durability::Off {
+            warnings.push("--durability off: a power cut loses acknowledged writes".to_string());
+        }
+        warnings
+    }
+}
+
+/// Runs one option's parser and names the option in its error. A password never gets here: any text is one.
+fn option<T>(name: &'static str, text: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<T, ConfigError> {
+    parse(text).map_err(|message| ConfigError::Option {
+        name,
+        value: text.to_string(),
+        message,
+    })
+}
+
+fn addresses(text: &str) -> Result<Vec<IpAddr>, String> {
+    let bind: Result<Vec<IpAddr>, String> = text
+        .split_ascii_whitespace()
+        .map(|word| {
+            word.parse()
+                .map_err(|_| format!("'{word}' is not an IPv4 or IPv6 address"))
+        })
+        .collect();
+    match bind {
+        Ok(bind) if bind.is_empty() => Err("at least one address is needed".to_string()),
+        other => other,
+    }
+}
+
+fn cores(text: &str) -> Result<u16, String> {
+    match parse::integer(text, 1, i64::from(u16::MAX))? {
+        1 => Ok(1),
+        _ => Err("this version serves from one core; leave it at 1".to_string()),
+    }
+}
+
+fn segment_bytes(text: &str) -> Result<u64, String> {
+    let bytes = parse::memory(text, SEGMENT_BYTES_BOUNDS.0, SEGMENT_BYTES_BOUNDS.1)?;
+    if bytes.is_multiple_of(SEGMENT_BYTES_STEP) {
+        Ok(bytes)
+    } else {
+        Err(format!("argument must be a multiple of {SEGMENT_BYTES_STEP}"))
+    }
+}
+
+fn metrics_prefix(text: &str) -> Result<String, String> {
+    let first = text.chars().next().is_some_and(|c| c.is_ascii_alphabetic());
+    if first && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+        Ok(text.to_string())
+    } else {
+        Err("a letter, then letters, digits and underscores are allowed".to_string())
+    }
+}

@@ -1,0 +1,313 @@
+//! [`RawOptions`]: what the command line holds, still as text. [`super::Config::check`] turns it into values.
+//!
+//! The doc comments here are what `slotcore --help` prints: unit, default, why that default, what breaks at the extremes.
+
+use clap::{Args, Parser, Subcommand};
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "slotcore",
+    version,
+    about = "Durable, linearizable key-value store that speaks the Redis protocol",
+    after_help = "Sizes take the units b, k (1000), kb (1024), m, mb, g, gb, in any case.\n\
+                  Every option can stand in the file of --config as `name = value`; the command line wins.\n\
+                  Options marked (live) can be changed by CONFIG SET while the server runs.",
+    args_conflicts_with_subcommands = true,
+    args_override_self = true,
+    max_term_width = 120
+)]
+pub struct CommandLine {
+    /// What to do; `server` when nothing is said.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// The server's options, when no subcommand is named.
+    #[command(flatten)]
+    pub server: RawOptions,
+}
+
+/// What the program can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Runs the server (this is what happens without a subcommand).
+    #[command(args_override_self = true)]
+    Server(RawOptions),
+}
+
+/// The server's options as text.
+#[derive(Args, Clone, Debug)]
+pub struct RawOptions {
+    /// TOML file with options of the same names as these flags.
+    ///
+    /// Flags win over the file. CONFIG REWRITE writes the present values back to it.
+    #[arg(long, value_name = "FILE", verbatim_doc_comment)]
+    pub config: Option<String>,
+
+    /// Addresses to listen on, separated by spaces.
+    ///
+    /// The default is reachable from this machine only. `0.0.0.0` or `::` opens every interface: set --requirepass too.
+    #[arg(
+        long,
+        value_name = "ADDRESSES",
+        default_value = "127.0.0.1",
+        help_heading = "Network",
+        verbatim_doc_comment
+    )]
+    pub bind: String,
+
+    /// TCP port of the Redis protocol; 0 lets the system choose one (it is logged).
+    #[arg(
+        long,
+        value_name = "PORT",
+        default_value = "6379",
+        help_heading = "Network",
+        verbatim_doc_comment
+    )]
+    pub port: String,
+
+    /// Port of /metrics, /health and /ready over HTTP, on 127.0.0.1 only; 0 turns it off.
+    ///
+    /// There is no password on it and no data behind it; it never listens on another interface.
+    #[arg(
+        long,
+        value_name = "PORT",
+        default_value = "9379",
+        help_heading = "Network",
+        verbatim_doc_comment
+    )]
+    pub admin_port: String,
+
+    /// Connections served at once (live).
+    ///
+    /// One more is answered with an error and closed. An idle connection costs under 4 KiB, so the default of Redis
+    /// is kept; the limit on open files (`ulimit -n`) must exceed it by about 100.
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value = "10000",
+        help_heading = "Network",
+        verbatim_doc_comment
+    )]
+    pub maxclients: String,
+
+    /// Seconds after which a silent connection is closed; 0 = never (live).
+    ///
+    /// Clients keep pools of idle connections, so the default leaves them alone. A value below the pool's own idle
+    /// time makes clients meet closed connections.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value = "0",
+        help_heading = "Network",
+        verbatim_doc_comment
+    )]
+    pub timeout: String,
+
+    /// Seconds of silence before TCP checks whether the peer still lives; 0 = never (live).
+    ///
+    /// 300 finds dead peers within minutes and costs nothing. With 0 a peer that lost power holds its connection for
+    /// ever; below 10 a slow network looks dead.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value = "300",
+        help_heading = "Network",
+        verbatim_doc_comment
+    )]
+    pub tcp_keepalive: String,
+
+    /// Longest argument of a command, from 1mb to 512mb (live).
+    ///
+    /// A client that announces more is told so and disconnected. Large values hold a core for as long as they are
+    /// copied: lower it when latency matters more.
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value = "512mb",
+        help_heading = "Network",
+        verbatim_doc_comment
+    )]
+    pub proto_max_bulk_len: String,
+
+    /// Bytes of one unfinished command kept for a client, from 1mb (live).
+    ///
+    /// Must exceed --proto-max-bulk-len, or the largest arguments can never arrive. A client above it is disconnected.
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value = "1gb",
+        help_heading = "Network",
+        verbatim_doc_comment
+    )]
+    pub client_query_buffer_limit: String,
+
+    /// Bytes of unread replies per class of clients: `<class> <hard> <soft> <seconds>`, repeated (live).
+    ///
+    /// Classes: normal, replica, pubsub. A client above `hard`, or above `soft` for `seconds`, is disconnected; 0 = no
+    /// limit. A normal client needs none: when its replies pile up it is no longer read, so its memory is bounded.
+    #[arg(
+        long,
+        value_name = "LIMITS",
+        default_value = "normal 0 0 0 replica 256mb 64mb 60 pubsub 32mb 8mb 60",
+        help_heading = "Network",
+        verbatim_doc_comment
+    )]
+    pub client_output_buffer_limit: String,
+
+    /// Password that AUTH or HELLO must give; empty = none (live).
+    ///
+    /// Stands in the process list when given as a flag: prefer the file of --config, readable by the server alone.
+    #[arg(
+        long,
+        value_name = "PASSWORD",
+        default_value = "",
+        help_heading = "Network",
+        verbatim_doc_comment
+    )]
+    pub requirepass: String,
+
+    /// Directory of the data; made when missing, locked while the server runs.
+    ///
+    /// Needs a file system with O_DIRECT (ext4, xfs, btrfs; not tmpfs) on the disk whose durability you trust.
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "./slotcore-data",
+        help_heading = "Storage",
+        verbatim_doc_comment
+    )]
+    pub dir: String,
+
+    /// When a write is acknowledged: always, everysec or off (live).
+    ///
+    ///   always    after it is on disk: a power cut loses no acknowledged write. Many writes share one disk write.
+    ///   everysec  when applied; on disk within a second: a power cut loses the last one to two seconds.
+    ///   off       when applied: a power cut loses everything the system had not written by itself.
+    ///
+    /// A store should not lose what it acknowledged, hence the default. A killed process loses nothing acknowledged in
+    /// `always`, and in the others only what had not reached the kernel.
+    #[arg(
+        long,
+        value_name = "MODE",
+        default_value = "always",
+        help_heading = "Storage",
+        verbatim_doc_comment
+    )]
+    pub durability: String,
+
+    /// Size of one file of the log, from 1mb to 1gb, a multiple of 4096.
+    ///
+    /// Files are written with zeros once and used again for ever, which makes durable writes cheap. Small files rotate
+    /// often; large ones take long to prepare and hold space. On a disk too small for four of them a smaller size is
+    /// chosen and logged.
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value = "64mb",
+        help_heading = "Storage",
+        verbatim_doc_comment
+    )]
+    pub segment_bytes: String,
+
+    /// Memory the data may use; 0 = no limit (live).
+    ///
+    /// Above it, commands that would need more answer `-OOM`; reads and deletes go on. Leave a fifth of the machine to
+    /// buffers and the kernel. Without a limit the kernel ends the process when memory runs out (no data is lost, but
+    /// it must restart).
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value = "0",
+        help_heading = "Cores and memory",
+        verbatim_doc_comment
+    )]
+    pub memory: String,
+
+    /// Cores to use; this version runs on 1.
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value = "1",
+        help_heading = "Cores and memory",
+        verbatim_doc_comment
+    )]
+    pub cores: String,
+
+    /// Microseconds a busy core looks for new work before it sleeps, from 0 to 1000 (live).
+    ///
+    /// Waking a sleeping core costs 20 to 100 microseconds, more in virtual machines. An idle server sleeps whatever is
+    /// set here. 0 saves power and helps when cores are shared; above 200 a core is hardly ever given back.
+    #[arg(
+        long,
+        value_name = "MICROSECONDS",
+        default_value = "50",
+        help_heading = "Cores and memory",
+        verbatim_doc_comment
+    )]
+    pub spin_us: String,
+
+    /// How much is logged: error, warn, info or debug (live).
+    ///
+    /// `debug` logs every connection and is not meant for a loaded server.
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        default_value = "info",
+        help_heading = "Insight",
+        verbatim_doc_comment
+    )]
+    pub log_level: String,
+
+    /// Form of the log on standard error: text, or json (one object a line).
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "text",
+        help_heading = "Insight",
+        verbatim_doc_comment
+    )]
+    pub log_format: String,
+
+    /// Commands that run longer enter the slow log, in microseconds; 0 = all, -1 = none (live).
+    #[arg(
+        long,
+        value_name = "MICROSECONDS",
+        default_value = "10000",
+        help_heading = "Insight",
+        allow_hyphen_values = true,
+        verbatim_doc_comment
+    )]
+    pub slowlog_log_slower_than: String,
+
+    /// Entries the slow log keeps, from 0 to 100000 (live). Each holds up to 4 KiB.
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value = "128",
+        help_heading = "Insight",
+        verbatim_doc_comment
+    )]
+    pub slowlog_max_len: String,
+
+    /// Events of at least this many milliseconds enter LATENCY HISTORY; 0 = off (live).
+    #[arg(
+        long,
+        value_name = "MILLISECONDS",
+        default_value = "0",
+        help_heading = "Insight",
+        verbatim_doc_comment
+    )]
+    pub latency_monitor_threshold: String,
+
+    /// First word of every metric's name: letters, digits and underscores.
+    ///
+    /// `raftkv` gives the names that dashboards of the RaftKV store expect.
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "slotcore",
+        help_heading = "Insight",
+        verbatim_doc_comment
+    )]
+    pub metrics_prefix: String,
+}

@@ -1,0 +1,277 @@
+//! The table of everything `CONFIG GET` knows: what can be set while running, what was fixed at start, and what Redis
+//! clients ask for that has one truthful answer here.
+
+use super::parse::{choice, integer, memory};
+use super::settings::{Durability, LogLevel, Setting, Settings};
+use super::{BULK_BYTES_FLOOR, BULK_BYTES_LIMIT, Config, SLOW_LOG_LEN_MAX, SPIN_US_MAX};
+
+/// One parameter of `CONFIG`.
+pub struct Parameter {
+    /// Its name, in lower case.
+    pub name: &'static str,
+    /// The option of flags and file that stands for it; `None` for aliases and fixed answers, which no file holds.
+    pub option: Option<&'static str>,
+    /// How it is read and changed.
+    pub access: Access,
+}
+
+/// How a parameter is read and changed.
+pub enum Access {
+    /// Can be set while running.
+    Live {
+        /// What it changes.
+        setting: Setting,
+        /// Its value as text that `set` accepts.
+        get: fn(&Settings) -> String,
+        /// Sets it, or says in Redis's words why not.
+        set: fn(&mut Settings, &str) -> Result<(), String>,
+    },
+    /// Chosen at start.
+    Startup(fn(&Config) -> String),
+    /// Redis lets it be set, here it has one value: setting that value is accepted, any other refused.
+    Only(&'static str),
+    /// Redis does not let it be set either.
+    Fixed(&'static str),
+}
+
+/// A live parameter under our own name, which is also the option's.
+const fn live(
+    name: &'static str,
+    setting: Setting,
+    get: fn(&Settings) -> String,
+    set: fn(&mut Settings, &str) -> Result<(), String>,
+) -> Parameter {
+    Parameter {
+        name,
+        option: Some(name),
+        access: Access::Live { setting, get, set },
+    }
+}
+
+/// A live parameter under Redis's name for it.
+const fn alias(
+    name: &'static str,
+    setting: Setting,
+    get: fn(&Settings) -> String,
+    set: fn(&mut Settings, &str) -> Result<(), String>,
+) -> Parameter {
+    Parameter {
+        name,
+        option: None,
+        access: Access::Live { setting, get, set },
+    }
+}
+
+const fn startup(name: &'static str, get: fn(&Config) -> String) -> Parameter {
+    Parameter {
+        name,
+        option: Some(name),
+        access: Access::Startup(get),
+    }
+}
+
+const fn only(name: &'static str, value: &'static str) -> Parameter {
+    Parameter {
+        name,
+        option: None,
+        access: Access::Only(value),
+    }
+}
+
+const fn fixed(name: &'static str, value: &'static str) -> Parameter {
+    Parameter {
+        name,
+        option: None,
+        access: Access::Fixed(value),
+    }
+}
+
+/// Bounds of parameters that count seconds or milliseconds: those of Redis.
+const TIME_MAX: i64 = i32::MAX as i64;
+
+/// Every parameter.
+pub static PARAMETERS: &[Parameter] = &[
+    live(
+        "durability",
+        Setting::Durability,
+        |s| s.durability.name().to_string(),
+        |s, t| choice(t, &Durability::NAMES).map(|at| s.durability = Durability::from_position(at)),
+    ),
+    alias(
+        "appendfsync",
+        Setting::Durability,
+        |s| s.durability.appendfsync_name().to_string(),
+        |s, t| choice(t, &Durability::APPENDFSYNC_NAMES).map(|at| s.durability = Durability::from_position(at)),
+    ),
+    live(
+        "memory",
+        Setting::MemoryBytesMax,
+        |s| s.memory_bytes_max.to_string(),
+        set_memory,
+    ),
+    alias(
+        "maxmemory",
+        Setting::MemoryBytesMax,
+        |s| s.memory_bytes_max.to_string(),
+        set_memory,
+    ),
+    live(
+        "requirepass",
+        Setting::Password,
+        |s| s.password.clone(),
+        |s, t| {
+            s.password = t.to_string();
+            Ok(())
+        },
+    ),
+    live(
+        "log-level",
+        Setting::LogLevel,
+        |s| s.log_level.name().to_string(),
+        |s, t| choice(t, &LogLevel::NAMES).map(|at| s.log_level = LogLevel::from_position(at)),
+    ),
+    alias(
+        "loglevel",
+        Setting::LogLevel,
+        |s| s.log_level.redis_name().to_string(),
+        |s, t| choice(t, &LogLevel::REDIS_NAMES).map(|at| s.log_level = LogLevel::from_redis_position(at)),
+    ),
+    live(
+        "maxclients",
+        Setting::ClientsMax,
+        |s| s.clients_max.to_string(),
+        |s, t| integer(t, 1, i64::from(u32::MAX)).map(|n| s.clients_max = n as u32),
+    ),
+    live(
+        "timeout",
+        Setting::IdleTimeout,
+        |s| s.idle_timeout_s.to_string(),
+        |s, t| integer(t, 0, TIME_MAX).map(|n| s.idle_timeout_s = n as u32),
+    ),
+    live(
+        "tcp-keepalive",
+        Setting::TcpKeepalive,
+        |s| s.tcp_keepalive_s.to_string(),
+        |s, t| integer(t, 0, TIME_MAX).map(|n| s.tcp_keepalive_s = n as u32),
+    ),
+    live(
+        "proto-max-bulk-len",
+        Setting::BulkBytesMax,
+        |s| s.bulk_bytes_max.to_string(),
+        |s, t| memory(t, BULK_BYTES_FLOOR, BULK_BYTES_LIMIT).map(|n| s.bulk_bytes_max = n),
+    ),
+    live(
+        "client-query-buffer-limit",
+        Setting::QueryBufferBytesMax,
+        |s| s.query_buffer_bytes_max.to_string(),
+        |s, t| memory(t, BULK_BYTES_FLOOR, i64::MAX as u64).map(|n| s.query_buffer_bytes_max = n),
+    ),
+    live(
+        "client-output-buffer-limit",
+        Setting::OutputBufferLimits,
+        |s| s.output_buffer_limits.to_string(),
+        |s, t| s.output_buffer_limits.update(t),
+    ),
+    live(
+        "slowlog-log-slower-than",
+        Setting::SlowLogSlowerThan,
+        |s| s.slow_log_slower_than_us.to_string(),
+        |s, t| integer(t, -1, i64::MAX).map(|n| s.slow_log_slower_than_us = n),
+    ),
+    live(
+        "slowlog-max-len",
+        Setting::SlowLogLenMax,
+        |s| s.slow_log_len_max.to_string(),
+        |s, t| integer(t, 0, SLOW_LOG_LEN_MAX).map(|n| s.slow_log_len_max = n as u32),
+    ),
+    live(
+        "latency-monitor-threshold",
+        Setting::LatencyThreshold,
+        |s| s.latency_threshold_ms.to_string(),
+        |s, t| integer(t, 0, TIME_MAX).map(|n| s.latency_threshold_ms = n as u32),
+    ),
+    live(
+        "spin-us",
+        Setting::SpinUs,
+        |s| s.spin_us.to_string(),
+        |s, t| integer(t, 0, SPIN_US_MAX).map(|n| s.spin_us = n as u32),
+    ),
+    startup("bind", |c| {
+        c.bind.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    }),
+    startup("port", |c| c.port.to_string()),
+    startup("admin-port", |c| c.admin_port.unwrap_or(0).to_string()),
+    startup("dir", |c| c.dir.display().to_string()),
+    startup("cores", |c| c.cores.to_string()),
+    startup("segment-bytes", |c| c.segment_bytes.to_string()),
+    startup("log-format", |c| c.log_format.name().to_string()),
+    startup("metrics-prefix", |c| c.metrics_prefix.clone()),
+    // Every write is in the log, always; there are no snapshots to schedule and no rewrite to trigger.
+    only("save", ""),
+    only("appendonly", "yes"),
+    only("no-appendfsync-on-rewrite", "no"),
+    only("auto-aof-rewrite-percentage", "0"),
+    only("auto-aof-rewrite-min-size", "0"),
+    only("aof-use-rdb-preamble", "no"),
+    only("stop-writes-on-bgsave-error", "yes"),
+    only("maxmemory-policy", "noeviction"),
+    only("maxmemory-clients", "0"),
+    only("notify-keyspace-events", ""),
+    // Values are freed in bounded slices by whoever owns them: what Redis calls lazy, for every command.
+    only("lazyfree-lazy-eviction", "yes"),
+    only("lazyfree-lazy-expire", "yes"),
+    only("lazyfree-lazy-server-del", "yes"),
+    only("lazyfree-lazy-user-del", "yes"),
+    only("lazyfree-lazy-user-flush", "yes"),
+    only("activedefrag", "no"),
+    only("latency-tracking", "yes"),
+    only("latency-tracking-info-percentiles", "50 99 99.9"),
+    only("min-replicas-to-write", "0"),
+    only("repl-backlog-size", "0"),
+    only("cluster-require-full-coverage", "yes"),
+    only("cluster-allow-reads-when-down", "no"),
+    only("cluster-node-timeout", "15000"),
+    only("protected-mode", "no"),
+    only("io-threads", "1"),
+    fixed("cluster-enabled", "no"),
+    fixed("databases", "1"),
+    fixed("daemonize", "no"),
+    fixed("supervised", "no"),
+    fixed("tls-port", "0"),
+    fixed("unixsocket", ""),
+    fixed("aclfile", ""),
+    fixed("rename-command", ""),
+    fixed("logfile", ""),
+    fixed("replicaof", ""),
+    fixed("enable-debug-command", "yes"),
+    fixed("enable-module-command", "no"),
+    fixed("enable-protected-configs", "no"),
+];
+
+/// The parameter of this name, in any case.
+pub fn find(name: &str) -> Option<&'static Parameter> {
+    PARAMETERS
+        .iter()
+        .find(|parameter| parameter.name.eq_ignore_ascii_case(name))
+}
+
+fn set_memory(settings: &mut Settings, text: &str) -> Result<(), String> {
+    memory(text, 0, i64::MAX as u64).map(|bytes| settings.memory_bytes_max = bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_every_option_of_the_command_line_is_a_parameter() {
+        let names: BTreeSet<_> = PARAMETERS.iter().map(|p| p.name).collect();
+        assert_eq!(names.len(), PARAMETERS.len());
+        let options: BTreeSet<String> = PARAMETERS.iter().filter_map(|p| p.option).map(str::to_string).collect();
+        let mut flags: BTreeSet<String> = super::super::file::option_names().into_iter().collect();
+        assert!(flags.remove("config"));
+        assert_eq!(flags, options);
+    }
+}

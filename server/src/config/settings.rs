@@ -1,0 +1,148 @@
+//! [`Settings`]: what `CONFIG SET` can change while the server runs. Everything else of the configuration is fixed at
+//! start.
+
+use std::fmt;
+
+use super::output_limits::OutputBufferLimits;
+
+/// When a write is acknowledged (`--durability`, `CONFIG SET durability`, `CONFIG SET appendfsync`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// After it is durable: survives power loss.
+    Always,
+    /// After it is applied; made durable once a second. Power loss may cost the last one to two seconds.
+    EverySec,
+    /// After it is applied; written to the log, never waited for. Power loss may cost everything since the last flush.
+    Off,
+}
+
+impl Durability {
+    /// Names of our own parameter, in the order of the variants.
+    pub const NAMES: [&str; 3] = ["always", "everysec", "off"];
+    /// Names of Redis's `appendfsync`, in the order of the variants.
+    pub const APPENDFSYNC_NAMES: [&str; 3] = ["always", "everysec", "no"];
+
+    /// The variant at a position of either list of names.
+    pub fn from_position(at: usize) -> Self {
+        [Self::Always, Self::EverySec, Self::Off][at]
+    }
+
+    /// As `--durability` spells it.
+    pub fn name(self) -> &'static str {
+        Self::NAMES[self as usize]
+    }
+
+    /// As Redis's `appendfsync` spells it.
+    pub fn appendfsync_name(self) -> &'static str {
+        Self::APPENDFSYNC_NAMES[self as usize]
+    }
+}
+
+impl fmt::Display for Durability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Only what needs a person.
+    Error,
+    /// Also what will soon need one.
+    Warn,
+    /// Also the milestones: start, stop, changes of configuration.
+    Info,
+    /// Also single connections.
+    Debug,
+}
+
+impl LogLevel {
+    /// Names of our own parameter, in the order of the variants.
+    pub const NAMES: [&str; 4] = ["error", "warn", "info", "debug"];
+    /// Names of Redis's `loglevel`, from most to least; `verbose` and `notice` both mean [`LogLevel::Info`].
+    pub const REDIS_NAMES: [&str; 4] = ["debug", "verbose", "notice", "warning"];
+
+    /// The variant at a position of [`LogLevel::NAMES`].
+    pub fn from_position(at: usize) -> Self {
+        [Self::Error, Self::Warn, Self::Info, Self::Debug][at]
+    }
+
+    /// The variant for a position of [`LogLevel::REDIS_NAMES`].
+    pub fn from_redis_position(at: usize) -> Self {
+        [Self::Debug, Self::Info, Self::Info, Self::Warn][at]
+    }
+
+    /// As `--log-level` spells it.
+    pub fn name(self) -> &'static str {
+        Self::NAMES[self as usize]
+    }
+
+    /// As Redis's `loglevel` spells it. Redis knows nothing quieter than `warning`.
+    pub fn redis_name(self) -> &'static str {
+        match self {
+            Self::Error | Self::Warn => "warning",
+            Self::Info => "notice",
+            Self::Debug => "debug",
+        }
+    }
+}
+
+impl fmt::Display for LogLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Everything `CONFIG SET` can change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// When a write is acknowledged.
+    pub durability: Durability,
+    /// Bytes of memory the data may use; 0 = no limit. Above it, commands that need memory are refused.
+    pub memory_bytes_max: u64,
+    /// The password of every connection; empty = none needed.
+    pub password: String,
+    /// How much is logged.
+    pub log_level: LogLevel,
+    /// Connections served at once; one more is told so and closed.
+    pub clients_max: u32,
+    /// Seconds after which a silent connection is closed; 0 = never.
+    pub idle_timeout_s: u32,
+    /// Seconds of silence before TCP probes the peer; 0 = never.
+    pub tcp_keepalive_s: u32,
+    /// Longest argument of a command, in bytes.
+    pub bulk_bytes_max: u64,
+    /// Bytes of a command that may be buffered before it is complete.
+    pub query_buffer_bytes_max: u64,
+    /// Bytes of replies a client may leave unread.
+    pub output_buffer_limits: OutputBufferLimits,
+    /// Commands slower than this many microseconds enter the slow log; 0 = all, -1 = none.
+    pub slow_log_slower_than_us: i64,
+    /// Entries the slow log keeps.
+    pub slow_log_len_max: u32,
+    /// Events of at least this many milliseconds enter the latency monitor; 0 = off.
+    pub latency_threshold_ms: u32,
+    /// Microseconds a busy core looks for work before it sleeps; 0 = sleeps at once.
+    pub spin_us: u32,
+}
+
+/// Names one member of [`Settings`], so that whoever applies a change looks at what changed only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs, reason = "each is named like the member of Settings it stands for")]
+pub enum Setting {
+    Durability,
+    MemoryBytesMax,
+    Password,
+    LogLevel,
+    ClientsMax,
+    IdleTimeout,
+    TcpKeepalive,
+    BulkBytesMax,
+    QueryBufferBytesMax,
+    OutputBufferLimits,
+    SlowLogSlowerThan,
+    SlowLogLenMax,
+    LatencyThreshold,
+    SpinUs,
+}

@@ -1,0 +1,3 @@
+//! Wires the parts into a server: configuration, core loop, the commands of connection and server, and insight.
+
+pub mod config;
