@@ -8,6 +8,11 @@
 pub mod buf;
 pub mod clock;
 pub mod config_file;
+pub mod disk;
 pub mod ids;
+pub mod kernel;
+pub mod mem;
 pub mod ring;
+pub mod rng;
 pub mod signal;
+pub mod thread;

@@ -22,7 +22,11 @@ pub fn block_ending_signals() -> io::Result<()> {
         libc::signal(libc::SIGPIPE, libc::SIG_IGN);
         libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut())
     };
-    if rc == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(rc)) }
+    if rc == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::from_raw_os_error(rc))
+    }
 }
 
 /// Sleeps until SIGTERM or SIGINT arrives and returns its number. [`block_ending_signals`] must have been called before
@@ -32,7 +36,11 @@ pub fn wait_for_ending_signal() -> io::Result<i32> {
     let mut number = 0;
     // SAFETY: both pointers are valid for the duration of the call.
     let rc = unsafe { libc::sigwait(&set, &mut number) };
-    if rc == 0 { Ok(number) } else { Err(io::Error::from_raw_os_error(rc)) }
+    if rc == 0 {
+        Ok(number)
+    } else {
+        Err(io::Error::from_raw_os_error(rc))
+    }
 }
 
 /// Sends SIGTERM to this process: a core that ends by itself wakes the thread that waits.
