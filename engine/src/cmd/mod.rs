@@ -1,7 +1,25 @@
 //! The commands: their table, and how each that touches keys is carried out.
+//!
+//! [`resolve`] finds the command a client called; [`CommandSpec::run`] says who carries it out. Those that touch keys are
+//! functions of the keyspace, their arguments, the time and the seed of the entry they came in, and of nothing else, so
+//! that every replica computes the same ([`Exec`]). [`op`] is how a command looks in the log.
 
 pub mod args;
+mod data;
+pub mod exec;
+pub mod keys;
+pub mod op;
 pub mod reply;
+pub mod resolve;
+pub mod server_cmd;
+pub mod spec;
+pub mod table;
 
 pub use args::Args;
+pub use exec::{DataFn, Exec};
+pub use keys::{for_each_key, keys};
 pub use reply::{NoReply, Reply};
+pub use resolve::{arity_error, resolve, unknown_command, unknown_subcommand};
+pub use server_cmd::ServerCmd;
+pub use spec::{Categories, CommandId, CommandSpec, Flags, Group, KeyFlags, KeySpec, Run};
+pub use table::{by_id, commands, lookup};

@@ -1,0 +1,79 @@
+//! Short words for writing the tables.
+
+use crate::cmd::spec::{Flags, KeyFlags, KeySpec};
+
+pub(super) const NONE: Flags = Flags::NONE;
+pub(super) const WRITE: Flags = Flags::WRITE;
+pub(super) const READONLY: Flags = Flags::READONLY;
+pub(super) const DENYOOM: Flags = Flags::DENYOOM;
+pub(super) const ADMIN: Flags = Flags::ADMIN;
+pub(super) const NOSCRIPT: Flags = Flags::NOSCRIPT;
+pub(super) const LOADING: Flags = Flags::LOADING;
+pub(super) const STALE: Flags = Flags::STALE;
+pub(super) const FAST: Flags = Flags::FAST;
+pub(super) const NO_AUTH: Flags = Flags::NO_AUTH;
+pub(super) const ALLOW_BUSY: Flags = Flags::ALLOW_BUSY;
+pub(super) const NO_MULTI: Flags = Flags::NO_MULTI;
+
+pub(super) const RO: KeyFlags = KeyFlags::RO;
+pub(super) const RW: KeyFlags = KeyFlags::RW;
+pub(super) const OW: KeyFlags = KeyFlags::OW;
+pub(super) const RM: KeyFlags = KeyFlags::RM;
+pub(super) const ACCESS: KeyFlags = KeyFlags::ACCESS;
+pub(super) const UPDATE: KeyFlags = KeyFlags::UPDATE;
+pub(super) const INSERT: KeyFlags = KeyFlags::INSERT;
+pub(super) const DELETE: KeyFlags = KeyFlags::DELETE;
+pub(super) const VARIABLE: KeyFlags = KeyFlags::VARIABLE;
+
+/// All of `list`.
+pub(super) const fn flags(list: &[Flags]) -> Flags {
+    let (mut all, mut i) = (Flags::NONE, 0);
+    while i < list.len() {
+        all = all.and(list[i]);
+        i += 1;
+    }
+    all
+}
+
+const fn key_spec(index: i32, last: i32, step: i32, list: &[KeyFlags]) -> KeySpec {
+    let (mut flags, mut i) = (list[0], 1);
+    while i < list.len() {
+        flags = flags.and(list[i]);
+        i += 1;
+    }
+    KeySpec {
+        flags,
+        notes: "",
+        index,
+        last,
+        step,
+    }
+}
+
+/// One key, argument `index`.
+pub(super) const fn one(index: i32, flags: &[KeyFlags]) -> KeySpec {
+    key_spec(index, 0, 1, flags)
+}
+
+/// Two keys, from argument `index` on.
+pub(super) const fn two(index: i32, flags: &[KeyFlags]) -> KeySpec {
+    key_spec(index, 1, 1, flags)
+}
+
+/// All arguments from `index` on.
+pub(super) const fn all(index: i32, flags: &[KeyFlags]) -> KeySpec {
+    key_spec(index, -1, 1, flags)
+}
+
+/// Every second argument from `index` on.
+pub(super) const fn pairs(index: i32, flags: &[KeyFlags]) -> KeySpec {
+    key_spec(index, -1, 2, flags)
+}
+
+impl KeySpec {
+    /// With a remark.
+    pub(super) const fn noted(mut self, notes: &'static str) -> Self {
+        self.notes = notes;
+        self
+    }
+}

@@ -1,0 +1,223 @@
+//! The table of all commands, and finding a command in it by name or by number.
+//!
+//! One file a family. The numbers are on disk: a new command takes the next free number of its family's range, and the
+//! number of a removed command stays unused.
+
+mod build;
+mod cluster;
+mod connection;
+mod server;
+
+use super::spec::{CommandId, CommandSpec};
+
+static FAMILIES: [&[CommandSpec]; 3] = [&connection::COMMANDS, &server::COMMANDS, &cluster::COMMANDS];
+
+/// All top-level commands, family by family; subcommands hang below their containers.
+pub fn commands() -> impl Iterator<Item = &'static CommandSpec> + Clone {
+    FAMILIES.iter().flat_map(|family| family.iter())
+}
+
+/// Longest name of a top-level command, in bytes.
+const NAME_BYTES_MAX: usize = 16;
+
+/// A name of 1 to 16 bytes in any case, as a number: two overlapping windows of the lower-cased bytes. Together with
+/// the length that is unique.
+type NameKey = (u64, u64);
+
+/// OR with 0x20 lower-cases letters, and makes no other byte look like a letter: enough, as names hold only letters.
+const LOWER: u64 = 0x2020_2020_2020_2020;
+
+const fn window(bytes: &[u8], from: usize, len: usize) -> u64 {
+    let (mut n, mut i) = (0u64, 0);
+    while i < len {
+        n |= (bytes[from + i] as u64 | 0x20) << (8 * i);
+        i += 1;
+    }
+    n
+}
+
+const fn name_key_slow(name: &[u8]) -> NameKey {
+    let len = name.len();
+    if len >= 8 {
+        (window(name, 0, 8), window(name, len - 8, 8))
+    } else {
+        (window(name, 0, len), 0)
+    }
+}
+
+#[inline]
+fn name_key(name: &[u8]) -> NameKey {
+    let u64_at = |i: usize| u64::from_le_bytes(name[i..i + 8].try_into().expect("eight bytes were cut"));
+    let u32_at = |i: usize| {
+        u64::from(u32::from_le_bytes(
+            name[i..i + 4].try_into().expect("four bytes were cut"),
+        ))
+    };
+    match name.len() {
+        len @ 8.. => (u64_at(0) | LOWER, u64_at(len - 8) | LOWER),
+        len @ 4.. => {
+            // The two halves overlap where the bytes agree; only `len` bytes are set.
+            let n = u32_at(0) | u32_at(len - 4) << (8 * (len - 4));
+            (n | LOWER >> (8 * (8 - len)), 0)
+        }
+        len => (window(name, 0, len), 0),
+    }
+}
+
+const SLOT_BITS: u32 = 9;
+const SLOTS: usize = 1 << SLOT_BITS;
+
+#[inline]
+const fn slot_of(key: NameKey, len: usize) -> usize {
+    let mixed = (key.0 ^ key.1.rotate_left(29) ^ len as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> (64 - SLOT_BITS)) as usize
+}
+
+#[derive(Clone, Copy)]
+struct Slot {
+    key: NameKey,
+    spec: Option<&'static CommandSpec>,
+}
+
+/// Open addressing, filled at compile time, a quarter full at most.
+static BY_NAME: [Slot; SLOTS] = {
+    let mut slots = [Slot {
+        key: (0, 0),
+        spec: None,
+    }; SLOTS];
+    let (mut f, mut filled) = (0, 0);
+    while f < FAMILIES.len() {
+        let mut i = 0;
+        while i < FAMILIES[f].len() {
+            let spec = &FAMILIES[f][i];
+            let name = spec.name.as_bytes();
+            assert!(!name.is_empty() && name.len() <= NAME_BYTES_MAX);
+            let key = name_key_slow(name);
+            let mut at = slot_of(key, name.len());
+            while slots[at].spec.is_some() {
+                at = (at + 1) % SLOTS;
+            }
+            slots[at] = Slot { key, spec: Some(spec) };
+            filled += 1;
+            i += 1;
+        }
+        f += 1;
+    }
+    assert!(filled * 4 <= SLOTS);
+    slots
+};
+
+/// The top-level command called `name`, in upper or lower case.
+#[inline]
+pub fn lookup(name: &[u8]) -> Option<&'static CommandSpec> {
+    if name.is_empty() || name.len() > NAME_BYTES_MAX {
+        return None;
+    }
+    let key = name_key(name);
+    let mut at = slot_of(key, name.len());
+    loop {
+        let slot = &BY_NAME[at];
+        let spec = slot.spec?;
+        if slot.key == key && spec.name.len() == name.len() {
+            return Some(spec);
+        }
+        at = (at + 1) % SLOTS;
+    }
+}
+
+/// One more than the highest number in use.
+const ID_END: usize = 1024;
+
+static BY_ID: [Option<&'static CommandSpec>; ID_END] = {
+    let mut ids: [Option<&'static CommandSpec>; ID_END] = [None; ID_END];
+    let mut f = 0;
+    while f < FAMILIES.len() {
+        let mut i = 0;
+        while i < FAMILIES[f].len() {
+            let spec = &FAMILIES[f][i];
+            place(&mut ids, spec);
+            let mut s = 0;
+            while s < spec.subcommands.len() {
+                place(&mut ids, &spec.subcommands[s]);
+                s += 1;
+            }
+            i += 1;
+        }
+        f += 1;
+    }
+    ids
+};
+
+const fn place(ids: &mut [Option<&'static CommandSpec>; ID_END], spec: &'static CommandSpec) {
+    let id = spec.id.0 as usize;
+    assert!(ids[id].is_none(), "two commands have one number");
+    ids[id] = Some(spec);
+}
+
+/// The command or subcommand with this number.
+#[inline]
+pub fn by_id(id: CommandId) -> Option<&'static CommandSpec> {
+    BY_ID.get(usize::from(id.0)).copied().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_is_found_by_name_in_any_case_and_by_number() {
+        for spec in commands() {
+            let upper = spec.name.to_ascii_uppercase();
+            let mixed: String = spec
+                .name
+                .chars()
+                .enumerate()
+                .map(|(i, c)| if i % 2 == 0 { c.to_ascii_uppercase() } else { c })
+                .collect();
+            for name in [spec.name, &upper, &mixed] {
+                assert_eq!(lookup(name.as_bytes()).map(|s| s.id), Some(spec.id), "{name}");
+            }
+            assert!(
+                spec.name.bytes().all(|b| b.is_ascii_lowercase()),
+                "{}: lookup needs letters only",
+                spec.name
+            );
+            for s in std::iter::once(spec).chain(spec.subcommands) {
+                assert_eq!(by_id(s.id).map(|s| s.full_name), Some(s.full_name));
+            }
+            for sub in spec.subcommands {
+                assert_eq!(sub.container(), Some(spec.name));
+                assert_eq!(
+                    spec.subcommand(sub.name.to_ascii_uppercase().as_bytes()).map(|s| s.id),
+                    Some(sub.id)
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn near_misses_are_not_found() {
+        for name in [
+            "",
+            "ge",
+            "gett",
+            "ge\x14",
+            "get\0",
+            "pingx",
+            "expiretimex",
+            "incrbyfloatincrby",
+            "g\u{e9}t",
+            "object|help",
+        ] {
+            assert!(lookup(name.as_bytes()).is_none(), "{name:?}");
+        }
+        for spec in commands() {
+            for i in 0..spec.name.len() {
+                let mut name = spec.name.as_bytes().to_vec();
+                name[i] = b'!';
+                assert!(lookup(&name).is_none());
+            }
+        }
+        assert!(by_id(CommandId(0)).is_none() && by_id(CommandId(u16::MAX)).is_none());
+    }
+}
