@@ -15,4 +15,5 @@ pub mod mem;
 pub mod ring;
 pub mod rng;
 pub mod signal;
+pub mod sim;
 pub mod thread;
