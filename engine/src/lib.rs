@@ -7,4 +7,5 @@ pub mod cmd;
 pub mod collections;
 pub mod digest;
 pub mod keyspace;
+pub mod number;
 pub mod ord;

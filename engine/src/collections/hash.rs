@@ -1,21 +1,81 @@
-//! [`HashObj`]: a hash.
+//! [`HashObj`]: a hash: fields with values, as [`Members`].
+//!
+//! OBJECT ENCODING names what Redis would use: `listpack` until a field or value was longer than
+//! [`LISTPACK_VALUE_BYTES_MAX`] or there were more than [`LISTPACK_LEN_MAX`] fields; `hashtable` from then on.
 
 use super::Elements;
-use crate::digest::Digest;
+use super::members::Members;
+use crate::digest::{Digest, combine};
+
+/// Redis's `hash-max-listpack-entries`.
+const LISTPACK_LEN_MAX: usize = 512;
+/// Redis's `hash-max-listpack-value`, in bytes.
+const LISTPACK_VALUE_BYTES_MAX: usize = 64;
 
 /// A hash.
 #[derive(Clone, Debug, Default)]
-pub struct HashObj;
+pub struct HashObj {
+    fields: Members,
+    outgrew_listpack: bool,
+}
+
+impl HashObj {
+    /// Sets a field; says whether it is new.
+    pub fn insert(&mut self, field: &[u8], value: &[u8]) -> bool {
+        let added = self.fields.insert(field, value);
+        self.outgrew_listpack |= self.fields.len() > LISTPACK_LEN_MAX;
+        added
+    }
+
+    /// Redis decides by the arguments of the whole command before it sets the first field: call this before
+    /// [`HashObj::insert`] with every field and value to come.
+    pub fn note_length(&mut self, bytes: usize) {
+        self.outgrew_listpack |= bytes > LISTPACK_VALUE_BYTES_MAX;
+    }
+
+    /// The value of a field.
+    pub fn get(&self, field: &[u8]) -> Option<&[u8]> {
+        self.fields.get(field)
+    }
+
+    /// Removes a field; says whether it was there.
+    pub fn remove(&mut self, field: &[u8]) -> bool {
+        self.fields.remove(field)
+    }
+
+    /// Calls `f` for every field and value.
+    pub fn for_each(&self, f: impl FnMut(&[u8], &[u8])) {
+        self.fields.for_each(f);
+    }
+
+    /// What OBJECT ENCODING says.
+    pub fn encoding(&self) -> &'static str {
+        if self.outgrew_listpack { "hashtable" } else { "listpack" }
+    }
+}
 
 impl Elements for HashObj {
     fn len(&self) -> usize {
-        0
+        self.fields.len()
     }
+
     fn memory(&self) -> usize {
-        size_of::<Self>()
+        size_of::<Self>() + self.fields.memory()
     }
-    fn digest_into(&self, _: &mut Digest) {}
-    fn free_some(&mut self, _: usize) -> usize {
-        0
+
+    fn digest_into(&self, digest: &mut Digest) {
+        let (mut sum, mut one) = (0, Digest::new());
+        self.for_each(|field, value| {
+            one.reset();
+            one.bytes(field);
+            one.bytes(value);
+            sum = combine(sum, one.finish());
+        });
+        digest.u64(self.len() as u64);
+        digest.unordered(sum);
+    }
+
+    fn free_some(&mut self, budget: usize) -> usize {
+        self.fields.free_some(budget)
     }
 }

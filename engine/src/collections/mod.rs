@@ -3,8 +3,18 @@
 
 pub mod hash;
 pub mod list;
+mod members;
+mod ordered;
+mod packed;
 pub mod set;
+mod table;
 pub mod zset;
+
+pub use hash::HashObj;
+pub use list::{End, List};
+pub use set::Set;
+pub use table::seed_hashes;
+pub use zset::ZSet;
 
 use crate::digest::Digest;
 
@@ -71,5 +81,19 @@ impl Collection {
     /// See [`Elements::free_some`].
     pub fn free_some(&mut self, budget: usize) -> usize {
         each!(self, x => Elements::free_some(x, budget))
+    }
+}
+
+#[cfg(test)]
+mod testing {
+    /// Seeded random numbers (splitmix64).
+    pub(super) struct Random(pub(super) u64);
+
+    impl Random {
+        /// A number from 0 to `limit - 1`.
+        pub(super) fn below(&mut self, limit: u64) -> u64 {
+            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            crate::cmd::op::op_seed(self.0, 0) % limit
+        }
     }
 }

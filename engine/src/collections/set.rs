@@ -1,21 +1,193 @@
-//! [`Set`]: a set.
+//! [`Set`]: a set of byte strings: sorted integers while few and all are numbers, else [`Members`].
+//!
+//! OBJECT ENCODING names what Redis would use: `intset` until the set met something that is no number, or became larger
+//! than [`INTSET_LEN_MAX`]; `hashtable` from then on.
 
 use super::Elements;
-use crate::digest::Digest;
+use super::members::Members;
+use crate::digest::{Digest, combine};
+use crate::number::parse_i64;
+
+/// Redis's `set-max-intset-entries`.
+const INTSET_LEN_MAX: usize = 512;
 
 /// A set.
-#[derive(Clone, Debug, Default)]
-pub struct Set;
+#[derive(Clone, Debug)]
+pub struct Set(Repr);
+
+#[derive(Clone, Debug)]
+enum Repr {
+    /// Sorted.
+    Ints(Vec<i64>),
+    Members(Members),
+}
+
+impl Default for Set {
+    fn default() -> Self {
+        Set(Repr::Ints(Vec::new()))
+    }
+}
+
+impl Set {
+    /// Adds a member; says whether it is new.
+    pub fn insert(&mut self, member: &[u8]) -> bool {
+        if let Repr::Ints(ints) = &mut self.0 {
+            match parse_i64(member).map(|n| ints.binary_search(&n).map_err(|at| (at, n))) {
+                Some(Ok(_)) => return false,
+                Some(Err((at, n))) if ints.len() < INTSET_LEN_MAX => {
+                    ints.insert(at, n);
+                    return true;
+                }
+                _ => {}
+            }
+            let mut members = Members::default();
+            let mut text = itoa::Buffer::new();
+            for n in ints {
+                members.insert(text.format(*n).as_bytes(), b"");
+            }
+            self.0 = Repr::Members(members);
+        }
+        let Repr::Members(members) = &mut self.0 else {
+            unreachable!("turned into members above")
+        };
+        members.insert(member, b"")
+    }
+
+    /// Whether `member` is in the set.
+    pub fn contains(&self, member: &[u8]) -> bool {
+        match &self.0 {
+            Repr::Ints(ints) => parse_i64(member).is_some_and(|n| ints.binary_search(&n).is_ok()),
+            Repr::Members(members) => members.get(member).is_some(),
+        }
+    }
+
+    /// Removes a member; says whether it was there.
+    pub fn remove(&mut self, member: &[u8]) -> bool {
+        match &mut self.0 {
+            Repr::Ints(ints) => parse_i64(member)
+                .and_then(|n| ints.binary_search(&n).ok())
+                .map(|at| ints.remove(at))
+                .is_some(),
+            Repr::Members(members) => members.remove(member),
+        }
+    }
+
+    /// Hands member number `n` (below `len`) to `f`, and removes it. Which member has which number depends on the set's
+    /// history alone.
+    pub fn take_nth(&mut self, n: usize, f: impl FnOnce(&[u8])) {
+        match &mut self.0 {
+            Repr::Ints(ints) => f(itoa::Buffer::new().format(ints.remove(n)).as_bytes()),
+            Repr::Members(members) => {
+                f(members.nth_key(n));
+                members.remove_nth(n);
+            }
+        }
+    }
+
+    /// Calls `f` for every member.
+    pub fn for_each(&self, mut f: impl FnMut(&[u8])) {
+        match &self.0 {
+            Repr::Ints(ints) => {
+                let mut text = itoa::Buffer::new();
+                ints.iter().for_each(|n| f(text.format(*n).as_bytes()));
+            }
+            Repr::Members(members) => members.for_each(|member, _| f(member)),
+        }
+    }
+
+    /// What OBJECT ENCODING says.
+    pub fn encoding(&self) -> &'static str {
+        match &self.0 {
+            Repr::Ints(_) => "intset",
+            Repr::Members(_) => "hashtable",
+        }
+    }
+}
 
 impl Elements for Set {
     fn len(&self) -> usize {
-        0
+        match &self.0 {
+            Repr::Ints(ints) => ints.len(),
+            Repr::Members(members) => members.len(),
+        }
     }
+
     fn memory(&self) -> usize {
         size_of::<Self>()
+            + match &self.0 {
+                Repr::Ints(ints) => ints.capacity() * size_of::<i64>(),
+                Repr::Members(members) => members.memory(),
+            }
     }
-    fn digest_into(&self, _: &mut Digest) {}
-    fn free_some(&mut self, _: usize) -> usize {
-        0
+
+    fn digest_into(&self, digest: &mut Digest) {
+        let (mut sum, mut one) = (0, Digest::new());
+        self.for_each(|member| {
+            one.reset();
+            one.bytes(member);
+            sum = combine(sum, one.finish());
+        });
+        digest.u64(self.len() as u64);
+        digest.unordered(sum);
+    }
+
+    fn free_some(&mut self, budget: usize) -> usize {
+        match &mut self.0 {
+            Repr::Ints(ints) => {
+                ints.clear();
+                0
+            }
+            Repr::Members(members) => members.free_some(budget),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_are_sorted_and_turn_into_members_once() {
+        let mut set = Set::default();
+        assert!(set.insert(b"3") && set.insert(b"-1") && set.insert(b"20") && !set.insert(b"3"));
+        let mut all = Vec::new();
+        set.for_each(|m| all.push(String::from_utf8(m.to_vec()).unwrap()));
+        assert_eq!((all.join(" ").as_str(), set.encoding()), ("-1 3 20", "intset"));
+        assert!(set.insert(b"03") && set.contains(b"3") && set.contains(b"03") && !set.contains(b"+3"));
+        assert!(set.remove(b"03") && !set.remove(b"03"));
+        assert_eq!((set.len(), set.encoding()), (3, "hashtable"));
+    }
+
+    #[test]
+    fn the_digest_is_of_the_contents_only() {
+        let digest = |members: &[&str], removed: &[&str]| {
+            let (mut set, mut d) = (Set::default(), Digest::new());
+            for m in members {
+                set.insert(m.as_bytes());
+            }
+            for m in removed {
+                set.remove(m.as_bytes());
+            }
+            set.digest_into(&mut d);
+            d.finish()
+        };
+        assert_eq!(digest(&["1", "2", "x"], &["x"]), digest(&["2", "1"], &[]));
+        assert_ne!(digest(&["1", "2"], &[]), digest(&["1", "3"], &[]));
+    }
+
+    #[test]
+    fn the_513th_integer_ends_the_intset() {
+        let mut set = Set::default();
+        for n in 0..513 {
+            assert_eq!(set.encoding(), "intset");
+            set.insert(n.to_string().as_bytes());
+        }
+        assert_eq!((set.encoding(), set.len()), ("hashtable", 513));
+        let mut left = 513;
+        while left > 0 {
+            set.take_nth((left * 7) % left.max(1), |m| assert!(m.len() <= 3));
+            left -= 1;
+            assert_eq!(set.len(), left);
+        }
     }
 }

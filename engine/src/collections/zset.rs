@@ -1,21 +1,295 @@
-//! [`ZSet`]: a sorted set.
+//! [`ZSet`]: a sorted set: members with scores, in the order of score and then bytes.
+//!
+//! Few members are packed in that order. Many are in a hash table, whose values are the scores, beside a counted tree that
+//! holds scores and pair numbers, so that each member's bytes are stored once.
+//!
+//! OBJECT ENCODING names what Redis would use: `listpack` up to [`LISTPACK_LEN_MAX`] members of at most
+//! [`LISTPACK_MEMBER_BYTES_MAX`]; `skiplist` once there was more.
 
 use super::Elements;
-use crate::digest::Digest;
+use super::members::{PACKED_BYTES_MAX, PACKED_LEN_MAX};
+use super::ordered::{Entry, Ordered};
+use super::packed::{Packed, Place};
+use super::table::Table;
+use crate::digest::{Digest, combine};
+use std::cmp::Ordering;
 
-/// A sorted set.
+/// Redis's `zset-max-listpack-entries`.
+const LISTPACK_LEN_MAX: usize = 128;
+/// Redis's `zset-max-listpack-value`, in bytes.
+const LISTPACK_MEMBER_BYTES_MAX: usize = 64;
+
+/// A sorted set. Scores are never NaN.
 #[derive(Clone, Debug, Default)]
-pub struct ZSet;
+pub struct ZSet {
+    repr: Repr,
+    outgrew_listpack: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Repr {
+    /// Sorted; values are scores.
+    Few(Packed),
+    Many(Box<Many>),
+}
+
+impl Default for Repr {
+    fn default() -> Self {
+        Repr::Few(Packed::default())
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+struct Many {
+    table: Table,
+    order: Ordered,
+}
+
+fn score_of(value: &[u8]) -> f64 {
+    f64::from_le_bytes(
+        value
+            .try_into()
+            .expect("the value of a member is its score, eight bytes"),
+    )
+}
+
+/// Scores first, then bytes. -0 and 0 are equal scores.
+fn compare(a: (f64, &[u8]), b: (f64, &[u8])) -> Ordering {
+    a.0.partial_cmp(&b.0)
+        .expect("scores are never NaN")
+        .then_with(|| a.1.cmp(b.1))
+}
+
+fn insert_sorted(p: &mut Packed, member: &[u8], score: f64) {
+    let after = p
+        .places()
+        .find(|at| compare((score_of(p.value(*at)), p.key(*at)), (score, member)) == Ordering::Greater);
+    let start = after.map_or(p.bytes(), Place::start);
+    p.insert(start, member, &score.to_le_bytes());
+}
+
+impl Many {
+    fn insert(&mut self, member: &[u8], score: f64) -> bool {
+        let (n, added) = self.table.insert_new(member, &score.to_le_bytes());
+        if !added {
+            let old = score_of(self.table.value(n));
+            if old == score {
+                return false;
+            }
+            self.order.remove(Self::compare_with(&self.table, old, member));
+            self.table.set_value(n, &score.to_le_bytes());
+        }
+        let entry = Entry { score, pair: n as u32 };
+        self.order.insert(entry, Self::compare_with(&self.table, score, member));
+        added
+    }
+
+    fn compare_with<'a>(table: &'a Table, score: f64, member: &'a [u8]) -> impl Fn(Entry) -> Ordering + 'a {
+        // Only equal scores cost a look at the bytes.
+        move |e| match e.score.partial_cmp(&score).expect("scores are never NaN") {
+            Ordering::Equal => table.key(e.pair as usize).cmp(member),
+            different => different,
+        }
+    }
+
+    fn remove(&mut self, n: usize) {
+        let score = score_of(self.table.value(n));
+        self.order
+            .remove(Self::compare_with(&self.table, score, self.table.key(n)));
+        let last = self.table.len() - 1;
+        if n != last {
+            // The table is about to give the last pair this number.
+            let score = score_of(self.table.value(last));
+            self.order
+                .renumber(n as u32, Self::compare_with(&self.table, score, self.table.key(last)));
+        }
+        self.table.swap_remove(n);
+    }
+}
+
+impl ZSet {
+    /// Sets a member's score; says whether the member is new.
+    pub fn insert(&mut self, member: &[u8], score: f64) -> bool {
+        let added = match &mut self.repr {
+            Repr::Many(many) => many.insert(member, score),
+            Repr::Few(p) => match p.find(member) {
+                Some(at) => {
+                    // The first zero that was given stays, signed or not: an equal score changes nothing.
+                    if score_of(p.value(at)) != score {
+                        p.remove(at);
+                        insert_sorted(p, member, score);
+                    }
+                    false
+                }
+                None if p.len() < PACKED_LEN_MAX && p.bytes() + member.len() <= PACKED_BYTES_MAX => {
+                    insert_sorted(p, member, score);
+                    true
+                }
+                None => {
+                    let mut many = Box::<Many>::default();
+                    for (k, v) in p.iter() {
+                        many.insert(k, score_of(v));
+                    }
+                    many.insert(member, score);
+                    self.repr = Repr::Many(many);
+                    true
+                }
+            },
+        };
+        self.outgrew_listpack |= added && (self.len() > LISTPACK_LEN_MAX || member.len() > LISTPACK_MEMBER_BYTES_MAX);
+        added
+    }
+
+    /// A member's score.
+    pub fn score(&self, member: &[u8]) -> Option<f64> {
+        match &self.repr {
+            Repr::Few(p) => p.find(member).map(|at| score_of(p.value(at))),
+            Repr::Many(many) => many.table.find(member).map(|n| score_of(many.table.value(n))),
+        }
+    }
+
+    /// Removes a member; says whether it was there.
+    pub fn remove(&mut self, member: &[u8]) -> bool {
+        match &mut self.repr {
+            Repr::Few(p) => p.find(member).map(|at| p.remove(at)).is_some(),
+            Repr::Many(many) => many.table.find(member).map(|n| many.remove(n)).is_some(),
+        }
+    }
+
+    /// Hands the member with the lowest score to `f`, and removes it; says whether there was one.
+    pub fn take_first(&mut self, f: impl FnOnce(&[u8], f64)) -> bool {
+        match &mut self.repr {
+            Repr::Few(p) => {
+                let Some(at) = p.at(0) else { return false };
+                f(p.key(at), score_of(p.value(at)));
+                p.remove(at);
+            }
+            Repr::Many(many) => {
+                let mut first = None;
+                many.order.walk(0, 1, false, |e| first = Some(e));
+                let Some(e) = first else { return false };
+                f(many.table.key(e.pair as usize), e.score);
+                many.remove(e.pair as usize);
+            }
+        }
+        true
+    }
+
+    /// Hands members and scores to `f`, lowest first: up to `count`, from rank `start` on. If `reverse`, ranks count from
+    /// the highest down.
+    pub fn range(&self, start: usize, count: usize, reverse: bool, mut f: impl FnMut(&[u8], f64)) {
+        match &self.repr {
+            Repr::Many(many) => {
+                many.order
+                    .walk(start, count, reverse, |e| f(many.table.key(e.pair as usize), e.score));
+            }
+            Repr::Few(p) if reverse => {
+                let all: Vec<Place> = p.places().collect();
+                all.iter()
+                    .rev()
+                    .skip(start)
+                    .take(count)
+                    .for_each(|at| f(p.key(*at), score_of(p.value(*at))));
+            }
+            Repr::Few(p) => p.iter().skip(start).take(count).for_each(|(k, v)| f(k, score_of(v))),
+        }
+    }
+
+    /// What OBJECT ENCODING says.
+    pub fn encoding(&self) -> &'static str {
+        if self.outgrew_listpack { "skiplist" } else { "listpack" }
+    }
+}
 
 impl Elements for ZSet {
     fn len(&self) -> usize {
-        0
+        match &self.repr {
+            Repr::Few(p) => p.len(),
+            Repr::Many(many) => many.table.len(),
+        }
     }
+
     fn memory(&self) -> usize {
         size_of::<Self>()
+            + match &self.repr {
+                Repr::Few(p) => p.capacity(),
+                Repr::Many(many) => size_of::<Many>() + many.table.memory() + many.order.memory(),
+            }
     }
-    fn digest_into(&self, _: &mut Digest) {}
-    fn free_some(&mut self, _: usize) -> usize {
-        0
+
+    fn digest_into(&self, digest: &mut Digest) {
+        let (mut sum, mut one) = (0, Digest::new());
+        self.range(0, usize::MAX, false, |member, score| {
+            one.reset();
+            one.bytes(member);
+            one.u64(score.to_bits());
+            sum = combine(sum, one.finish());
+        });
+        digest.u64(self.len() as u64);
+        digest.unordered(sum);
+    }
+
+    fn free_some(&mut self, budget: usize) -> usize {
+        match &mut self.repr {
+            Repr::Few(p) => {
+                p.clear();
+                0
+            }
+            // The tree first: then the pairs' bytes, which are the larger part.
+            Repr::Many(many) if many.order.len() > 0 => {
+                many.order.free_some(budget);
+                many.table.len().max(1)
+            }
+            Repr::Many(many) => many.table.free_some(budget),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collections::testing::Random;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn behaves_like_a_sorted_map_small_and_large() {
+        for seed in 0..24 {
+            let mut r = Random(seed);
+            let (members, scores) = ([12, 300, 3000][seed as usize % 3], [3, 1000][seed as usize % 2]);
+            let (mut zset, mut model) = (ZSet::default(), BTreeMap::<Vec<u8>, f64>::new());
+            for step in 0..8000 {
+                let member = format!("m{}", r.below(members)).into_bytes();
+                match r.below(10) {
+                    0..=5 => {
+                        let score = r.below(scores) as f64 - 1.0;
+                        assert_eq!(zset.insert(&member, score), model.insert(member, score).is_none());
+                    }
+                    6..=7 => assert_eq!(zset.remove(&member), model.remove(&member).is_some()),
+                    8 => {
+                        let mut taken = None;
+                        zset.take_first(|m, s| taken = Some((m.to_vec(), s)));
+                        let lowest = model.iter().min_by(|a, b| compare((*a.1, a.0), (*b.1, b.0)));
+                        let lowest = lowest.map(|(m, s)| (m.clone(), *s));
+                        assert_eq!(taken, lowest);
+                        lowest.map(|(m, _)| model.remove(&m));
+                    }
+                    _ => assert_eq!(zset.score(&member), model.get(&member).copied()),
+                }
+                if step % 400 == 0 {
+                    let mut sorted: Vec<_> = model.iter().map(|(m, s)| (m.clone(), *s)).collect();
+                    sorted.sort_by(|a, b| compare((a.1, &a.0), (b.1, &b.0)));
+                    for reverse in [false, true] {
+                        let (start, count) = (r.below(20) as usize, r.below(400) as usize);
+                        let mut seen = Vec::new();
+                        zset.range(start, count, reverse, |m, s| seen.push((m.to_vec(), s)));
+                        let expected: Vec<_> = sorted.iter().skip(start).take(count).cloned().collect();
+                        assert_eq!(seen, expected);
+                        sorted.reverse();
+                    }
+                }
+            }
+            assert_eq!(zset.len(), model.len());
+            while zset.free_some(50) > 0 {}
+        }
     }
 }

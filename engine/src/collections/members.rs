@@ -1,0 +1,166 @@
+//! [`Members`]: pairs of byte strings, found by the first: packed while few, a hash table when many.
+//!
+//! Sets (with empty values) and hashes are made of it. The order of the pairs depends on the history of calls alone.
+
+use super::packed::Packed;
+use super::table::Table;
+
+/// Most pairs kept packed: searching this many costs about what a hash table costs in cache misses.
+pub(super) const PACKED_LEN_MAX: usize = 32;
+/// Most bytes kept packed: removing the first pair moves all others.
+pub(super) const PACKED_BYTES_MAX: usize = 2048;
+
+/// Pairs of byte strings.
+#[derive(Clone, Debug)]
+pub(super) enum Members {
+    Few(Packed),
+    Many(Box<Table>),
+}
+
+impl Default for Members {
+    fn default() -> Self {
+        Members::Few(Packed::default())
+    }
+}
+
+impl Members {
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Members::Few(p) => p.len(),
+            Members::Many(t) => t.len(),
+        }
+    }
+
+    /// Bytes allocated outside the struct.
+    pub(super) fn memory(&self) -> usize {
+        match self {
+            Members::Few(p) => p.capacity(),
+            Members::Many(t) => size_of::<Table>() + t.memory(),
+        }
+    }
+
+    /// The value that belongs to `key`.
+    #[inline]
+    pub(super) fn get(&self, key: &[u8]) -> Option<&[u8]> {
+        match self {
+            Members::Few(p) => p.find(key).map(|at| p.value(at)),
+            Members::Many(t) => t.find(key).map(|n| t.value(n)),
+        }
+    }
+
+    /// Sets a value; says whether the key is new.
+    pub(super) fn insert(&mut self, key: &[u8], value: &[u8]) -> bool {
+        if let Members::Few(p) = self {
+            let found = p.find(key);
+            let bytes = p.bytes() + value.len() + if found.is_some() { 0 } else { key.len() };
+            if bytes <= PACKED_BYTES_MAX && (found.is_some() || p.len() < PACKED_LEN_MAX) {
+                match found {
+                    Some(at) => p.set_value(at, value),
+                    None => p.push(key, value),
+                }
+                return found.is_none();
+            }
+            let mut table = Table::default();
+            for (k, v) in p.iter() {
+                table.insert_new(k, v);
+            }
+            *self = Members::Many(Box::new(table));
+        }
+        let Members::Many(t) = self else {
+            unreachable!("turned into a table above")
+        };
+        let (n, added) = t.insert_new(key, value);
+        if !added {
+            t.set_value(n, value);
+        }
+        added
+    }
+
+    /// Removes a key; says whether it was there.
+    pub(super) fn remove(&mut self, key: &[u8]) -> bool {
+        match self {
+            Members::Few(p) => p.find(key).map(|at| p.remove(at)).is_some(),
+            Members::Many(t) => t.find(key).map(|n| t.swap_remove(n)).is_some(),
+        }
+    }
+
+    /// Key number `n`, which must exist.
+    pub(super) fn nth_key(&self, n: usize) -> &[u8] {
+        match self {
+            Members::Few(p) => p.key(p.nth(n).expect("n is below len")),
+            Members::Many(t) => t.key(n),
+        }
+    }
+
+    /// Removes pair number `n`, which must exist.
+    pub(super) fn remove_nth(&mut self, n: usize) {
+        match self {
+            Members::Few(p) => p.remove(p.nth(n).expect("n is below len")),
+            Members::Many(t) => t.swap_remove(n),
+        }
+    }
+
+    /// Calls `f` for all pairs, in order.
+    pub(super) fn for_each(&self, mut f: impl FnMut(&[u8], &[u8])) {
+        match self {
+            Members::Few(p) => p.iter().for_each(|(k, v)| f(k, v)),
+            Members::Many(t) => t.iter().for_each(|(k, v)| f(k, v)),
+        }
+    }
+
+    /// Drops about `budget` pairs; afterwards only this may be called. Returns how many are left.
+    pub(super) fn free_some(&mut self, budget: usize) -> usize {
+        match self {
+            Members::Few(p) => {
+                p.clear();
+                0
+            }
+            Members::Many(t) => t.free_some(budget),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collections::testing::Random;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn behaves_like_a_map_small_and_large_and_keeps_an_order_of_its_own() {
+        for seed in 0..30 {
+            let mut r = Random(seed);
+            let keys = [10, 60, 2000][seed as usize % 3];
+            let (mut members, mut model) = (Members::default(), BTreeMap::<Vec<u8>, Vec<u8>>::new());
+            let mut twin = Members::default();
+            for _ in 0..6000 {
+                let key = format!("key:{}", r.below(keys)).into_bytes();
+                match r.below(10) {
+                    0..=4 => {
+                        let value = vec![b'v'; r.below(70) as usize];
+                        assert_eq!(members.insert(&key, &value), !model.contains_key(&key));
+                        twin.insert(&key, &value);
+                        model.insert(key, value);
+                    }
+                    5..=6 => {
+                        twin.remove(&key);
+                        assert_eq!(members.remove(&key), model.remove(&key).is_some());
+                    }
+                    7 if !model.is_empty() => {
+                        let n = r.below(model.len() as u64) as usize;
+                        assert!(model.remove(members.nth_key(n)).is_some());
+                        assert_eq!(members.nth_key(n), twin.nth_key(n));
+                        members.remove_nth(n);
+                        twin.remove_nth(n);
+                    }
+                    _ => assert_eq!(members.get(&key), model.get(&key).map(Vec::as_slice)),
+                }
+                assert_eq!(members.len(), model.len());
+            }
+            let mut all = BTreeMap::new();
+            members.for_each(|k, v| drop(all.insert(k.to_vec(), v.to_vec())));
+            assert_eq!(all, model);
+        }
+    }
+}
