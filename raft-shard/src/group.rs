@@ -1,0 +1,327 @@
+//! One group's replica on this core: openraft, its adaptors and the read lease behind [`Consensus`].
+//!
+//! Between a proposal and its execution stand tasks of the core's executor. The caller proposes, yields until
+//! `progress().digested == progress().proposed`, writes the log, calls [`crate::LogHub::advance`], and yields again
+//! until `progress().applied` has moved. Nothing here blocks and nothing polls.
+//!
+//! **Restart.** A replica that comes back takes up its vote and its log, never its leadership. With several voters it
+//! neither votes nor campaigns for [`GroupOptions::vote_hold_off`]: it may have promised as much to a leader that still
+//! serves reads by its lease. A single voter elects itself at once.
+//!
+//! **Forgotten entries.** In the modes that count entries before they are durable, a replica may come back without
+//! entries it has acknowledged. That is only sound while a majority has not forgotten them too, and for several voters
+//! it needs a guard that keeps such a replica from voting until a leader has brought it up to date. Until that guard
+//! exists several voters run in `always` only; a single voter may choose, since it forgets nobody's entries but its own.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::errors::Fatal;
+use openraft::impls::EmptyNode;
+use openraft::metrics::{RaftDataMetrics, RaftServerMetrics};
+use openraft::network::{NetSnapshot, RaftNetworkFactory};
+use openraft::type_config::alias::WatchReceiverOf;
+use openraft::{Raft, RaftMetrics, ServerState};
+use slotcore_rt::clock::Tick;
+use slotcore_rt::ids::{ReplicaId, Term};
+
+use crate::consensus::{Consensus, Progress, ProposalId, ProposeError, Refusal, Role};
+use crate::group_state::GroupState;
+use crate::inbound::Inbound;
+use crate::lease::{Lease, LeaseInput};
+use crate::log_hub::LogHub;
+use crate::log_store::{GroupLog, LogStore};
+use crate::options::{GroupOptions, PROPOSALS_WAITING_MAX};
+use crate::proposal::Outcome;
+use crate::runtime::Runtime;
+use crate::state_machine::{Applied, Applier, StateMachine};
+use crate::types::{Membership, Payload, RaftTypes};
+
+/// openraft's handle, over our types.
+pub(crate) type RaftHandle<RT, S> = Raft<RaftTypes<RT>, Applier<S>>;
+
+type WatchOf<RT, T> = WatchReceiverOf<RaftTypes<RT>, T>;
+
+/// Why a group could not be opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenError(String);
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot open Raft group: {}", self.0)
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+impl OpenError {
+    fn because(error: impl fmt::Display) -> Self {
+        OpenError(error.to_string())
+    }
+}
+
+/// See the module.
+pub struct Group<RT: Runtime, S: StateMachine> {
+    options: GroupOptions,
+    raft: RaftHandle<RT, S>,
+    state: Rc<GroupState>,
+    hold_off_until: Tick,
+    lease: Lease,
+    core: WatchOf<RT, RaftMetrics<RaftTypes<RT>>>,
+    server: WatchOf<RT, RaftServerMetrics<RaftTypes<RT>>>,
+    data: WatchOf<RT, RaftDataMetrics<RaftTypes<RT>>>,
+}
+
+impl<RT: Runtime, S: StateMachine> Group<RT, S> {
+    /// Opens a replica on the current executor, into the current task queue, and starts its tasks.
+    ///
+    /// `log`: a handle to this group's part of the core's log; an empty one starts the group for the first time.
+    /// `machine`: what it has executed already is `at`; everything committed after that is executed before this
+    /// returns, everything else once a leader (perhaps this replica) has committed it. `hub` must be advanced by the
+    /// caller from now on, also while this future is awaited: votes wait for it.
+    ///
+    /// # Errors
+    /// [`OpenError`]: the settings contradict each other, or the log could not be read.
+    pub async fn open<L, N>(
+        options: GroupOptions,
+        log: L,
+        hub: Rc<LogHub<RT>>,
+        network: N,
+        machine: Rc<RefCell<S>>,
+        at: Applied,
+        state: Rc<GroupState>,
+    ) -> Result<Self, OpenError>
+    where
+        L: GroupLog + Clone,
+        N: RaftNetworkFactory<RaftTypes<RT>>,
+        N::Network: NetSnapshot<RaftTypes<RT>, SnapshotData = Bytes>,
+    {
+        let restarted = log.vote().is_some() || log.last().0.0 > 0;
+        let hold_off_until = match restarted && !options.planted.no_vote_hold_off {
+            true => RT::now() + options.vote_hold_off(),
+            false => Tick::ZERO,
+        };
+
+        let config = options.raft_config().map_err(OpenError::because)?;
+        let store = LogStore::new(log, hub, state.clone());
+        let applier = Applier::new(machine, at, state.clone());
+        let raft = Raft::build(options.id.0, config, network, store, applier)
+            .await
+            .map_err(OpenError::because)?;
+
+        let group = Group {
+            lease: Lease::new(options.election_max, options.clock_drift),
+            core: raft.metrics(),
+            server: raft.server_metrics(),
+            data: raft.data_metrics(),
+            options,
+            raft,
+            state,
+            hold_off_until,
+        };
+        group.start(restarted);
+        Ok(group)
+    }
+
+    /// Starts the tasks, and in the background whatever makes the replica take part.
+    fn start(&self, restarted: bool) {
+        // Who campaigns and when is decided below, once the membership is known.
+        self.raft.runtime_config().elect(false);
+        self.raft.run();
+        let task = Starting {
+            raft: self.raft.clone(),
+            core: self.core.clone(),
+            state: self.state.clone(),
+            id: self.options.id,
+            first_voters: self
+                .options
+                .first_voters
+                .iter()
+                .map(|id| (id.0, EmptyNode::new()))
+                .collect(),
+            restarted,
+            hold_off_until: self.hold_off_until,
+        };
+        drop(RT::spawn(task.run()));
+    }
+
+    /// Where messages of other replicas to this one go in.
+    pub fn inbound(&self) -> Inbound<RT, S> {
+        Inbound::new(self.raft.clone(), self.hold_off_until)
+    }
+
+    /// The group's shared facts.
+    pub fn state(&self) -> &Rc<GroupState> {
+        &self.state
+    }
+
+    /// Hands leadership to another voter. Reads stop being served alone before the first message of it is sent.
+    pub async fn transfer_leader(&mut self, to: ReplicaId) -> Result<(), ProposeError> {
+        self.lease.learn(LeaseInput::TransferBegins);
+        self.raft
+            .trigger()
+            .transfer_leader(to.0)
+            .await
+            .map_err(|_| ProposeError::Failed)
+    }
+
+    /// Takes a snapshot of the state machine now and, once it is taken, lets the log be purged up to it.
+    pub async fn take_snapshot(&self) -> Result<(), ProposeError> {
+        self.raft.trigger().snapshot().await.map_err(|_| ProposeError::Failed)
+    }
+
+    /// Ends the group's tasks. What is in the log stays there; what was proposed and not yet appended is dropped.
+    pub async fn shutdown(self) {
+        // The only error is that the core task had already ended, and why can be read from `failure`.
+        let _ = self.raft.shutdown().await;
+    }
+
+    fn refresh_lease(&mut self) {
+        let (index, term) = self.state.applied();
+        self.lease.learn(LeaseInput::Applied { index, term });
+        if !self.options.planted.ignore_commit_sent {
+            self.lease.learn(LeaseInput::CommitSent {
+                index: self.state.commit_sent(),
+            });
+        }
+
+        let server = self.server.borrow_watched();
+        if server.state != ServerState::Leader {
+            self.lease.learn(LeaseInput::NotLeading);
+            return;
+        }
+        let term = Term(server.vote.leader_id.term);
+        let alone = is_only_voter(self.options.id, server.membership_config.membership());
+        self.lease.learn(LeaseInput::Leading { term, alone });
+        if let Some(asked) = self.data.borrow_watched().last_quorum_acked {
+            self.lease.learn(LeaseInput::QuorumAck {
+                term,
+                asked_at: RT::tick(asked.into_inner()),
+            });
+        }
+    }
+}
+
+impl<RT: Runtime, S: StateMachine> Consensus for Group<RT, S> {
+    fn propose(&mut self, payload: Bytes) -> Result<ProposalId, ProposeError> {
+        if self.state.waiting() >= PROPOSALS_WAITING_MAX {
+            return Err(ProposeError::Busy);
+        }
+        let id = self.state.next_proposal();
+        let outcome = Outcome::of(self.state.clone(), id);
+        // The future only puts a message into a queue with room for more than may be waiting: it is ready when first
+        // polled, and needs nobody to wake it.
+        let send = pin!(self.raft.client_write_ff(Payload::proposed(payload), Some(outcome)));
+        match send.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(())) => {
+                self.state.proposed(id);
+                Ok(id)
+            }
+            // Pending: the queue is closed and openraft waits to learn why its core has ended.
+            Poll::Ready(Err(_)) | Poll::Pending => Err(ProposeError::Failed),
+        }
+    }
+
+    fn take_refused(&mut self, refused: &mut Vec<(ProposalId, Refusal)>) {
+        self.state.take_refused(refused);
+    }
+
+    fn role(&self) -> Role {
+        if self.core.borrow_watched().running_state.is_err() {
+            return Role::Stopped;
+        }
+        match self.server.borrow_watched().state {
+            ServerState::Learner => Role::Learner,
+            ServerState::Follower => Role::Follower,
+            ServerState::Candidate => Role::Candidate,
+            ServerState::Leader => Role::Leader,
+            ServerState::Shutdown => Role::Stopped,
+        }
+    }
+
+    fn term(&self) -> Term {
+        Term(self.server.borrow_watched().vote.leader_id.term)
+    }
+
+    fn leader(&self) -> Option<ReplicaId> {
+        self.server.borrow_watched().current_leader.map(ReplicaId)
+    }
+
+    fn progress(&self) -> Progress {
+        self.state.progress()
+    }
+
+    fn may_read(&mut self, now: Tick) -> bool {
+        self.refresh_lease();
+        self.lease.holds(now)
+    }
+
+    fn failure(&self) -> Option<String> {
+        match &self.core.borrow_watched().running_state {
+            Ok(()) | Err(Fatal::Stopped) => self.state.failure(),
+            Err(fatal) => Some(fatal.to_string()),
+        }
+    }
+}
+
+/// Makes a replica take part once its tasks run: the part of opening that waits for the log.
+struct Starting<RT: Runtime, S: StateMachine> {
+    raft: RaftHandle<RT, S>,
+    core: WatchOf<RT, RaftMetrics<RaftTypes<RT>>>,
+    state: Rc<GroupState>,
+    id: ReplicaId,
+    first_voters: BTreeMap<u64, EmptyNode>,
+    restarted: bool,
+    hold_off_until: Tick,
+}
+
+impl<RT: Runtime, S: StateMachine> Starting<RT, S> {
+    async fn run(mut self) {
+        if let Err(what) = self.take_part().await {
+            self.state.fail(|| what);
+        }
+    }
+
+    async fn take_part(&mut self) -> Result<(), String> {
+        if !self.restarted {
+            self.raft
+                .initialize(self.first_voters.clone())
+                .await
+                .map_err(|error| error.to_string())?;
+        } else if self.core.changed().await.is_err() {
+            return Err("the group's core ended before it had begun".to_owned());
+        }
+
+        let alone = is_only_voter(self.id, self.core.borrow_watched().membership_config.membership());
+        if alone {
+            // It hears from nobody and waits for nobody: no timer, no idle cost, elected at once.
+            self.raft.runtime_config().tick(false);
+            return match self.restarted {
+                true => self
+                    .raft
+                    .trigger()
+                    .elect(false)
+                    .await
+                    .map_err(|fatal| fatal.to_string()),
+                false => Ok(()), // Initializing elects.
+            };
+        }
+        let now = RT::now();
+        if self.hold_off_until > now {
+            RT::sleep(self.hold_off_until.since(now)).await;
+        }
+        self.raft.runtime_config().elect(true);
+        Ok(())
+    }
+}
+
+fn is_only_voter(id: ReplicaId, membership: &Membership) -> bool {
+    let sets = membership.get_joint_config();
+    !sets.is_empty() && sets.iter().all(|set| set.len() == 1 && set.contains(&id.0))
+}

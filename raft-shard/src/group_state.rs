@@ -1,0 +1,89 @@
+//! Facts about one group that its parts write and anyone on the core may read at once, without a message.
+
+use std::cell::{Cell, RefCell};
+
+use slotcore_rt::ids::{LogIndex, Term};
+
+use crate::consensus::{Progress, ProposalId, Refusal};
+
+/// Shared by a group's log adaptor, state machine adaptor, responders and [`crate::Group`], all on one thread.
+#[derive(Debug, Default)]
+pub struct GroupState {
+    proposed: Cell<u64>,
+    digested: Cell<u64>,
+    appended: Cell<LogIndex>,
+    applied: Cell<(LogIndex, Term)>,
+    commit_sent: Cell<LogIndex>,
+    refused: RefCell<Vec<(ProposalId, Refusal)>>,
+    failure: RefCell<Option<String>>,
+}
+
+impl GroupState {
+    /// See [`crate::Consensus::progress`].
+    pub fn progress(&self) -> Progress {
+        Progress {
+            proposed: self.proposed.get(),
+            digested: self.digested.get(),
+            appended: self.appended.get(),
+            applied: self.applied.get().0,
+        }
+    }
+
+    /// Index and term of the last entry executed.
+    pub fn applied(&self) -> (LogIndex, Term) {
+        self.applied.get()
+    }
+
+    /// The highest commit index in any message this replica has sent.
+    pub fn commit_sent(&self) -> LogIndex {
+        self.commit_sent.get()
+    }
+
+    /// Why the group has stopped, if something outside openraft's core stopped it.
+    pub fn failure(&self) -> Option<String> {
+        self.failure.borrow().clone()
+    }
+
+    /// Proposals neither appended nor refused yet.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.proposed.get() - self.digested.get()
+    }
+
+    pub(crate) fn next_proposal(&self) -> ProposalId {
+        ProposalId(self.proposed.get() + 1)
+    }
+
+    pub(crate) fn proposed(&self, id: ProposalId) {
+        self.proposed.set(id.0);
+    }
+
+    pub(crate) fn digested(&self) {
+        self.digested.set(self.digested.get() + 1);
+    }
+
+    pub(crate) fn set_appended(&self, index: LogIndex) {
+        self.appended.set(index);
+    }
+
+    pub(crate) fn set_applied(&self, index: LogIndex, term: Term) {
+        self.applied.set((index, term));
+    }
+
+    /// Notes a commit index that is about to leave this replica. Never goes back.
+    pub fn note_commit_sent(&self, index: LogIndex) {
+        self.commit_sent.set(self.commit_sent.get().max(index));
+    }
+
+    pub(crate) fn refuse(&self, id: ProposalId, refusal: Refusal) {
+        self.refused.borrow_mut().push((id, refusal));
+    }
+
+    pub(crate) fn take_refused(&self, refused: &mut Vec<(ProposalId, Refusal)>) {
+        refused.append(&mut self.refused.borrow_mut());
+    }
+
+    /// Keeps the first failure: later ones follow from it.
+    pub(crate) fn fail(&self, what: impl FnOnce() -> String) {
+        self.failure.borrow_mut().get_or_insert_with(what);
+    }
+}

@@ -1,0 +1,189 @@
+//! A group of one on the real executor: it elects itself, executes what is durable, and costs nothing idle.
+
+mod support;
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use glommio::{LocalExecutorBuilder, Placement};
+use slotcore_raft_shard::runtime::Runtime;
+use slotcore_raft_shard::runtime::glommio::GlommioRuntime;
+use slotcore_raft_shard::{
+    Applied, BadSnapshot, Consensus, Group, GroupOptions, GroupState, LogHub, NoPeers, ProposalId, ProposeError, Role,
+    StateMachine,
+};
+use slotcore_rt::ids::{LogIndex, ReplicaId, Term};
+use support::memory_log::MemoryLog;
+
+/// Remembers every payload it executed.
+#[derive(Default)]
+struct Recorder(Vec<Vec<u8>>);
+
+impl StateMachine for Recorder {
+    fn apply(&mut self, _index: LogIndex, _term: Term, payload: &[u8]) {
+        self.0.push(payload.to_vec());
+    }
+
+    fn snapshot(&mut self, _at: &Applied) -> Bytes {
+        unreachable!("nobody asks a single voter for a snapshot")
+    }
+
+    fn install(&mut self, _at: &Applied, _data: &[u8]) -> Result<(), BadSnapshot> {
+        unreachable!("nobody sends a single voter a snapshot")
+    }
+}
+
+struct Node {
+    group: Group<GlommioRuntime, Recorder>,
+    hub: Rc<LogHub<GlommioRuntime>>,
+    log: MemoryLog,
+    machine: Rc<RefCell<Recorder>>,
+}
+
+impl Node {
+    async fn open(log: MemoryLog) -> Node {
+        let (hub, machine) = (LogHub::new(), Rc::new(RefCell::new(Recorder::default())));
+        let options = GroupOptions::alone(ReplicaId(7));
+        let (at, state) = (Applied::default(), Rc::new(GroupState::default()));
+        let group = Group::open(options, log.clone(), hub.clone(), NoPeers, machine.clone(), at, state);
+        Node {
+            group: group.await.unwrap(),
+            hub,
+            log,
+            machine,
+        }
+    }
+
+    /// Everything written becomes durable.
+    fn sync(&self) {
+        self.log.sync_to(self.log.submitted());
+        self.hub.advance(self.log.durable(), self.log.durable());
+    }
+
+    /// Yields until `done`; returns how often it had to.
+    async fn turns_until(&mut self, what: &str, mut done: impl FnMut(&mut Node) -> bool) -> u32 {
+        for turns in 0..1000 {
+            if done(self) {
+                return turns;
+            }
+            glommio::executor().yield_now().await;
+        }
+        panic!(
+            "not within 1000 turns: {what}; {:?}, {:?}",
+            self.group.progress(),
+            self.group.failure()
+        );
+    }
+
+    async fn until_leader(&mut self) {
+        self.turns_until("leader, ready to read", |node| {
+            node.sync();
+            node.group.may_read(GlommioRuntime::now())
+        })
+        .await;
+        assert_eq!(self.group.role(), Role::Leader);
+        assert_eq!(self.group.leader(), Some(ReplicaId(7)));
+    }
+}
+
+fn on_executor<F: Future<Output = ()>>(test: impl FnOnce() -> F) {
+    LocalExecutorBuilder::new(Placement::Unbound)
+        .make()
+        .unwrap()
+        .run(async { test().await });
+}
+
+#[test]
+fn a_proposal_is_executed_once_durable_and_not_before() {
+    on_executor(|| async {
+        let mut node = Node::open(MemoryLog::default()).await;
+        node.until_leader().await;
+        assert_eq!(node.group.term(), Term(1));
+
+        let id = node.group.propose(Bytes::from_static(b"set a 1")).unwrap();
+        assert_eq!(id, ProposalId(1));
+        let to_log = node
+            .turns_until("appended", |node| node.group.progress().digested == 1)
+            .await;
+        for _ in 0..100 {
+            glommio::executor().yield_now().await;
+        }
+        assert!(node.machine.borrow().0.is_empty(), "executed before it was durable");
+
+        node.sync();
+        let to_state = node
+            .turns_until("executed", |node| node.machine.borrow().0.len() == 1)
+            .await;
+        assert_eq!(node.machine.borrow().0, [b"set a 1"]);
+        println!("turns from proposal to log: {to_log}; from durable to executed: {to_state}");
+        assert!(
+            to_log <= 2 && to_state <= 4,
+            "openraft needs more turns than it did: {to_log}, {to_state}"
+        );
+    });
+}
+
+#[test]
+fn a_restart_continues_in_a_new_term_with_everything_durable() {
+    on_executor(|| async {
+        let mut node = Node::open(MemoryLog::default()).await;
+        node.until_leader().await;
+        for i in 0..10u8 {
+            node.group.propose(Bytes::from(vec![i])).unwrap();
+        }
+        node.turns_until("appended", |node| node.group.progress().digested == 10)
+            .await;
+        node.sync();
+        node.turns_until("executed", |node| node.machine.borrow().0.len() == 10)
+            .await;
+        node.group.propose(Bytes::from_static(b"lost")).unwrap();
+        node.turns_until("appended", |node| node.group.progress().digested == 11)
+            .await;
+        let log = node.log.after_crash();
+        node.group.shutdown().await;
+
+        let mut node = Node::open(log).await;
+        assert!(
+            !node.group.may_read(GlommioRuntime::now()),
+            "reads before the new term's first entry is executed"
+        );
+        node.until_leader().await;
+        assert_eq!(node.group.term(), Term(2));
+        assert_eq!(node.machine.borrow().0, (0..10u8).map(|i| vec![i]).collect::<Vec<_>>());
+    });
+}
+
+#[test]
+fn proposals_that_cannot_reach_the_log_are_bounded() {
+    on_executor(|| async {
+        let mut node = Node::open(MemoryLog::default()).await;
+        node.until_leader().await;
+        let taken = (0..)
+            .take_while(|_| node.group.propose(Bytes::from_static(b"x")).is_ok())
+            .count() as u64;
+        assert_eq!(taken, slotcore_raft_shard::options::PROPOSALS_WAITING_MAX);
+        assert_eq!(node.group.propose(Bytes::from_static(b"x")), Err(ProposeError::Busy));
+        node.turns_until("appended", |node| node.group.progress().digested == taken)
+            .await;
+        assert!(node.group.propose(Bytes::from_static(b"x")).is_ok());
+    });
+}
+
+#[test]
+fn a_failed_log_is_visible_and_takes_no_more_proposals() {
+    on_executor(|| async {
+        let mut node = Node::open(MemoryLog::default()).await;
+        node.until_leader().await;
+        node.group.propose(Bytes::from_static(b"x")).unwrap();
+        node.turns_until("appended", |node| node.group.progress().digested == 1)
+            .await;
+        node.hub.fail("segment 3: EIO at 4096");
+        node.turns_until("failed", |node| node.group.failure().is_some()).await;
+        assert!(node.group.failure().unwrap().contains("segment 3: EIO at 4096"));
+        assert_eq!(node.group.role(), Role::Stopped);
+        assert_eq!(node.group.propose(Bytes::from_static(b"y")), Err(ProposeError::Failed));
+        assert!(node.machine.borrow().0.is_empty(), "executed what never became durable");
+    });
+}
