@@ -25,7 +25,6 @@ use crate::rng::SeededRng;
 
 pub use faults::{DiskFaults, Rate};
 
-#[path = "disk_faults.rs"]
 mod faults;
 
 /// The unit that is written entirely or not at all.
@@ -415,6 +414,7 @@ impl SimDisk {
             if let Pending::Write { file, offset, buf, .. } = op.pending {
                 let survives = all.unwrap_or(Rate::new(1, 2));
                 self.complete_cut_write(file, offset, &buf, survives);
+                self.shear(file, offset, buf.len());
             }
         }
         let kept = match all {
@@ -456,6 +456,21 @@ impl SimDisk {
                 };
                 file.unsynced.entry(sector).or_default().push(version);
             }
+        }
+    }
+
+    /// A sector that was being written when the power went may hold neither the old bytes nor the new ones. At most one
+    /// of a write: the device writes one after the other.
+    fn shear(&mut self, file: FileId, offset: u64, len: usize) {
+        if !self.faults.shorn.strikes(&mut self.rng) || len == 0 {
+            return;
+        }
+        let sector = offset / SECTOR_BYTES as u64 + self.rng.index(len / SECTOR_BYTES) as u64;
+        let mut garbage = Box::new([0; SECTOR_BYTES]);
+        self.rng.fill(&mut garbage[..]);
+        if let Some(file) = self.files.get_mut(&file) {
+            file.unsynced.remove(&sector);
+            file.set_durable(sector, &garbage);
         }
     }
 
@@ -551,5 +566,4 @@ impl File {
 }
 
 #[cfg(test)]
-#[path = "disk_tests.rs"]
 mod tests;

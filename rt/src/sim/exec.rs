@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
@@ -52,6 +52,12 @@ pub enum RunEnd {
     /// No task can ever run again: all wait for each other.
     Stalled,
 }
+
+pub use join::{Aborted, JoinHandle};
+pub use timer::{Elapsed, Sleep, Timeout, sleep, sleep_until, timeout, timeout_at};
+
+mod join;
+mod timer;
 
 type TaskId = u64;
 type TaskFuture = Pin<Box<dyn Future<Output = ()>>>;
@@ -268,11 +274,7 @@ impl Drop for Sim {
 
 impl Core {
     fn spawn<T: 'static>(self: &Rc<Self>, node: NodeId, future: impl Future<Output = T> + 'static) -> JoinHandle<T> {
-        let join = Rc::new(RefCell::new(Join {
-            result: None,
-            waiter: None,
-        }));
-        let ending = Ending(Rc::clone(&join));
+        let (ending, join) = join::pair();
         let future = Box::pin(async move {
             let value = future.await;
             ending.end(Ok(value));
@@ -294,11 +296,7 @@ impl Core {
                 waker,
             },
         );
-        JoinHandle {
-            id,
-            core: Rc::downgrade(self),
-            join,
-        }
+        JoinHandle::new(id, Rc::downgrade(self), join)
     }
 
     /// Polls one ready task; false when there is none.
@@ -407,109 +405,6 @@ pub fn rng(label: &str) -> SeededRng {
     current().state.borrow().streams.derive(label)
 }
 
-/// Ends after `duration` of virtual time.
-pub fn sleep(duration: Duration) -> Sleep {
-    sleep_until(now() + duration)
-}
-
-/// Ends at `at`, at once when that has passed.
-pub fn sleep_until(at: Tick) -> Sleep {
-    Sleep {
-        at,
-        timer: None,
-        core: Rc::downgrade(&current()),
-    }
-}
-
-/// The future of [`sleep_until`].
-#[must_use]
-pub struct Sleep {
-    at: Tick,
-    timer: Option<(Tick, u64)>,
-    core: Weak<Core>,
-}
-
-impl Sleep {
-    fn cancel(&mut self) {
-        if let Some(key) = self.timer.take()
-            && let Some(core) = self.core.upgrade()
-        {
-            // The waker may own the last reference to something: it is dropped outside the borrow.
-            let waker = core.state.borrow_mut().timers.remove(&key);
-            drop(waker);
-        }
-    }
-}
-
-impl Future for Sleep {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(core) = self.core.upgrade() else {
-            return Poll::Pending;
-        };
-        self.cancel();
-        if core.time.get() >= self.at {
-            return Poll::Ready(());
-        }
-        let mut state = core.state.borrow_mut();
-        let key = (self.at, state.next_id);
-        state.next_id += 1;
-        state.timers.insert(key, cx.waker().clone());
-        self.timer = Some(key);
-        Poll::Pending
-    }
-}
-
-impl Drop for Sleep {
-    fn drop(&mut self) {
-        self.cancel();
-    }
-}
-
-/// Time ran out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Elapsed;
-
-impl fmt::Display for Elapsed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("time ran out")
-    }
-}
-
-impl std::error::Error for Elapsed {}
-
-/// `future`'s value, unless `duration` passes first; `future` is then dropped with the [`Timeout`].
-pub fn timeout<F: Future>(duration: Duration, future: F) -> Timeout<F> {
-    timeout_at(now() + duration, future)
-}
-
-/// As [`timeout`], until a moment.
-pub fn timeout_at<F: Future>(at: Tick, future: F) -> Timeout<F> {
-    Timeout {
-        future: Box::pin(future),
-        sleep: sleep_until(at),
-    }
-}
-
-/// The future of [`timeout`].
-#[must_use]
-pub struct Timeout<F> {
-    future: Pin<Box<F>>,
-    sleep: Sleep,
-}
-
-impl<F: Future> Future for Timeout<F> {
-    type Output = Result<F::Output, Elapsed>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Poll::Ready(value) = self.future.as_mut().poll(cx) {
-            return Poll::Ready(Ok(value));
-        }
-        Pin::new(&mut self.sleep).poll(cx).map(|()| Err(Elapsed))
-    }
-}
-
 /// Lets others run first.
 pub fn yield_now() -> impl Future<Output = ()> {
     let mut yielded = false;
@@ -522,85 +417,5 @@ pub fn yield_now() -> impl Future<Output = ()> {
     })
 }
 
-/// The task was aborted, or its node killed, before it ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Aborted;
-
-impl fmt::Display for Aborted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the task was aborted")
-    }
-}
-
-impl std::error::Error for Aborted {}
-
-struct Join<T> {
-    result: Option<Result<T, Aborted>>,
-    waiter: Option<Waker>,
-}
-
-/// Lives inside the task: reports [`Aborted`] when dropped before the end.
-struct Ending<T>(Rc<RefCell<Join<T>>>);
-
-impl<T> Ending<T> {
-    fn end(&self, result: Result<T, Aborted>) {
-        let waiter = {
-            let mut join = self.0.borrow_mut();
-            join.result = Some(result);
-            join.waiter.take()
-        };
-        if let Some(waiter) = waiter {
-            waiter.wake();
-        }
-    }
-}
-
-impl<T> Drop for Ending<T> {
-    fn drop(&mut self) {
-        // The task's value, if there is one, was put there in the same poll: nobody can have taken it yet.
-        if self.0.borrow().result.is_none() {
-            self.end(Err(Aborted));
-        }
-    }
-}
-
-/// A started task: await it for its value. Dropping it lets the task go on.
-pub struct JoinHandle<T> {
-    id: TaskId,
-    core: Weak<Core>,
-    join: Rc<RefCell<Join<T>>>,
-}
-
-impl<T> JoinHandle<T> {
-    /// Drops the task's future where it stands, if it has not ended.
-    pub fn abort(&self) {
-        if let Some(core) = self.core.upgrade() {
-            let task = core.state.borrow_mut().tasks.remove(&self.id);
-            drop(task);
-        }
-    }
-
-    /// True when the task ended or was aborted.
-    pub fn is_finished(&self) -> bool {
-        self.join.borrow().result.is_some()
-    }
-}
-
-impl<T> Future for JoinHandle<T> {
-    type Output = Result<T, Aborted>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut join = self.join.borrow_mut();
-        match join.result.take() {
-            Some(result) => Poll::Ready(result),
-            None => {
-                join.waiter = Some(cx.waker().clone());
-                Poll::Pending
-            }
-        }
-    }
-}
-
 #[cfg(test)]
-#[path = "exec_tests.rs"]
 mod tests;

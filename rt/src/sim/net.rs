@@ -296,5 +296,4 @@ impl<M: Clone + 'static> Drop for Endpoint<M> {
 }
 
 #[cfg(test)]
-#[path = "net_tests.rs"]
 mod tests;

@@ -54,6 +54,8 @@ pub struct DiskFaults {
     pub read_error: Rate,
     /// Writes that go to another place of the same file, and report success.
     pub misdirect: Rate,
+    /// Writes in flight at a power cut that leave one of their sectors with neither old nor new bytes.
+    pub shorn: Rate,
 }
 
 impl Default for DiskFaults {
@@ -68,6 +70,7 @@ impl Default for DiskFaults {
             sync_error: Rate::NEVER,
             read_error: Rate::NEVER,
             misdirect: Rate::NEVER,
+            shorn: Rate::NEVER,
         }
     }
 }

@@ -232,3 +232,22 @@ fn spikes_stretch_the_delay() {
     disk.submit(Tick::ZERO, 1, DiskOp::Sync { file });
     assert!(disk.next_due().unwrap() >= Tick::ZERO + disk.faults().spike);
 }
+
+#[test]
+fn a_shorn_sector_is_neither_old_nor_new_and_only_where_a_write_was_in_flight() {
+    let mut shorn = 0;
+    for seed in 0..SEED_COUNT {
+        let (mut disk, file) = with_file(seed);
+        disk.faults().shorn = Rate::ALWAYS;
+        disk.submit(Tick::ZERO, 1, write(file, 4, 7, 4, true));
+        settle(&mut disk);
+        disk.submit(Tick::ZERO, 2, write(file, 0, 1, 2, true));
+        disk.power_cut();
+        let bytes = disk.read(file, 0, 8 * SECTOR_BYTES).unwrap();
+        let garbage = |sector: &&[u8; SECTOR_BYTES]| sector.iter().any(|byte| *byte != sector[0]);
+        let (sectors, _) = bytes.as_chunks::<SECTOR_BYTES>();
+        assert!(sectors[4..].iter().all(|sector| *sector == [7; SECTOR_BYTES]));
+        shorn += sectors[..2].iter().filter(garbage).count();
+    }
+    assert_eq!(shorn as u64, SEED_COUNT);
+}
