@@ -5,6 +5,7 @@
 //! and the simulated twin ([`sim`]: virtual time, seeded order, a disk and a network with faults).
 #![allow(clippy::disallowed_methods)]
 
+pub mod admin_socket;
 pub mod buf;
 pub mod clock;
 pub mod config_file;
@@ -12,6 +13,7 @@ pub mod disk;
 pub mod ids;
 pub mod kernel;
 pub mod mem;
+pub mod process;
 pub mod ring;
 pub mod rng;
 pub mod signal;

@@ -1,3 +1,5 @@
 //! Wires the parts into a server: configuration, core loop, the commands of connection and server, and insight.
 
 pub mod config;
+pub mod logging;
+pub mod startup;

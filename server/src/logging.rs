@@ -1,0 +1,149 @@
+//! The log on standard error: one line an event, for people or as JSON; the level can change while running.
+//!
+//! Events that matter are variants of [`Event`]: what is logged can be tested and counted, and a field has one name.
+
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::reload;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Layer as _, Registry, fmt};
+
+use crate::config::{Durability, LogFormat, LogLevel};
+
+/// Changes the level of the running log.
+#[derive(Clone, Debug)]
+pub struct LogControl {
+    level: reload::Handle<LevelFilter, Registry>,
+}
+
+/// Starts the log of this process. To be called once, before the first event.
+pub fn start(format: LogFormat, level: LogLevel) -> LogControl {
+    let (filter, handle) = reload::Layer::new(filter_of(level));
+    let lines = fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let lines = match format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    tracing_subscriber::registry().with(filter).with(lines).init();
+    LogControl { level: handle }
+}
+
+impl LogControl {
+    /// Puts another level into force.
+    pub fn set_level(&self, level: LogLevel) {
+        // Fails only when the subscriber is gone, which lives as long as the process.
+        let _ = self.level.reload(filter_of(level));
+    }
+}
+
+fn filter_of(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+    }
+}
+
+/// The milestones and troubles of a server's life.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// The configuration was accepted.
+    Starting {
+        /// Our version.
+        version: &'a str,
+        /// The data directory.
+        dir: &'a Path,
+        /// When writes are acknowledged.
+        durability: Durability,
+    },
+    /// Something an operator should think about.
+    Warning(&'a str),
+    /// The log was read.
+    Recovered {
+        /// Keys held now.
+        keys: u64,
+        /// Bytes of log that were read.
+        log_bytes: u64,
+        /// How long it took.
+        took: Duration,
+    },
+    /// Clients can connect.
+    Listening {
+        /// Where.
+        address: SocketAddr,
+    },
+    /// The admin HTTP server answers.
+    AdminListening {
+        /// Where.
+        address: SocketAddr,
+    },
+    /// A parameter was changed by a client.
+    Reconfigured {
+        /// Which one.
+        name: &'a str,
+    },
+    /// One task ran longer than it should without yielding.
+    Stall {
+        /// Whose turn it was.
+        queue: &'a str,
+        /// How long.
+        took: Duration,
+    },
+    /// The disk is full: writes are refused.
+    DiskFull,
+    /// There is space again: writes are accepted.
+    DiskSpaceReturned,
+    /// Somebody guesses passwords.
+    AuthFlood {
+        /// From where.
+        peer: SocketAddr,
+    },
+    /// The server stops on request.
+    Stopping {
+        /// Who asked: a signal, or a client.
+        reason: &'a str,
+    },
+    /// Everything is sealed.
+    Stopped,
+    /// The process ends at once, because going on could lose or invent data.
+    Fatal(&'a dyn DebugDisplay),
+}
+
+/// What can be both printed for people and shown by tests.
+pub trait DebugDisplay: Display + std::fmt::Debug {}
+impl<T: Display + std::fmt::Debug> DebugDisplay for T {}
+
+impl Event<'_> {
+    /// Writes the event to the log.
+    pub fn log(&self) {
+        match *self {
+            Event::Starting { version, dir, durability } => {
+                tracing::info!(version, dir = %dir.display(), %durability, "starting");
+            }
+            Event::Warning(text) => tracing::warn!("{text}"),
+            Event::Recovered { keys, log_bytes, took } => {
+                tracing::info!(keys, log_bytes, took_ms = millis(took), "recovered");
+            }
+            Event::Listening { address } => tracing::info!(%address, "ready to accept connections"),
+            Event::AdminListening { address } => tracing::info!(%address, "serving /metrics, /health and /ready"),
+            Event::Reconfigured { name } => tracing::info!(name, "parameter changed"),
+            Event::Stall { queue, took } => tracing::warn!(queue, took_ms = millis(took), "a task held its core"),
+            Event::DiskFull => tracing::error!("the disk is full: writes are refused until there is space"),
+            Event::DiskSpaceReturned => tracing::info!("there is disk space again: writes are accepted"),
+            Event::AuthFlood { peer } => tracing::warn!(%peer, "too many wrong passwords from this address"),
+            Event::Stopping { reason } => tracing::info!(reason, "stopping"),
+            Event::Stopped => tracing::info!("stopped; everything acknowledged is on disk"),
+            Event::Fatal(error) => tracing::error!(%error, "ending at once"),
+        }
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

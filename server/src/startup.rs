@@ -1,0 +1,227 @@
+//! What can keep the server from starting, and what to do about each. What `rt` found says so itself; here is what
+//! concerns sockets and the log. Texts are tested, because a person reads them at the worst moment.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use slotcore_rt::disk::data_dir::DataDirError;
+use slotcore_rt::disk::DiskError;
+use slotcore_rt::kernel::KernelProblem;
+
+use crate::config::ConfigError;
+
+/// Bytes of locked memory each core's rings need: glommio refuses to start with less than 512 KiB.
+pub const MEMLOCK_BYTES_PER_CORE: u64 = 512 << 10;
+/// Open files the server needs besides one per client: log segments, rings, eventfds, listeners.
+pub const OPEN_FILES_RESERVED: u64 = 100;
+
+/// Why the server did not start. The process prints it and ends with [`StartupError::EXIT_CODE`].
+#[derive(Debug)]
+pub enum StartupError {
+    /// The configuration is wrong.
+    Config(ConfigError),
+    /// The kernel cannot, or does not let us, do what the server needs.
+    Kernel(KernelProblem),
+    /// The data directory is in use or unusable.
+    DataDir(DataDirError),
+    /// Somebody listens there already.
+    PortTaken {
+        /// The option that named the port.
+        option: &'static str,
+        /// Where.
+        address: SocketAddr,
+    },
+    /// The address cannot be listened on for another reason.
+    CannotListen {
+        /// The option that named the port.
+        option: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
+    /// The file system has no O_DIRECT.
+    NoDirectIo {
+        /// Which directory.
+        dir: PathBuf,
+    },
+    /// Not enough space for the first files of the log.
+    DiskFull {
+        /// Which directory.
+        dir: PathBuf,
+        /// Bytes the log needs at least.
+        needed_bytes: u64,
+    },
+    /// The log is damaged in a place where no crash could have left it so.
+    CorruptLog {
+        /// Which file.
+        file: PathBuf,
+        /// Where in it, in bytes.
+        offset: u64,
+        /// What is wrong there.
+        what: String,
+    },
+    /// The log was written by a version this one does not understand.
+    UnknownFormat {
+        /// Which file.
+        file: PathBuf,
+        /// The version found.
+        found: u32,
+        /// The newest version understood.
+        known: u32,
+    },
+    /// A file of the data directory could not be read or written.
+    Disk(DiskError),
+    /// A thread or another resource of the system was refused.
+    Resource {
+        /// What was asked for.
+        what: &'static str,
+        /// Why not.
+        error: io::Error,
+    },
+}
+
+impl StartupError {
+    /// The process's exit code.
+    pub const EXIT_CODE: i32 = 1;
+
+    /// From a refused `listen`; `option` is the flag that named the port.
+    pub fn from_listen(option: &'static str, address: SocketAddr, error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::AddrInUse => Self::PortTaken { option, address },
+            _ => Self::CannotListen { option, address, error },
+        }
+    }
+}
+
+/// Bytes of locked memory that `cores` cores need, for [`slotcore_rt::kernel::check`].
+pub fn memlock_needed(cores: u16) -> u64 {
+    MEMLOCK_BYTES_PER_CORE * u64::from(cores)
+}
+
+/// How many clients fit when `open_files` files may be open at most; never more than `wanted`.
+pub fn clients_that_fit(open_files: u64, wanted: u32) -> u32 {
+    u32::try_from(open_files.saturating_sub(OPEN_FILES_RESERVED)).unwrap_or(u32::MAX).clamp(1, wanted.max(1))
+}
+
+impl fmt::Display for StartupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(error) => write!(f, "{error}"),
+            Self::Kernel(problem) => write!(f, "{problem}"),
+            Self::DataDir(error) => write!(f, "{error}"),
+            Self::Disk(error) => write!(f, "{error}: check the disk (`dmesg`, smartctl) and the directory's owner"),
+            Self::Resource { what, error } => write!(f, "cannot get {what} from the system: {error}"),
+            Self::PortTaken { option, address } => write!(
+                f,
+                "port {} on {} is taken by another program: stop it (`ss -ltnp 'sport = :{}'` names it), or choose \
+                 another port with --{option}",
+                address.port(),
+                address.ip(),
+                address.port()
+            ),
+            Self::CannotListen { option, address, error } => write!(
+                f,
+                "cannot listen on {address}: {error}: check --{option}{}",
+                if *option == "port" { " and --bind, whose addresses must belong to this machine" } else { "" }
+            ),
+            Self::NoDirectIo { dir } => write!(
+                f,
+                "the file system of {} does not support O_DIRECT, which durable writes need: put --dir on ext4, xfs or \
+                 btrfs (tmpfs and some network and container file systems cannot)",
+                dir.display()
+            ),
+            Self::DiskFull { dir, needed_bytes } => write!(
+                f,
+                "the disk of {} is full, and the log needs at least {needed_bytes} bytes: free some space, or choose \
+                 another --dir",
+                dir.display()
+            ),
+            Self::CorruptLog { file, offset, what } => write!(
+                f,
+                "the log is damaged: {what}, in {} at byte {offset}. This is not the mark of a crash, so slotcore does \
+                 not guess and has changed nothing: copy the directory away, check the disk, and restore a backup",
+                file.display()
+            ),
+            Self::UnknownFormat { file, found, known } => write!(
+                f,
+                "{} has format version {found}, and this slotcore understands up to {known}: run the version that \
+                 wrote it, or a newer one",
+                file.display()
+            ),
+        }
+    }
+}
+
+impl std::error::Error for StartupError {}
+
+impl From<ConfigError> for StartupError {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
+    }
+}
+
+impl From<KernelProblem> for StartupError {
+    fn from(problem: KernelProblem) -> Self {
+        Self::Kernel(problem)
+    }
+}
+
+impl From<DataDirError> for StartupError {
+    fn from(error: DataDirError) -> Self {
+        Self::DataDir(error)
+    }
+}
+
+impl From<DiskError> for StartupError {
+    fn from(error: DiskError) -> Self {
+        Self::Disk(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_address_is_explained() {
+        let address: SocketAddr = "127.0.0.1:6379".parse().unwrap();
+        let error = |number| StartupError::from_listen("port", address, io::Error::from_raw_os_error(number)).to_string();
+        assert_eq!(
+            error(libc::EADDRINUSE),
+            "port 6379 on 127.0.0.1 is taken by another program: stop it (`ss -ltnp 'sport = :6379'` names it), or \
+             choose another port with --port"
+        );
+        assert!(error(libc::EADDRNOTAVAIL).contains("--bind"));
+    }
+
+    #[test]
+    fn trouble_on_disk_names_the_place_and_the_way_out() {
+        let dir = PathBuf::from("/data");
+        let says = |error: StartupError, words: &[&str]| {
+            let text = error.to_string();
+            assert!(words.iter().all(|word| text.contains(word)), "{text}");
+        };
+        says(
+            DataDirError::InUse { path: dir.clone(), pid: Some(42) }.into(),
+            &["/data", "process 42", "--dir"],
+        );
+        says(StartupError::NoDirectIo { dir: dir.clone() }, &["/data", "O_DIRECT", "ext4"]);
+        says(StartupError::DiskFull { dir: dir.clone(), needed_bytes: 9 }, &["/data", "at least 9 bytes", "--dir"]);
+        let file = PathBuf::from("/data/core-0/log/7.seg");
+        says(
+            StartupError::CorruptLog { file: file.clone(), offset: 4096, what: "bad checksum".into() },
+            &["bad checksum, in /data/core-0/log/7.seg at byte 4096", "changed nothing"],
+        );
+        says(StartupError::UnknownFormat { file, found: 9, known: 1 }, &["version 9", "up to 1"]);
+    }
+
+    #[test]
+    fn clients_are_limited_by_open_files() {
+        assert_eq!(clients_that_fit(1024, 10_000), 924);
+        assert_eq!(clients_that_fit(u64::MAX, 10_000), 10_000);
+        assert_eq!(clients_that_fit(20, 10_000), 1);
+    }
+}
