@@ -42,6 +42,26 @@ pub enum LogFormat {
     Json,
 }
 
+/// Who may use DEBUG, which can stop the server for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DebugCommand {
+    /// Nobody.
+    No,
+    /// Everybody.
+    Yes,
+    /// Connections from this machine.
+    Local,
+}
+
+impl DebugCommand {
+    const NAMES: [&str; 3] = ["no", "yes", "local"];
+
+    /// As `--enable-debug-command` spells it.
+    pub fn name(self) -> &'static str {
+        Self::NAMES[self as usize]
+    }
+}
+
 impl LogFormat {
     const NAMES: [&str; 2] = ["text", "json"];
 
@@ -72,6 +92,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// First word of every metric's name.
     pub metrics_prefix: String,
+    /// Who may use DEBUG.
+    pub debug_command: DebugCommand,
     /// What `CONFIG SET` can change.
     pub settings: Settings,
 }
@@ -226,6 +248,9 @@ impl Config {
                 choice(t, &LogFormat::NAMES).map(|at| [LogFormat::Text, LogFormat::Json][at])
             })?,
             metrics_prefix: option("metrics-prefix", &raw.metrics_prefix, metrics_prefix)?,
+            debug_command: option("enable-debug-command", &raw.enable_debug_command, |t| {
+                choice(t, &DebugCommand::NAMES).map(|at| [DebugCommand::No, DebugCommand::Yes, DebugCommand::Local][at])
+            })?,
             settings,
         })
     }

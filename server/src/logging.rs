@@ -123,7 +123,11 @@ impl Event<'_> {
     /// Writes the event to the log.
     pub fn log(&self) {
         match *self {
-            Event::Starting { version, dir, durability } => {
+            Event::Starting {
+                version,
+                dir,
+                durability,
+            } => {
                 tracing::info!(version, dir = %dir.display(), %durability, "starting");
             }
             Event::Warning(text) => tracing::warn!("{text}"),

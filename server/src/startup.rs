@@ -6,8 +6,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use slotcore_rt::disk::data_dir::DataDirError;
 use slotcore_rt::disk::DiskError;
+use slotcore_rt::disk::data_dir::DataDirError;
 use slotcore_rt::kernel::KernelProblem;
 
 use crate::config::ConfigError;
@@ -103,7 +103,9 @@ pub fn memlock_needed(cores: u16) -> u64 {
 
 /// How many clients fit when `open_files` files may be open at most; never more than `wanted`.
 pub fn clients_that_fit(open_files: u64, wanted: u32) -> u32 {
-    u32::try_from(open_files.saturating_sub(OPEN_FILES_RESERVED)).unwrap_or(u32::MAX).clamp(1, wanted.max(1))
+    u32::try_from(open_files.saturating_sub(OPEN_FILES_RESERVED))
+        .unwrap_or(u32::MAX)
+        .clamp(1, wanted.max(1))
 }
 
 impl fmt::Display for StartupError {
@@ -112,7 +114,10 @@ impl fmt::Display for StartupError {
             Self::Config(error) => write!(f, "{error}"),
             Self::Kernel(problem) => write!(f, "{problem}"),
             Self::DataDir(error) => write!(f, "{error}"),
-            Self::Disk(error) => write!(f, "{error}: check the disk (`dmesg`, smartctl) and the directory's owner"),
+            Self::Disk(error) => write!(
+                f,
+                "{error}: check the disk (`dmesg`, smartctl) and the directory's owner"
+            ),
             Self::Resource { what, error } => write!(f, "cannot get {what} from the system: {error}"),
             Self::PortTaken { option, address } => write!(
                 f,
@@ -125,7 +130,11 @@ impl fmt::Display for StartupError {
             Self::CannotListen { option, address, error } => write!(
                 f,
                 "cannot listen on {address}: {error}: check --{option}{}",
-                if *option == "port" { " and --bind, whose addresses must belong to this machine" } else { "" }
+                if *option == "port" {
+                    " and --bind, whose addresses must belong to this machine"
+                } else {
+                    ""
+                }
             ),
             Self::NoDirectIo { dir } => write!(
                 f,
@@ -188,7 +197,8 @@ mod tests {
     #[test]
     fn a_refused_address_is_explained() {
         let address: SocketAddr = "127.0.0.1:6379".parse().unwrap();
-        let error = |number| StartupError::from_listen("port", address, io::Error::from_raw_os_error(number)).to_string();
+        let error =
+            |number| StartupError::from_listen("port", address, io::Error::from_raw_os_error(number)).to_string();
         assert_eq!(
             error(libc::EADDRINUSE),
             "port 6379 on 127.0.0.1 is taken by another program: stop it (`ss -ltnp 'sport = :6379'` names it), or \
@@ -205,17 +215,44 @@ mod tests {
             assert!(words.iter().all(|word| text.contains(word)), "{text}");
         };
         says(
-            DataDirError::InUse { path: dir.clone(), pid: Some(42) }.into(),
+            DataDirError::InUse {
+                path: dir.clone(),
+                pid: Some(42),
+            }
+            .into(),
             &["/data", "process 42", "--dir"],
         );
-        says(StartupError::NoDirectIo { dir: dir.clone() }, &["/data", "O_DIRECT", "ext4"]);
-        says(StartupError::DiskFull { dir: dir.clone(), needed_bytes: 9 }, &["/data", "at least 9 bytes", "--dir"]);
+        says(
+            StartupError::NoDirectIo { dir: dir.clone() },
+            &["/data", "O_DIRECT", "ext4"],
+        );
+        says(
+            StartupError::DiskFull {
+                dir: dir.clone(),
+                needed_bytes: 9,
+            },
+            &["/data", "at least 9 bytes", "--dir"],
+        );
         let file = PathBuf::from("/data/core-0/log/7.seg");
         says(
-            StartupError::CorruptLog { file: file.clone(), offset: 4096, what: "bad checksum".into() },
-            &["bad checksum, in /data/core-0/log/7.seg at byte 4096", "changed nothing"],
+            StartupError::CorruptLog {
+                file: file.clone(),
+                offset: 4096,
+                what: "bad checksum".into(),
+            },
+            &[
+                "bad checksum, in /data/core-0/log/7.seg at byte 4096",
+                "changed nothing",
+            ],
         );
-        says(StartupError::UnknownFormat { file, found: 9, known: 1 }, &["version 9", "up to 1"]);
+        says(
+            StartupError::UnknownFormat {
+                file,
+                found: 9,
+                known: 1,
+            },
+            &["version 9", "up to 1"],
+        );
     }
 
     #[test]

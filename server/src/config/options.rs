@@ -310,4 +310,14 @@ pub struct RawOptions {
         verbatim_doc_comment
     )]
     pub metrics_prefix: String,
+
+    /// Who may use DEBUG, which can stop the server for a while: no, yes, or local (connections from this machine).
+    #[arg(
+        long,
+        value_name = "WHO",
+        default_value = "local",
+        help_heading = "Insight",
+        verbatim_doc_comment
+    )]
+    pub enable_debug_command: String,
 }

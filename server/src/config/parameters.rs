@@ -206,6 +206,7 @@ pub static PARAMETERS: &[Parameter] = &[
     startup("segment-bytes", |c| c.segment_bytes.to_string()),
     startup("log-format", |c| c.log_format.name().to_string()),
     startup("metrics-prefix", |c| c.metrics_prefix.clone()),
+    startup("enable-debug-command", |c| c.debug_command.name().to_string()),
     // Every write is in the log, always; there are no snapshots to schedule and no rewrite to trigger.
     only("save", ""),
     only("appendonly", "yes"),
@@ -243,7 +244,6 @@ pub static PARAMETERS: &[Parameter] = &[
     fixed("rename-command", ""),
     fixed("logfile", ""),
     fixed("replicaof", ""),
-    fixed("enable-debug-command", "yes"),
     fixed("enable-module-command", "no"),
     fixed("enable-protected-configs", "no"),
 ];
