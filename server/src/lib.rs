@@ -1,5 +1,7 @@
 //! Wires the parts into a server: configuration, core loop, the commands of connection and server, and insight.
 
+pub mod admin;
 pub mod config;
 pub mod logging;
+pub mod metrics;
 pub mod startup;

@@ -1,0 +1,140 @@
+//! [`SlowLog`]: the last commands that ran longer than a threshold (`SLOWLOG`).
+
+use std::collections::VecDeque;
+
+/// Arguments kept of one command; as in Redis, the last one then says how many more there were.
+pub const ARGS_MAX: usize = 32;
+/// Bytes kept of one argument; as in Redis, it then ends by saying how many more there were.
+pub const ARG_BYTES_MAX: usize = 128;
+
+/// One slow command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlowCommand {
+    /// Its number: grows by one, never starts anew.
+    pub id: u64,
+    /// When it ran, in seconds since 1970.
+    pub at_s: u64,
+    /// How long it ran, in microseconds.
+    pub took_us: u64,
+    /// Its arguments, shortened.
+    pub args: Vec<Vec<u8>>,
+    /// Address of the client.
+    pub peer: String,
+    /// Name of the client.
+    pub client_name: Vec<u8>,
+}
+
+/// The last slow commands, newest first.
+#[derive(Clone, Debug, Default)]
+pub struct SlowLog {
+    entries: VecDeque<SlowCommand>,
+    next_id: u64,
+}
+
+impl SlowLog {
+    /// True when a command of `took_us` microseconds enters the log (`threshold_us` as `slowlog-log-slower-than`).
+    #[inline]
+    pub fn is_slow(took_us: u64, threshold_us: i64) -> bool {
+        u64::try_from(threshold_us).is_ok_and(|threshold| took_us >= threshold)
+    }
+
+    /// Enters a command and drops what exceeds `len_max`.
+    pub fn push<'a>(
+        &mut self,
+        at_s: u64,
+        took_us: u64,
+        args: impl ExactSizeIterator<Item = &'a [u8]>,
+        peer: String,
+        client_name: &[u8],
+        len_max: u32,
+    ) {
+        let args = shortened(args);
+        self.entries.push_front(SlowCommand {
+            id: self.next_id,
+            at_s,
+            took_us,
+            args,
+            peer,
+            client_name: client_name.to_vec(),
+        });
+        self.next_id += 1;
+        self.limit(len_max);
+    }
+
+    /// Drops the oldest above `len_max`.
+    pub fn limit(&mut self, len_max: u32) {
+        self.entries.truncate(len_max as usize);
+    }
+
+    /// The entries, newest first.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &SlowCommand> {
+        self.entries.iter()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// True when there is none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Forgets the entries; numbers go on.
+    pub fn clear(&mut self) {
+        self.entries.clear();
+    }
+}
+
+fn shortened<'a>(args: impl ExactSizeIterator<Item = &'a [u8]>) -> Vec<Vec<u8>> {
+    let total = args.len();
+    let kept = if total > ARGS_MAX { ARGS_MAX - 1 } else { total };
+    let mut out: Vec<Vec<u8>> = args
+        .take(kept)
+        .map(|arg| {
+            let mut copy = arg[..arg.len().min(ARG_BYTES_MAX)].to_vec();
+            if arg.len() > ARG_BYTES_MAX {
+                copy.extend_from_slice(format!("... ({} more bytes)", arg.len() - ARG_BYTES_MAX).as_bytes());
+            }
+            copy
+        })
+        .collect();
+    if total > kept {
+        out.push(format!("... ({} more arguments)", total - kept).into_bytes());
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_shortened_as_redis_does() {
+        let many: Vec<Vec<u8>> = (0..40).map(|i| format!("a{i}").into_bytes()).collect();
+        let mut log = SlowLog::default();
+        log.push(1, 2, many.iter().map(Vec::as_slice), "p".into(), b"n", 10);
+        let long = vec![b'x'; 200];
+        log.push(1, 2, [&long[..]].into_iter(), "p".into(), b"n", 10);
+        let args: Vec<_> = log.iter().map(|entry| entry.args.clone()).collect();
+        assert_eq!(args[1].len(), 32);
+        assert_eq!(args[1][31], b"... (9 more arguments)");
+        assert_eq!(args[0][0].len(), 128 + "... (72 more bytes)".len());
+    }
+
+    #[test]
+    fn the_oldest_go_first_and_numbers_go_on() {
+        let mut log = SlowLog::default();
+        for _ in 0..3 {
+            log.push(0, 0, [].into_iter(), String::new(), b"", 2);
+        }
+        assert_eq!(log.iter().map(|entry| entry.id).collect::<Vec<_>>(), [2, 1]);
+        log.clear();
+        log.push(0, 0, [].into_iter(), String::new(), b"", 2);
+        assert_eq!(log.iter().next().unwrap().id, 3);
+        assert!(
+            SlowLog::is_slow(5, 0) && SlowLog::is_slow(5, 5) && !SlowLog::is_slow(5, 6) && !SlowLog::is_slow(5, -1)
+        );
+    }
+}
