@@ -1,0 +1,336 @@
+//! [`ClientRegistry`]: who is connected, as `CLIENT LIST`, `CLIENT KILL` and `INFO clients` see it. Data only: bytes and
+//! buffers of a connection are `netio`'s, and the core loop feeds in what happens.
+
+use std::net::SocketAddr;
+
+use slotcore_rt::clock::Tick;
+
+/// A connection's number towards clients: from 1, never reused while the server runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientId(pub u64);
+
+impl std::fmt::Display for ClientId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// Whether a client wants replies (`CLIENT REPLY`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReplyMode {
+    /// Every reply.
+    #[default]
+    On,
+    /// None until it asks for them again.
+    Off,
+    /// `CLIENT REPLY SKIP` was carried out just now: the next command's reply is dropped.
+    SkipNext,
+    /// This command's reply is dropped.
+    Skipping,
+}
+
+/// What the server knows of one connection.
+#[derive(Clone, Debug)]
+pub struct ClientState {
+    /// Its number.
+    pub id: ClientId,
+    /// Who it is.
+    pub peer: SocketAddr,
+    /// Where it came in.
+    pub local: SocketAddr,
+    /// File descriptor, for `CLIENT LIST` only.
+    pub fd: i32,
+    /// Set by `CLIENT SETNAME` or `HELLO`; empty = none.
+    pub name: Vec<u8>,
+    /// Set by `CLIENT SETINFO LIB-NAME`.
+    pub lib_name: Vec<u8>,
+    /// Set by `CLIENT SETINFO LIB-VER`.
+    pub lib_ver: Vec<u8>,
+    /// 2 or 3: the version of RESP that replies have.
+    pub proto: u8,
+    /// True when it may run commands: it gave the password, or none was needed when it came.
+    pub authenticated: bool,
+    /// Whether it wants replies.
+    pub reply_mode: ReplyMode,
+    /// When it connected.
+    pub created_at: Tick,
+    /// When its last command arrived.
+    pub last_command_at: Tick,
+    /// Its last command as `CLIENT LIST` prints it, a subcommand behind a bar (`client|list`).
+    pub last_command: &'static str,
+    /// Commands carried out for it.
+    pub commands_total: u64,
+    /// `CLIENT NO-EVICT on`.
+    pub no_evict: bool,
+    /// `CLIENT NO-TOUCH on`.
+    pub no_touch: bool,
+    /// To be closed as soon as what was written for it has been sent.
+    pub close_after_reply: bool,
+}
+
+impl ClientState {
+    /// A connection that has just been accepted. `needs_password`: it must authenticate first.
+    pub fn new(id: ClientId, peer: SocketAddr, local: SocketAddr, fd: i32, now: Tick, needs_password: bool) -> Self {
+        Self {
+            id,
+            peer,
+            local,
+            fd,
+            name: Vec::new(),
+            lib_name: Vec::new(),
+            lib_ver: Vec::new(),
+            proto: 2,
+            authenticated: !needs_password,
+            reply_mode: ReplyMode::On,
+            created_at: now,
+            last_command_at: now,
+            last_command: "NULL",
+            commands_total: 0,
+            no_evict: false,
+            no_touch: false,
+            close_after_reply: false,
+        }
+    }
+
+    /// Notes that a command begins. Returns whether its reply goes to the client.
+    #[inline]
+    pub fn begin_command(&mut self, name: &'static str, now: Tick) -> bool {
+        self.last_command = name;
+        self.last_command_at = now;
+        self.commands_total += 1;
+        match self.reply_mode {
+            ReplyMode::On => true,
+            ReplyMode::Off | ReplyMode::Skipping => false,
+            ReplyMode::SkipNext => {
+                self.reply_mode = ReplyMode::Skipping;
+                false
+            }
+        }
+    }
+
+    /// Notes that the command begun last is done. Every [`ClientState::begin_command`] is followed by one.
+    #[inline]
+    pub fn end_command(&mut self) {
+        if self.reply_mode == ReplyMode::Skipping {
+            self.reply_mode = ReplyMode::On;
+        }
+    }
+
+    /// Back to the state of a new connection (`RESET`).
+    pub fn reset(&mut self, needs_password: bool) {
+        self.name.clear();
+        self.proto = 2;
+        self.authenticated = !needs_password;
+        self.reply_mode = ReplyMode::On;
+        self.no_evict = false;
+        self.no_touch = false;
+    }
+}
+
+/// What a connection's buffers hold right now, in bytes; asked of `netio` when somebody looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BufferUse {
+    /// Received and not yet carried out.
+    pub query_bytes: u64,
+    /// Room left for more input.
+    pub query_free_bytes: u64,
+    /// Replies not yet taken by the kernel.
+    pub output_bytes: u64,
+    /// All memory of the connection.
+    pub total_bytes: u64,
+}
+
+/// Tells what a connection's buffers hold.
+pub trait Buffers {
+    /// Of the connection in this slot of the registry; zeros when it is unknown.
+    fn of(&self, slot: usize) -> BufferUse;
+}
+
+/// Buffers nobody keeps count of.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoBuffers;
+
+impl Buffers for NoBuffers {
+    fn of(&self, _: usize) -> BufferUse {
+        BufferUse::default()
+    }
+}
+
+/// Everybody connected to one core. Slots are numbers below the count of connections, chosen by the caller (`netio` has
+/// such numbers) and used again after [`ClientRegistry::remove`].
+///
+/// A client that runs a command about clients is taken out for that time ([`ClientRegistry::take`]), so that the command
+/// can change it and look at the others.
+#[derive(Debug)]
+pub struct ClientRegistry {
+    slots: Vec<Option<Box<ClientState>>>,
+    connected: usize,
+    next_id: u64,
+    id_step: u64,
+}
+
+impl Default for ClientRegistry {
+    fn default() -> Self {
+        Self::new(1, 1)
+    }
+}
+
+impl ClientRegistry {
+    /// Client numbers are `first`, `first + step`, and so on: cores of one process must not give the same number twice.
+    pub fn new(first: u64, step: u64) -> Self {
+        Self {
+            slots: Vec::new(),
+            connected: 0,
+            next_id: first,
+            id_step: step,
+        }
+    }
+
+    /// The next client number.
+    pub fn issue_id(&mut self) -> ClientId {
+        let id = ClientId(self.next_id);
+        self.next_id += self.id_step;
+        id
+    }
+
+    /// Enters a new connection; the slot must be empty.
+    pub fn insert(&mut self, slot: usize, client: ClientState) {
+        if slot >= self.slots.len() {
+            self.slots.resize_with(slot + 1, || None);
+        }
+        let before = self.slots[slot].replace(Box::new(client));
+        assert!(before.is_none(), "slot {slot} holds a client already");
+        self.connected += 1;
+    }
+
+    /// Forgets a connection.
+    pub fn remove(&mut self, slot: usize) -> Option<Box<ClientState>> {
+        let client = self.slots.get_mut(slot)?.take()?;
+        self.connected -= 1;
+        Some(client)
+    }
+
+    /// Takes a connection out for the time of one command. Still counted as connected; give it back with
+    /// [`ClientRegistry::put_back`].
+    #[inline]
+    pub fn take(&mut self, slot: usize) -> Option<Box<ClientState>> {
+        self.slots.get_mut(slot)?.take()
+    }
+
+    /// Gives back what [`ClientRegistry::take`] took.
+    #[inline]
+    pub fn put_back(&mut self, slot: usize, client: Box<ClientState>) {
+        debug_assert!(self.slots[slot].is_none(), "slot {slot} was filled meanwhile");
+        self.slots[slot] = Some(client);
+    }
+
+    /// The connection in a slot.
+    #[inline]
+    pub fn get(&self, slot: usize) -> Option<&ClientState> {
+        self.slots.get(slot)?.as_deref()
+    }
+
+    /// The connection in a slot.
+    #[inline]
+    pub fn get_mut(&mut self, slot: usize) -> Option<&mut ClientState> {
+        self.slots.get_mut(slot)?.as_deref_mut()
+    }
+
+    /// How many are connected.
+    pub fn len(&self) -> usize {
+        self.connected
+    }
+
+    /// True when nobody is connected.
+    pub fn is_empty(&self) -> bool {
+        self.connected == 0
+    }
+
+    /// Everybody but whoever is taken out, with their slots, in the order of slots.
+    pub fn iter(&self) -> impl Iterator<Item = (usize, &ClientState)> {
+        self.slots
+            .iter()
+            .enumerate()
+            .filter_map(|(slot, client)| Some((slot, client.as_deref()?)))
+    }
+
+    /// Slots of clients that were silent for at least `idle_timeout_s` seconds (0 = never): appended to `out`. Looks at
+    /// `budget` slots from `from` on and returns where to go on, 0 after the last.
+    pub fn idle(&self, from: usize, budget: usize, now: Tick, idle_timeout_s: u32, out: &mut Vec<usize>) -> usize {
+        if idle_timeout_s == 0 {
+            return 0;
+        }
+        let end = (from + budget).min(self.slots.len());
+        for slot in from..end {
+            let silent = self.get(slot).map(|client| now.since(client.last_command_at).as_secs());
+            if silent.is_some_and(|seconds| seconds > u64::from(idle_timeout_s)) {
+                out.push(slot);
+            }
+        }
+        if end >= self.slots.len() { 0 } else { end }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn client(registry: &mut ClientRegistry, now: Tick) -> ClientState {
+        let any = "127.0.0.1:1".parse().unwrap();
+        ClientState::new(registry.issue_id(), any, any, 3, now, false)
+    }
+
+    #[test]
+    fn slots_are_used_again_and_numbers_are_not() {
+        let mut registry = ClientRegistry::new(2, 4);
+        for slot in [0, 5] {
+            let new = client(&mut registry, Tick::ZERO);
+            registry.insert(slot, new);
+        }
+        assert_eq!(registry.remove(0).unwrap().id, ClientId(2));
+        assert!(registry.remove(0).is_none());
+        let new = client(&mut registry, Tick::ZERO);
+        registry.insert(0, new);
+        assert_eq!(
+            registry.iter().map(|(slot, c)| (slot, c.id.0)).collect::<Vec<_>>(),
+            [(0, 10), (5, 6)]
+        );
+        let taken = registry.take(5).unwrap();
+        assert_eq!((registry.len(), registry.iter().count()), (2, 1));
+        registry.put_back(5, taken);
+        assert_eq!((registry.len(), registry.iter().count()), (2, 2));
+    }
+
+    #[test]
+    fn skipping_a_reply_lasts_for_one_command() {
+        let mut registry = ClientRegistry::default();
+        let mut c = client(&mut registry, Tick::ZERO);
+        assert!(c.begin_command("client|reply", Tick::ZERO));
+        c.reply_mode = ReplyMode::SkipNext;
+        c.end_command();
+        assert!(!c.begin_command("get", Tick::ZERO));
+        c.end_command();
+        assert!(c.begin_command("get", Tick::ZERO));
+        c.reply_mode = ReplyMode::Off;
+        c.end_command();
+        assert!(!c.begin_command("get", Tick::ZERO));
+    }
+
+    #[test]
+    fn silent_clients_are_found_piece_by_piece() {
+        let mut registry = ClientRegistry::default();
+        for slot in 0..5 {
+            let new = client(&mut registry, Tick::ZERO + Duration::from_secs(slot));
+            registry.insert(slot as usize, new);
+        }
+        let now = Tick::ZERO + Duration::from_secs(13);
+        let mut out = Vec::new();
+        let next = registry.idle(0, 2, now, 10, &mut out);
+        assert_eq!((next, &out[..]), (2, &[0, 1][..]));
+        assert_eq!(registry.idle(next, 99, now, 10, &mut out), 0);
+        assert_eq!(out, [0, 1, 2]);
+        assert_eq!(registry.idle(0, 99, now, 0, &mut out), 0);
+    }
+}

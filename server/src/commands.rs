@@ -1,0 +1,189 @@
+//! The commands about connection and server: plain functions over a [`ServerCtx`] that holds everything they may look at
+//! or change. They touch no socket and no clock; what must happen outside is their [`Flow`].
+//!
+//! Answers and error texts are those of Redis 7.0, and of 7.2 for the few commands that came with it. Source: each
+//! command's page on <https://redis.io/commands>, and the wire of redis-server 7.0.15.
+
+use std::time::Duration;
+
+use slotcore_engine::cmd::{Args, Reply, ServerCmd};
+use slotcore_engine::keyspace::Keyspace;
+use slotcore_rt::clock::Tick;
+
+use crate::auth_guard::AuthGuard;
+use crate::clients::{Buffers, ClientRegistry, ClientState};
+use crate::config::{ConfigRegistry, Setting};
+use crate::metrics::{CoreFacts, CoreMetrics};
+
+mod arguments;
+mod client;
+mod cluster;
+mod command;
+mod config;
+mod connection;
+mod debug;
+mod help;
+mod info;
+mod latency;
+mod lifecycle;
+mod memory;
+mod slowlog;
+
+pub use connection::{NOAUTH, hello_reply};
+
+/// The Redis version that clients are told: they choose features by it. Ours is in `INFO server` as `slotcore_version`.
+///
+/// 7.2 is the last version under the BSD licence; what of it is missing here answers "unknown command", which clients take
+/// for a server that lacks the feature.
+pub const REDIS_VERSION: &str = "7.2.4";
+
+/// What stays the same while the process lives.
+#[derive(Clone, Debug)]
+pub struct ServerIdentity {
+    /// Random for each start: 40 hexadecimal digits.
+    pub run_id: String,
+    /// `uname -r`.
+    pub kernel_release: String,
+    /// This process.
+    pub process_id: u32,
+    /// Where the Redis port really is (it may have been asked for as 0).
+    pub port: u16,
+    /// Path of the program.
+    pub executable: String,
+    /// Bytes of memory the machine has.
+    pub machine_memory_bytes: u64,
+    /// When the server was ready.
+    pub started_at: Tick,
+}
+
+/// Everything a server command may look at or change.
+pub struct ServerCtx<'a> {
+    /// The configuration in force.
+    pub config: &'a mut ConfigRegistry,
+    /// Everybody connected, the caller excepted (it was taken out of the registry).
+    pub clients: &'a mut ClientRegistry,
+    /// What connections hold in their buffers.
+    pub buffers: &'a dyn Buffers,
+    /// What was counted.
+    pub metrics: &'a mut CoreMetrics,
+    /// What others counted, as of now.
+    pub facts: &'a CoreFacts,
+    /// Whoever guesses passwords.
+    pub auth: &'a mut AuthGuard,
+    /// The data, for commands that count or measure it.
+    pub keyspace: &'a mut Keyspace,
+    /// What stays the same.
+    pub identity: &'a ServerIdentity,
+    /// False when expired keys are removed only as they are met (`DEBUG SET-ACTIVE-EXPIRE 0`).
+    pub active_expire: &'a mut bool,
+    /// The registry's slot of the connection that runs the command.
+    pub slot: usize,
+    /// Now.
+    pub now: Tick,
+    /// Now, in microseconds since 1970.
+    pub wall_us: u64,
+}
+
+impl ServerCtx<'_> {
+    /// Seconds since 1970.
+    pub(crate) fn wall_s(&self) -> u64 {
+        self.wall_us / 1_000_000
+    }
+}
+
+/// What must happen after a command, besides sending what it wrote and, when [`ClientState::close_after_reply`] is set,
+/// closing the connection after that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// Nothing.
+    Done,
+    /// Nothing was written yet: `ClientState::proto` may have changed; make a writer for it and call [`hello_reply`].
+    Hello,
+    /// Close the connections in these slots at once.
+    Kill(Vec<usize>),
+    /// Put changed settings into force.
+    Reconfigure(Vec<Setting>),
+    /// Hold the whole core for this long before anything is sent (`DEBUG SLEEP`).
+    Sleep(Duration),
+    /// Drain, seal and end; the client gets no reply.
+    Shutdown {
+        /// Do not wait for clients to take their replies.
+        now: bool,
+    },
+}
+
+/// Carries out one command whose arity was checked.
+pub fn run(
+    cmd: ServerCmd,
+    ctx: &mut ServerCtx<'_>,
+    conn: &mut ClientState,
+    args: Args<'_>,
+    out: &mut dyn Reply,
+) -> Flow {
+    use ServerCmd as C;
+    match cmd {
+        C::Ping => connection::ping(args, out),
+        C::Echo => connection::echo(args, out),
+        C::Hello => connection::hello(ctx, conn, args, out),
+        C::Auth => connection::auth(ctx, conn, args, out),
+        C::Select => connection::select(args, out),
+        C::Quit => connection::quit(conn, out),
+        C::Reset => connection::reset(ctx, conn, out),
+        C::AclWhoami => connection::whoami(out),
+        C::ClientId => client::id(conn, out),
+        C::ClientGetName => client::get_name(conn, out),
+        C::ClientSetName => client::set_name(conn, args, out),
+        C::ClientSetInfo => client::set_info(conn, args, out),
+        C::ClientInfo => client::info(ctx, conn, out),
+        C::ClientList => client::list(ctx, conn, args, out),
+        C::ClientKill => client::kill(ctx, conn, args, out),
+        C::ClientNoEvict => client::no_evict(conn, args, out),
+        C::ClientNoTouch => client::no_touch(conn, args, out),
+        C::ClientReply => client::reply(conn, args, out),
+        C::ClientHelp => help::write("CLIENT", help::CLIENT, out),
+        C::Info => info::info(ctx, args, out),
+        C::ConfigGet => config::get(ctx, args, out),
+        C::ConfigSet => config::set(ctx, args, out),
+        C::ConfigRewrite => config::rewrite(ctx, out),
+        C::ConfigResetStat => config::reset_stat(ctx, out),
+        C::ConfigHelp => help::write("CONFIG", help::CONFIG, out),
+        C::Command => command::all(out),
+        C::CommandCount => command::count(out),
+        C::CommandDocs => command::docs(args, out),
+        C::CommandGetKeys => command::get_keys(args, out),
+        C::CommandGetKeysAndFlags => command::get_keys_and_flags(args, out),
+        C::CommandInfo => command::info(args, out),
+        C::CommandList => command::list(args, out),
+        C::CommandHelp => help::write("COMMAND", help::COMMAND, out),
+        C::Time => lifecycle::time(ctx, out),
+        C::LastSave => lifecycle::last_save(ctx, out),
+        C::Shutdown => lifecycle::shutdown(args, out),
+        C::Wait => lifecycle::wait(args, out),
+        C::Debug => debug::debug(ctx, conn, args, out),
+        C::SlowlogGet => slowlog::get(ctx, args, out),
+        C::SlowlogLen => slowlog::len(ctx, out),
+        C::SlowlogReset => slowlog::reset(ctx, out),
+        C::SlowlogHelp => help::write("SLOWLOG", help::SLOWLOG, out),
+        C::LatencyDoctor => latency::doctor(ctx, out),
+        C::LatencyGraph => latency::graph(ctx, args, out),
+        C::LatencyHistogram => latency::histogram(ctx, args, out),
+        C::LatencyHistory => latency::history(ctx, args, out),
+        C::LatencyLatest => latency::latest(ctx, out),
+        C::LatencyReset => latency::reset(ctx, args, out),
+        C::LatencyHelp => help::write("LATENCY", help::LATENCY, out),
+        C::MemoryDoctor => memory::doctor(ctx, out),
+        C::MemoryMallocStats => memory::malloc_stats(out),
+        C::MemoryPurge => memory::purge(out),
+        C::MemoryStats => memory::stats(ctx, out),
+        C::MemoryHelp => help::write("MEMORY", help::MEMORY, out),
+        C::ClusterInfo
+        | C::ClusterMyId
+        | C::ClusterKeySlot
+        | C::ClusterSlots
+        | C::ClusterShards
+        | C::ClusterNodes
+        | C::ClusterHelp
+        | C::Readonly
+        | C::Readwrite => cluster::disabled(out),
+    }
+}

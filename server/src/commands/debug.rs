@@ -1,0 +1,73 @@
+//! DEBUG SLEEP, OBJECT, DIGEST, SET-ACTIVE-EXPIRE.
+
+use std::time::Duration;
+
+use slotcore_engine::cmd::{Args, Reply};
+
+use super::arguments::{bad_subcommand, is, refuse};
+use super::{Flow, ServerCtx, help};
+use crate::clients::ClientState;
+use crate::config::DebugCommand;
+
+/// Longest sleep that is carried out, in seconds: a core that sleeps serves nobody.
+const SLEEP_S_MAX: f64 = 3600.0;
+
+/// `DEBUG subcommand [argument]`
+pub(super) fn debug(ctx: &mut ServerCtx<'_>, conn: &ClientState, args: Args<'_>, out: &mut dyn Reply) -> Flow {
+    let allowed = match ctx.config.config().debug_command {
+        DebugCommand::Yes => true,
+        DebugCommand::Local => conn.peer.ip().is_loopback(),
+        DebugCommand::No => false,
+    };
+    if !allowed {
+        return refuse(
+            out,
+            "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from \
+             a local connection, otherwise you need to set this option in the configuration file, and then restart the \
+             server.",
+        );
+    }
+    let word = args.get(1);
+    match args.try_get(2) {
+        Some(seconds) if is(word, "sleep") && args.len() == 3 => sleep(seconds, out),
+        Some(key) if is(word, "object") => object(ctx, key, out),
+        Some(value) if is(word, "set-active-expire") && args.len() == 3 => {
+            // Anything but 0 is yes, as for C's atoi.
+            *ctx.active_expire = value != b"0";
+            out.ok();
+            Flow::Done
+        }
+        None if is(word, "digest") => {
+            out.simple(&format!("{:040x}", ctx.keyspace.digest()));
+            Flow::Done
+        }
+        None if is(word, "help") => help::write("DEBUG", help::DEBUG, out),
+        _ => refuse(out, &bad_subcommand("DEBUG", word)),
+    }
+}
+
+fn sleep(seconds: &[u8], out: &mut dyn Reply) -> Flow {
+    // What is no number is no sleep, as for C's strtod.
+    let seconds: f64 = std::str::from_utf8(seconds)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(0.0);
+    out.ok();
+    if seconds > 0.0 {
+        Flow::Sleep(Duration::from_secs_f64(seconds.min(SLEEP_S_MAX)))
+    } else {
+        Flow::Done
+    }
+}
+
+fn object(ctx: &mut ServerCtx<'_>, key: &[u8], out: &mut dyn Reply) -> Flow {
+    let Some(bytes) = ctx.keyspace.key_memory(key) else {
+        return refuse(out, "ERR no such key");
+    };
+    let kind = ctx.keyspace.kind(key).map_or("none", |kind| kind.name());
+    // There is no address that would outlive this moment, and no clock per key.
+    out.simple(&format!(
+        "Value at:0x0 refcount:1 type:{kind} serializedlength:{bytes} lru:0 lru_seconds_idle:0"
+    ));
+    Flow::Done
+}

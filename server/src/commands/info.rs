@@ -1,0 +1,366 @@
+//! INFO: what the server knows of itself, in the sections and under the names of Redis where it has such a thing.
+//!
+//! Fields of Redis that can have no value here (forks, RDB, replicas) are left out, except those that clients are known to
+//! read: these tell the truth in Redis's words (no save is under way, the last one succeeded).
+
+use std::fmt::{Display, Write as _};
+
+use slotcore_engine::cmd::{Args, Reply};
+use slotcore_rt::process::{self, ProcessUse};
+
+use super::arguments::is;
+use super::memory::{percent, ratio};
+use super::{Flow, REDIS_VERSION, ServerCtx};
+use crate::config::Durability;
+use crate::metrics::Queue;
+
+/// Sections that `default` stands for.
+const DEFAULT: u8 = 1;
+/// Sections that `all` stands for, besides.
+const ALL: u8 = 2;
+
+type Section = (&'static str, u8, fn(&ServerCtx<'_>, &ProcessUse, &mut Page));
+
+/// Every section, in the order in which they are shown.
+const SECTIONS: &[Section] = &[
+    ("server", DEFAULT, server),
+    ("clients", DEFAULT, clients),
+    ("memory", DEFAULT, memory),
+    ("persistence", DEFAULT, persistence),
+    ("stats", DEFAULT, stats),
+    ("replication", DEFAULT, replication),
+    ("cpu", DEFAULT, cpu),
+    ("raft", DEFAULT, raft),
+    ("commandstats", ALL, command_stats),
+    ("errorstats", DEFAULT, error_stats),
+    ("latencystats", ALL, latency_stats),
+    ("cluster", DEFAULT, cluster),
+    ("keyspace", DEFAULT, keyspace),
+];
+
+/// `INFO [section...]`
+pub(super) fn info(ctx: &ServerCtx<'_>, args: Args<'_>, out: &mut dyn Reply) -> Flow {
+    let wanted = |name: &str, class: u8| {
+        if args.len() == 1 {
+            return class == DEFAULT;
+        }
+        args.iter_from(1).any(|word| {
+            is(word, name) || is(word, "all") || is(word, "everything") || (is(word, "default") && class == DEFAULT)
+        })
+    };
+    let used = process::process_use();
+    let mut page = Page(String::with_capacity(4096));
+    for (name, class, write) in SECTIONS {
+        if wanted(name, *class) {
+            page.begin(name);
+            write(ctx, &used, &mut page);
+        }
+    }
+    out.verbatim(page.0.as_bytes());
+    Flow::Done
+}
+
+struct Page(String);
+
+impl Page {
+    fn begin(&mut self, section: &str) {
+        if !self.0.is_empty() {
+            self.0.push_str("\r\n");
+        }
+        let title = if section == "cpu" {
+            "CPU".to_string()
+        } else {
+            section[..1].to_ascii_uppercase() + &section[1..]
+        };
+        self.line(format_args!("# {title}"));
+    }
+
+    fn put(&mut self, name: &str, value: impl Display) {
+        self.line(format_args!("{name}:{value}"));
+    }
+
+    /// A number of bytes, twice: exactly, and for people.
+    fn bytes(&mut self, name: &str, value: u64) {
+        self.put(name, value);
+        self.line(format_args!("{name}_human:{}", human(value)));
+    }
+
+    fn line(&mut self, text: std::fmt::Arguments<'_>) {
+        write!(self.0, "{text}\r\n").expect("a String takes whatever is written to it");
+    }
+}
+
+fn server(ctx: &ServerCtx<'_>, _: &ProcessUse, page: &mut Page) {
+    let identity = ctx.identity;
+    let uptime_s = ctx.now.since(identity.started_at).as_secs();
+    page.put("redis_version", REDIS_VERSION);
+    page.put("slotcore_version", env!("CARGO_PKG_VERSION"));
+    page.put("redis_mode", "standalone");
+    page.put(
+        "os",
+        format_args!("Linux {} {}", identity.kernel_release, std::env::consts::ARCH),
+    );
+    page.put("arch_bits", usize::BITS);
+    page.put("monotonic_clock", "POSIX clock_gettime");
+    page.put("multiplexing_api", "io_uring");
+    page.put("process_id", identity.process_id);
+    page.put("run_id", &identity.run_id);
+    page.put("tcp_port", identity.port);
+    page.put("server_time_usec", ctx.wall_us);
+    page.put("uptime_in_seconds", uptime_s);
+    page.put("uptime_in_days", uptime_s / 86_400);
+    page.put("executable", &identity.executable);
+    let file = ctx.config.config().file.as_ref().map(|path| path.display().to_string());
+    page.put("config_file", file.unwrap_or_default());
+    page.put("io_threads_active", 0);
+    page.put("cores", ctx.config.config().cores);
+}
+
+fn clients(ctx: &ServerCtx<'_>, _: &ProcessUse, page: &mut Page) {
+    let buffers = || {
+        ctx.clients
+            .iter()
+            .map(|(slot, _)| slot)
+            .chain([ctx.slot])
+            .map(|slot| ctx.buffers.of(slot))
+    };
+    page.put("connected_clients", ctx.clients.len());
+    page.put("cluster_connections", 0);
+    page.put("maxclients", ctx.config.settings().clients_max);
+    page.put(
+        "client_recent_max_input_buffer",
+        buffers().map(|b| b.query_bytes).max().unwrap_or(0),
+    );
+    page.put(
+        "client_recent_max_output_buffer",
+        buffers().map(|b| b.output_bytes).max().unwrap_or(0),
+    );
+    page.put("blocked_clients", 0);
+    page.put("tracking_clients", 0);
+    page.put("clients_in_timeout_table", 0);
+    page.put("commands_in_flight", ctx.facts.commands_in_flight);
+}
+
+fn memory(ctx: &ServerCtx<'_>, used: &ProcessUse, page: &mut Page) {
+    let memory = ctx.keyspace.memory();
+    let total = memory.total() as u64;
+    let peak = ctx.metrics.memory_bytes_peak.max(total);
+    let overhead = (memory.index + memory.timers) as u64;
+    page.bytes("used_memory", total);
+    page.bytes("used_memory_rss", used.rss_bytes);
+    page.bytes("used_memory_peak", peak);
+    page.put("used_memory_peak_perc", format_args!("{:.2}%", percent(total, peak)));
+    page.put("used_memory_overhead", overhead);
+    page.put("used_memory_startup", 0);
+    page.put("used_memory_dataset", total - overhead);
+    page.put(
+        "used_memory_dataset_perc",
+        format_args!("{:.2}%", percent(total - overhead, total)),
+    );
+    page.put("used_memory_index", memory.index);
+    page.put("used_memory_records", memory.records);
+    page.put("used_memory_objects", memory.objects);
+    page.put("used_memory_timers", memory.timers);
+    page.put("used_memory_rss_peak", used.rss_bytes_peak);
+    page.bytes("total_system_memory", ctx.identity.machine_memory_bytes);
+    page.bytes("used_memory_lua", 0);
+    page.bytes("maxmemory", ctx.config.settings().memory_bytes_max);
+    page.put("maxmemory_policy", "noeviction");
+    page.put(
+        "mem_fragmentation_ratio",
+        format_args!("{:.2}", ratio(used.rss_bytes, total)),
+    );
+    page.put("mem_fragmentation_bytes", used.rss_bytes as i64 - total as i64);
+    page.put("mem_not_counted_for_evict", 0);
+    page.put("mem_allocator", "mimalloc");
+    page.put("active_defrag_running", 0);
+    page.put("lazyfree_pending_bytes", memory.garbage);
+}
+
+fn persistence(ctx: &ServerCtx<'_>, _: &ProcessUse, page: &mut Page) {
+    let (facts, durability) = (ctx.facts, ctx.config.settings().durability);
+    page.put("loading", u8::from(facts.loading));
+    page.put("async_loading", 0);
+    page.put("durability", durability);
+    // Redis's words for it: what tools ask before they trust a server with data.
+    page.put("rdb_changes_since_last_save", facts.writes_not_durable);
+    page.put("rdb_bgsave_in_progress", 0);
+    page.put("rdb_last_save_time", facts.last_durable_at_s);
+    page.put("rdb_last_bgsave_status", "ok");
+    page.put("rdb_last_bgsave_time_sec", -1);
+    page.put("rdb_current_bgsave_time_sec", -1);
+    page.put("aof_enabled", 1);
+    page.put("aof_rewrite_in_progress", 0);
+    page.put("aof_rewrite_scheduled", 0);
+    page.put("aof_last_rewrite_time_sec", -1);
+    page.put("aof_current_rewrite_time_sec", -1);
+    page.put("aof_last_bgrewrite_status", "ok");
+    page.put("aof_last_write_status", if facts.disk_full { "err" } else { "ok" });
+    page.put("aof_fsync", durability.appendfsync_name());
+    page.put("aof_current_size", facts.log_bytes);
+    page.put(
+        "aof_pending_bio_fsync",
+        u8::from(durability == Durability::EverySec && facts.writes_not_durable > 0),
+    );
+    page.put("log_frames", facts.log_frames);
+    page.put("log_frames_in_flight", facts.log_frames_in_flight);
+    page.put("log_payload_bytes", facts.log_payload_bytes);
+    page.put("log_segments", facts.log_segments);
+    page.put("log_disk_bytes", facts.disk_bytes);
+    let write = &ctx.metrics.log_write;
+    page.put("log_write_usec_p50", write.percentile_ns(50.0) / 1000);
+    page.put("log_write_usec_p99", write.percentile_ns(99.0) / 1000);
+    page.put("log_write_usec_max", write.max_ns() / 1000);
+}
+
+fn stats(ctx: &ServerCtx<'_>, _: &ProcessUse, page: &mut Page) {
+    let (metrics, net, data) = (&*ctx.metrics, ctx.metrics.net, ctx.keyspace.stats());
+    let kbps = |bytes: u64| format!("{:.2}", bytes as f64 / 1024.0);
+    page.put("total_connections_received", net.connections_total);
+    page.put("total_commands_processed", metrics.commands.calls_total());
+    page.put("instantaneous_ops_per_sec", metrics.command_rate.per_second());
+    page.put("total_net_input_bytes", net.input_bytes);
+    page.put("total_net_output_bytes", net.output_bytes);
+    page.put("instantaneous_input_kbps", kbps(metrics.input_rate.per_second()));
+    page.put("instantaneous_output_kbps", kbps(metrics.output_rate.per_second()));
+    page.put("rejected_connections", net.rejected_connections);
+    page.put(
+        "client_query_buffer_limit_disconnections",
+        net.query_limit_disconnections,
+    );
+    page.put(
+        "client_output_buffer_limit_disconnections",
+        net.output_limit_disconnections,
+    );
+    page.put("protocol_errors", net.protocol_errors);
+    page.put("sync_full", 0);
+    page.put("sync_partial_ok", 0);
+    page.put("sync_partial_err", 0);
+    page.put("expired_keys", data.expired);
+    page.put("evicted_keys", 0);
+    page.put("evicted_clients", 0);
+    page.put("oom_refusals", net.oom_refusals);
+    page.put("keyspace_hits", data.hits);
+    page.put("keyspace_misses", data.misses);
+    page.put("pubsub_channels", 0);
+    page.put("pubsub_patterns", 0);
+    page.put("latest_fork_usec", 0);
+    page.put("total_forks", 0);
+    page.put("total_error_replies", metrics.errors.total());
+    page.put("acl_access_denied_auth", net.auth_failures);
+    for queue in Queue::ALL {
+        let slices = metrics.stalls.queue(queue);
+        page.put(
+            &format!("longest_slice_usec_{}", queue.name()),
+            slices.longest.as_micros(),
+        );
+    }
+}
+
+fn replication(ctx: &ServerCtx<'_>, _: &ProcessUse, page: &mut Page) {
+    page.put("role", "master");
+    page.put("connected_slaves", 0);
+    page.put("master_failover_state", "no-failover");
+    page.put("master_replid", &ctx.identity.run_id);
+    page.put("master_replid2", "0000000000000000000000000000000000000000");
+    page.put("master_repl_offset", ctx.facts.raft_commit_index);
+    page.put("second_repl_offset", -1);
+    page.put("repl_backlog_active", 0);
+    page.put("repl_backlog_size", 0);
+    page.put("repl_backlog_first_byte_offset", 0);
+    page.put("repl_backlog_histlen", 0);
+}
+
+fn cpu(_: &ServerCtx<'_>, used: &ProcessUse, page: &mut Page) {
+    let seconds = |us: u64| format!("{}.{:06}", us / 1_000_000, us % 1_000_000);
+    page.put("used_cpu_sys", seconds(used.cpu_system_us));
+    page.put("used_cpu_user", seconds(used.cpu_user_us));
+    page.put("used_cpu_sys_children", seconds(0));
+    page.put("used_cpu_user_children", seconds(0));
+}
+
+fn raft(ctx: &ServerCtx<'_>, _: &ProcessUse, page: &mut Page) {
+    page.put("raft_term", ctx.facts.raft_term);
+    page.put("raft_commit_index", ctx.facts.raft_commit_index);
+    page.put("raft_applied_index", ctx.facts.raft_applied_index);
+}
+
+fn command_stats(ctx: &ServerCtx<'_>, _: &ProcessUse, page: &mut Page) {
+    for command in ctx.metrics.commands.iter() {
+        let usec = command.run_time.sum_ns() / 1000;
+        page.line(format_args!(
+            "cmdstat_{}:calls={},usec={usec},usec_per_call={:.2},rejected_calls={},failed_calls={}",
+            command.name,
+            command.calls,
+            ratio(command.run_time.sum_ns(), command.calls) / 1000.0,
+            command.rejected_calls,
+            command.failed_calls
+        ));
+    }
+}
+
+fn error_stats(ctx: &ServerCtx<'_>, _: &ProcessUse, page: &mut Page) {
+    for (kind, count) in ctx.metrics.errors.iter() {
+        page.line(format_args!("errorstat_{kind}:count={count}"));
+    }
+}
+
+fn latency_stats(ctx: &ServerCtx<'_>, _: &ProcessUse, page: &mut Page) {
+    for command in ctx.metrics.commands.iter().filter(|command| command.calls > 0) {
+        let at = |percent| command.run_time.percentile_ns(percent) as f64 / 1000.0;
+        page.line(format_args!(
+            "latency_percentiles_usec_{}:p50={:.3},p99={:.3},p99.9={:.3}",
+            command.name,
+            at(50.0),
+            at(99.0),
+            at(99.9)
+        ));
+    }
+}
+
+fn cluster(_: &ServerCtx<'_>, _: &ProcessUse, page: &mut Page) {
+    page.put("cluster_enabled", 0);
+}
+
+fn keyspace(ctx: &ServerCtx<'_>, _: &ProcessUse, page: &mut Page) {
+    let keys = ctx.keyspace.len();
+    if keys > 0 {
+        page.put(
+            "db0",
+            format_args!("keys={keys},expires={},avg_ttl=0", ctx.keyspace.volatile_len()),
+        );
+    }
+}
+
+/// Bytes as Redis prints them for people: `12B`, `3.50K`, `1.00G`.
+fn human(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["K", "M", "G", "T"];
+    if bytes < 1024 {
+        return format!("{bytes}B");
+    }
+    let mut value = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{value:.2}{}", UNITS[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::human;
+
+    #[test]
+    fn sizes_are_printed_for_people() {
+        for (bytes, text) in [
+            (0, "0B"),
+            (1023, "1023B"),
+            (1024, "1.00K"),
+            (916_568, "895.09K"),
+            (25_276_518_400, "23.54G"),
+        ] {
+            assert_eq!(human(bytes), text);
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! TIME, LASTSAVE, WAIT, SHUTDOWN.
+
+use slotcore_engine::cmd::{Args, Reply};
+
+use super::arguments::{NOT_AN_INTEGER, SYNTAX, integer, is, refuse};
+use super::{Flow, ServerCtx};
+
+/// `TIME`: seconds and microseconds.
+pub(super) fn time(ctx: &ServerCtx<'_>, out: &mut dyn Reply) -> Flow {
+    out.array(2);
+    out.bulk(ctx.wall_s().to_string().as_bytes());
+    out.bulk((ctx.wall_us % 1_000_000).to_string().as_bytes());
+    Flow::Done
+}
+
+/// `LASTSAVE`: when everything written was last known to be on disk.
+pub(super) fn last_save(ctx: &ServerCtx<'_>, out: &mut dyn Reply) -> Flow {
+    out.int(i64::try_from(ctx.facts.last_durable_at_s).unwrap_or(i64::MAX));
+    Flow::Done
+}
+
+/// `WAIT numreplicas timeout`: there are no replicas to wait for, so none have acknowledged, at once.
+pub(super) fn wait(args: Args<'_>, out: &mut dyn Reply) -> Flow {
+    match (integer(args.get(1)), integer(args.get(2))) {
+        (_, None) => out.error("ERR timeout is not an integer or out of range"),
+        (_, Some(..0)) => out.error("ERR timeout is negative"),
+        (None, _) => out.error(NOT_AN_INTEGER),
+        _ => out.int(0),
+    }
+    Flow::Done
+}
+
+/// `SHUTDOWN [NOSAVE|SAVE] [NOW] [FORCE] [ABORT]`
+///
+/// Everything acknowledged is in the log, so SAVE and NOSAVE mean the same, and nothing can fail that FORCE would skip.
+pub(super) fn shutdown(args: Args<'_>, out: &mut dyn Reply) -> Flow {
+    let (mut save, mut no_save, mut now, mut force, mut abort) = (false, false, false, false, false);
+    for word in args.iter_from(1) {
+        let known = [
+            ("save", &mut save),
+            ("nosave", &mut no_save),
+            ("now", &mut now),
+            ("force", &mut force),
+            ("abort", &mut abort),
+        ];
+        match known.into_iter().find(|(name, _)| is(word, name)) {
+            Some((_, place)) => *place = true,
+            None => return refuse(out, SYNTAX),
+        }
+    }
+    if (save && no_save) || (abort && args.len() > 2) {
+        return refuse(out, SYNTAX);
+    }
+    if abort {
+        // A shutdown under way has closed its clients: whoever asks comes too early or too late.
+        return refuse(out, "ERR No shutdown in progress.");
+    }
+    Flow::Shutdown { now }
+}
