@@ -7,5 +7,6 @@ pub mod cmd;
 pub mod collections;
 pub mod digest;
 pub mod keyspace;
+mod long_double;
 pub mod number;
 pub mod ord;

@@ -34,6 +34,14 @@ impl<'a> Args<'a> {
         (i < self.spans.len()).then(|| self.get(i))
     }
 
+    /// The arguments from number `from` on, as a command of their own.
+    pub fn tail(&self, from: usize) -> Args<'a> {
+        Args {
+            buf: self.buf,
+            spans: &self.spans[from.min(self.spans.len())..],
+        }
+    }
+
     /// All arguments from number `from` on.
     pub fn iter_from(&self, from: usize) -> impl ExactSizeIterator<Item = &'a [u8]> + use<'a> {
         let (buf, spans) = (self.buf, &self.spans[from.min(self.spans.len())..]);

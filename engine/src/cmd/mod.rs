@@ -6,9 +6,13 @@
 
 pub mod args;
 mod data;
+mod error;
 pub mod exec;
+mod glob;
+pub mod introspect;
 pub mod keys;
 pub mod op;
+mod parse;
 pub mod reply;
 pub mod resolve;
 pub mod server_cmd;
@@ -16,7 +20,9 @@ pub mod spec;
 pub mod table;
 
 pub use args::Args;
+pub use data::object::{debug_digest, debug_object};
 pub use exec::{DataFn, Exec};
+pub use glob::matches;
 pub use keys::{for_each_key, keys};
 pub use reply::{NoReply, Reply};
 pub use resolve::{arity_error, resolve, unknown_command, unknown_subcommand};

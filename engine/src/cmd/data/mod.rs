@@ -1,3 +1,14 @@
 //! How the commands that touch keys are carried out: one file a family, plain functions on [`super::Exec`].
 
-pub(super) mod object;
+pub(super) mod counter;
+pub(super) mod expiry;
+pub(super) mod hash;
+pub(super) mod keyspace;
+pub(super) mod lcs;
+pub(super) mod list;
+pub(crate) mod object;
+pub(super) mod scan;
+pub(super) mod set;
+pub(super) mod string;
+pub(super) mod substring;
+pub(super) mod zset;

@@ -6,11 +6,27 @@
 mod build;
 mod cluster;
 mod connection;
+mod generic;
+mod hash;
+mod list;
 mod server;
+mod set;
+mod string;
+mod zset;
 
 use super::spec::{CommandId, CommandSpec};
 
-static FAMILIES: [&[CommandSpec]; 3] = [&connection::COMMANDS, &server::COMMANDS, &cluster::COMMANDS];
+static FAMILIES: [&[CommandSpec]; 9] = [
+    &string::COMMANDS,
+    &generic::COMMANDS,
+    &list::COMMANDS,
+    &set::COMMANDS,
+    &hash::COMMANDS,
+    &zset::COMMANDS,
+    &connection::COMMANDS,
+    &server::COMMANDS,
+    &cluster::COMMANDS,
+];
 
 /// All top-level commands, family by family; subcommands hang below their containers.
 pub fn commands() -> impl Iterator<Item = &'static CommandSpec> + Clone {

@@ -1,0 +1,54 @@
+//! Arguments as numbers, with Redis's errors.
+
+use super::error::CmdError;
+use crate::number::{parse_f64, parse_i64};
+
+pub(super) fn integer(arg: &[u8]) -> Result<i64, CmdError> {
+    parse_i64(arg).ok_or(CmdError::NotAnInteger)
+}
+
+pub(super) fn float(arg: &[u8]) -> Result<f64, CmdError> {
+    parse_f64(arg).ok_or(CmdError::NotAFloat)
+}
+
+/// A count of elements, 0 or more.
+pub(super) fn count(arg: &[u8]) -> Result<usize, CmdError> {
+    parse_i64(arg)
+        .and_then(|n| usize::try_from(n).ok())
+        .ok_or(CmdError::NotPositive)
+}
+
+/// Whether `arg` is the option called `name` (upper case).
+#[inline]
+pub(super) fn is(arg: &[u8], name: &str) -> bool {
+    arg.eq_ignore_ascii_case(name.as_bytes())
+}
+
+/// First index and number of the elements from `start` to `end`, both inclusive and negative from the end, of `len`.
+pub(super) fn index_range(start: i64, end: i64, len: usize) -> (usize, usize) {
+    let len = len as i64;
+    let from_end = |i: i64| if i < 0 { i.saturating_add(len) } else { i };
+    let (start, end) = (from_end(start).max(0), from_end(end).min(len - 1));
+    if start > end {
+        (0, 0)
+    } else {
+        (start as usize, (end - start + 1) as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::index_range;
+
+    #[test]
+    fn index_ranges_are_cut_to_what_exists() {
+        assert_eq!(index_range(0, -1, 5), (0, 5));
+        assert_eq!(index_range(-3, 100, 5), (2, 3));
+        assert_eq!(index_range(-100, 1, 5), (0, 2));
+        assert_eq!(index_range(3, 2, 5), (0, 0));
+        assert_eq!(index_range(5, 9, 5), (0, 0));
+        assert_eq!(index_range(0, -6, 5), (0, 0));
+        assert_eq!(index_range(i64::MIN, i64::MAX, 5), (0, 5));
+        assert_eq!(index_range(0, 0, 0), (0, 0));
+    }
+}

@@ -1,0 +1,96 @@
+//! The commands about keys of any type.
+
+use super::build::{
+    ACCESS, DELETE, DENYOOM, FAST, INSERT, LOADING, NONE, NOSCRIPT, OW, READONLY, RM, RO, RW, STALE, UPDATE, WRITE,
+    all, flags, one,
+};
+use crate::cmd::data::{expiry, keyspace, object, scan};
+use crate::cmd::server_cmd::ServerCmd;
+use crate::cmd::spec::{Categories, CommandSpec, Group, Run};
+
+#[rustfmt::skip]
+static OBJECT_SUBCOMMANDS: [CommandSpec; 5] = [
+    CommandSpec::new(88, "object|encoding", 3, READONLY, Categories::KEYSPACE, &[one(2, &[RO])], Run::Data(object::encoding))
+        .doc(Group::Generic, "2.2.3", "O(1)", "The name of a value's representation.")
+        .tips(&["nondeterministic_output"]),
+    CommandSpec::new(89, "object|freq", 3, READONLY, Categories::KEYSPACE, &[one(2, &[RO])], Run::Data(object::freq))
+        .doc(Group::Generic, "4.0.0", "O(1)", "How often a key is used.")
+        .tips(&["nondeterministic_output"]),
+    CommandSpec::new(90, "object|help", 2, flags(&[LOADING, STALE]), Categories::KEYSPACE, &[], Run::Data(object::help))
+        .doc(Group::Generic, "6.2.0", "O(1)", "Explains the subcommands."),
+    CommandSpec::new(91, "object|idletime", 3, READONLY, Categories::KEYSPACE, &[one(2, &[RO])], Run::Data(object::idletime))
+        .doc(Group::Generic, "2.2.3", "O(1)", "Seconds since a key was last used.")
+        .tips(&["nondeterministic_output"]),
+    CommandSpec::new(92, "object|refcount", 3, READONLY, Categories::KEYSPACE, &[one(2, &[RO])], Run::Data(object::refcount))
+        .doc(Group::Generic, "2.2.3", "O(1)", "The number of references to a value.")
+        .tips(&["nondeterministic_output"]),
+];
+
+/// Keys of any type.
+#[rustfmt::skip]
+pub(super) static COMMANDS: [CommandSpec; 25] = [
+    CommandSpec::new(64, "del", -2, WRITE, Categories::KEYSPACE, &[all(1, &[RM, DELETE])], Run::Data(keyspace::del))
+        .doc(Group::Generic, "1.0.0", "O(N)", "Deletes keys.")
+        .tips(&["request_policy:multi_shard", "response_policy:agg_sum"]),
+    CommandSpec::new(65, "unlink", -2, flags(&[WRITE, FAST]), Categories::KEYSPACE, &[all(1, &[RM, DELETE])], Run::Data(keyspace::del))
+        .doc(Group::Generic, "4.0.0", "O(1)", "Deletes keys and frees their memory later.")
+        .tips(&["request_policy:multi_shard", "response_policy:agg_sum"]),
+    CommandSpec::new(66, "exists", -2, flags(&[READONLY, FAST]), Categories::KEYSPACE, &[all(1, &[RO])], Run::Data(keyspace::exists))
+        .doc(Group::Generic, "1.0.0", "O(N)", "How many of the given keys exist.")
+        .tips(&["request_policy:multi_shard", "response_policy:agg_sum"]),
+    CommandSpec::new(67, "expire", -3, flags(&[WRITE, FAST]), Categories::KEYSPACE, &[one(1, &[RW, UPDATE])], Run::Data(expiry::expire))
+        .doc(Group::Generic, "1.0.0", "O(1)", "Sets the lifetime of a key, in seconds."),
+    CommandSpec::new(68, "pexpire", -3, flags(&[WRITE, FAST]), Categories::KEYSPACE, &[one(1, &[RW, UPDATE])], Run::Data(expiry::pexpire))
+        .doc(Group::Generic, "2.6.0", "O(1)", "Sets the lifetime of a key, in milliseconds."),
+    CommandSpec::new(69, "expireat", -3, flags(&[WRITE, FAST]), Categories::KEYSPACE, &[one(1, &[RW, UPDATE])], Run::Data(expiry::expireat))
+        .doc(Group::Generic, "1.2.0", "O(1)", "Sets when a key expires, in seconds since 1970."),
+    CommandSpec::new(70, "pexpireat", -3, flags(&[WRITE, FAST]), Categories::KEYSPACE, &[one(1, &[RW, UPDATE])], Run::Data(expiry::pexpireat))
+        .doc(Group::Generic, "2.6.0", "O(1)", "Sets when a key expires, in milliseconds since 1970."),
+    CommandSpec::new(71, "ttl", 2, flags(&[READONLY, FAST]), Categories::KEYSPACE, &[one(1, &[RO, ACCESS])], Run::Data(expiry::ttl))
+        .doc(Group::Generic, "1.0.0", "O(1)", "The remaining lifetime of a key, in seconds.")
+        .tips(&["nondeterministic_output"]),
+    CommandSpec::new(72, "pttl", 2, flags(&[READONLY, FAST]), Categories::KEYSPACE, &[one(1, &[RO, ACCESS])], Run::Data(expiry::pttl))
+        .doc(Group::Generic, "2.6.0", "O(1)", "The remaining lifetime of a key, in milliseconds.")
+        .tips(&["nondeterministic_output"]),
+    CommandSpec::new(73, "expiretime", 2, flags(&[READONLY, FAST]), Categories::KEYSPACE, &[one(1, &[RO, ACCESS])], Run::Data(expiry::expiretime))
+        .doc(Group::Generic, "7.0.0", "O(1)", "When a key expires, in seconds since 1970."),
+    CommandSpec::new(74, "pexpiretime", 2, flags(&[READONLY, FAST]), Categories::KEYSPACE, &[one(1, &[RO, ACCESS])], Run::Data(expiry::pexpiretime))
+        .doc(Group::Generic, "7.0.0", "O(1)", "When a key expires, in milliseconds since 1970."),
+    CommandSpec::new(75, "persist", 2, flags(&[WRITE, FAST]), Categories::KEYSPACE, &[one(1, &[RW, UPDATE])], Run::Data(expiry::persist))
+        .doc(Group::Generic, "2.2.0", "O(1)", "Makes a key live until it is deleted."),
+    CommandSpec::new(76, "type", 2, flags(&[READONLY, FAST]), Categories::KEYSPACE, &[one(1, &[RO])], Run::Data(keyspace::type_of))
+        .doc(Group::Generic, "1.0.0", "O(1)", "The type of the value at a key."),
+    CommandSpec::new(77, "touch", -2, flags(&[READONLY, FAST]), Categories::KEYSPACE, &[all(1, &[RO])], Run::Data(keyspace::exists))
+        .doc(Group::Generic, "3.2.1", "O(N)", "How many of the given keys exist, which now count as just used.")
+        .tips(&["request_policy:multi_shard", "response_policy:agg_sum"]),
+    CommandSpec::new(78, "keys", 2, READONLY, Categories::KEYSPACE.and(Categories::DANGEROUS), &[], Run::Data(scan::keys))
+        .doc(Group::Generic, "1.0.0", "O(N)", "All keys that match a pattern.")
+        .tips(&["request_policy:all_shards", "nondeterministic_output_order"]),
+    CommandSpec::new(79, "scan", -2, READONLY, Categories::KEYSPACE, &[], Run::Data(scan::scan))
+        .doc(Group::Generic, "2.8.0", "O(1)", "Walks through all keys, step by step.")
+        .tips(&["nondeterministic_output", "request_policy:special"]),
+    CommandSpec::new(80, "randomkey", 1, READONLY, Categories::KEYSPACE, &[], Run::Data(keyspace::randomkey))
+        .doc(Group::Generic, "1.0.0", "O(1)", "Any one key.")
+        .tips(&["request_policy:all_shards", "nondeterministic_output"]),
+    CommandSpec::new(81, "rename", 3, WRITE, Categories::KEYSPACE, &[one(1, &[RW, ACCESS, DELETE]), one(2, &[OW, UPDATE])], Run::Data(keyspace::rename))
+        .doc(Group::Generic, "1.0.0", "O(1)", "Gives a key another name."),
+    CommandSpec::new(82, "renamenx", 3, flags(&[WRITE, FAST]), Categories::KEYSPACE, &[one(1, &[RW, ACCESS, DELETE]), one(2, &[OW, INSERT])], Run::Data(keyspace::renamenx))
+        .doc(Group::Generic, "1.0.0", "O(1)", "Gives a key another name, unless that name is taken."),
+    CommandSpec::new(83, "copy", -3, flags(&[WRITE, DENYOOM]), Categories::KEYSPACE, &[one(1, &[RO, ACCESS]), one(2, &[OW, UPDATE])], Run::Data(keyspace::copy))
+        .doc(Group::Generic, "6.2.0", "O(N)", "Copies a value to another key."),
+    CommandSpec::new(84, "dbsize", 1, flags(&[READONLY, FAST]), Categories::KEYSPACE, &[], Run::Data(keyspace::dbsize))
+        .doc(Group::Server, "1.0.0", "O(1)", "The number of keys.")
+        .tips(&["request_policy:all_shards", "response_policy:agg_sum"]),
+    CommandSpec::new(85, "flushall", -1, WRITE, Categories::KEYSPACE.and(Categories::DANGEROUS), &[], Run::Data(keyspace::flush))
+        .doc(Group::Server, "1.0.0", "O(N)", "Deletes all keys.")
+        .tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
+    CommandSpec::new(86, "flushdb", -1, WRITE, Categories::KEYSPACE.and(Categories::DANGEROUS), &[], Run::Data(keyspace::flush))
+        .doc(Group::Server, "1.0.0", "O(N)", "Deletes all keys of the database.")
+        .tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
+    CommandSpec::new(87, "object", -2, NONE, Categories::NONE, &[], Run::Container)
+        .doc(Group::Generic, "2.2.3", "depends on the subcommand", "What is known of how a value is stored.")
+        .subcommands(&OBJECT_SUBCOMMANDS),
+    CommandSpec::new(93, "wait", 3, NOSCRIPT, Categories::CONNECTION, &[], Run::Server(ServerCmd::Wait))
+        .doc(Group::Generic, "3.0.0", "O(1)", "Waits until replicas have acknowledged this connection's writes.")
+        .tips(&["request_policy:all_shards", "response_policy:agg_min"]),
+];
