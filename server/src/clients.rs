@@ -92,20 +92,22 @@ impl ClientState {
         }
     }
 
-    /// Notes that a command begins. Returns whether its reply goes to the client.
+    /// Notes that a command begins.
     #[inline]
-    pub fn begin_command(&mut self, name: &'static str, now: Tick) -> bool {
+    pub fn begin_command(&mut self, name: &'static str, now: Tick) {
         self.last_command = name;
         self.last_command_at = now;
         self.commands_total += 1;
-        match self.reply_mode {
-            ReplyMode::On => true,
-            ReplyMode::Off | ReplyMode::Skipping => false,
-            ReplyMode::SkipNext => {
-                self.reply_mode = ReplyMode::Skipping;
-                false
-            }
+        if self.reply_mode == ReplyMode::SkipNext {
+            self.reply_mode = ReplyMode::Skipping;
         }
+    }
+
+    /// Whether what the present command wrote goes to the client. To be asked after it ran: `CLIENT REPLY ON` is itself
+    /// answered.
+    #[inline]
+    pub fn wants_reply(&self) -> bool {
+        !matches!(self.reply_mode, ReplyMode::Off | ReplyMode::Skipping)
     }
 
     /// Notes that the command begun last is done. Every [`ClientState::begin_command`] is followed by one.
@@ -307,15 +309,19 @@ mod tests {
     fn skipping_a_reply_lasts_for_one_command() {
         let mut registry = ClientRegistry::default();
         let mut c = client(&mut registry, Tick::ZERO);
-        assert!(c.begin_command("client|reply", Tick::ZERO));
-        c.reply_mode = ReplyMode::SkipNext;
-        c.end_command();
-        assert!(!c.begin_command("get", Tick::ZERO));
-        c.end_command();
-        assert!(c.begin_command("get", Tick::ZERO));
-        c.reply_mode = ReplyMode::Off;
-        c.end_command();
-        assert!(!c.begin_command("get", Tick::ZERO));
+        let mut heard = |set: Option<ReplyMode>| {
+            c.begin_command("get", Tick::ZERO);
+            c.reply_mode = set.unwrap_or(c.reply_mode);
+            let heard = c.wants_reply();
+            c.end_command();
+            heard
+        };
+        assert!(heard(Some(ReplyMode::SkipNext)));
+        assert!(!heard(None));
+        assert!(heard(None));
+        assert!(!heard(Some(ReplyMode::Off)));
+        assert!(!heard(None));
+        assert!(heard(Some(ReplyMode::On)));
     }
 
     #[test]

@@ -1,0 +1,151 @@
+//! The configuration as an operator meets it: flags, file, who wins, what is refused with which words, and the help text.
+#![allow(clippy::disallowed_methods, reason = "tests make their own files")]
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use slotcore_server::config::{self, Config, ConfigError, Durability, Invocation, LogLevel};
+
+/// A file that is gone when the test is.
+struct TempFile(PathBuf);
+
+impl TempFile {
+    fn new(name: &str, text: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("slotcore-{name}-{}.toml", std::process::id()));
+        std::fs::write(&path, text).unwrap();
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for TempFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+fn parse(args: &[&str]) -> Result<Config, ConfigError> {
+    let args = ["slotcore"].iter().chain(args).map(OsString::from);
+    config::from_command_line(args).map(|Invocation::Server(config)| *config)
+}
+
+fn refused(args: &[&str]) -> String {
+    parse(args).unwrap_err().to_string()
+}
+
+#[test]
+fn defaults_are_safe() {
+    let config = parse(&[]).unwrap();
+    assert_eq!((config.port, config.admin_port, config.cores), (6379, Some(9379), 1));
+    assert!(config.bind.iter().all(|address| address.is_loopback()));
+    assert_eq!(config.settings.durability, Durability::Always);
+    assert!(config.warnings().is_empty(), "{:?}", config.warnings());
+}
+
+#[test]
+fn the_subcommand_server_is_the_default() {
+    assert_eq!(parse(&["server", "--port", "7000"]).unwrap().port, 7000);
+    assert_eq!(parse(&["--port", "7000"]).unwrap().port, 7000);
+}
+
+#[test]
+fn flags_win_over_the_file_and_the_file_over_the_defaults() {
+    let file = TempFile::new(
+        "precedence",
+        "port = 7001\ndurability = \"everysec\"\nmemory = \"2gb\"\nbind = [\"127.0.0.1\", \"::1\"]\n\
+         slowlog-log-slower-than = -1\n",
+    );
+    for subcommand in [&["server"][..], &[]] {
+        let args = [subcommand, &["--config", file.path(), "--port", "7002"]].concat();
+        let config = parse(&args).unwrap();
+        assert_eq!(config.port, 7002);
+        assert_eq!(config.settings.durability, Durability::EverySec);
+        assert_eq!(config.settings.memory_bytes_max, 2 << 30);
+        assert_eq!(config.bind.len(), 2);
+        assert_eq!(config.settings.slow_log_slower_than_us, -1);
+        assert_eq!(config.settings.log_level, LogLevel::Info);
+        assert_eq!(config.file.as_deref(), Some(file.0.as_path()));
+    }
+}
+
+#[test]
+fn a_bad_file_is_refused_by_name() {
+    assert!(refused(&["--config", "/no/such/file.toml"]).contains("/no/such/file.toml"));
+    for (text, words) in [
+        ("prot = 1\n", "unknown option 'prot'"),
+        ("config = \"x\"\n", "'config' cannot stand in the file itself"),
+        ("[server]\nport = 1\n", "unknown option 'server'"),
+        ("port = { a = 1 }\n", "port: a table cannot be an option's value"),
+        ("port = \n", "TOML parse error at line 1"),
+        ("port = 70000\n", "--port: argument must be between 0 and 65535 inclusive"),
+    ] {
+        let file = TempFile::new("bad", text);
+        let error = refused(&["--config", file.path()]);
+        assert!(error.contains(words), "{text}: {error}");
+    }
+}
+
+#[test]
+fn a_value_out_of_range_is_refused_with_the_range() {
+    for (flag, value, words) in [
+        ("--port", "abc", "couldn't be parsed into an integer"),
+        ("--bind", "localhost", "'localhost' is not an IPv4 or IPv6 address"),
+        ("--bind", "", "at least one address"),
+        ("--cores", "4", "this version serves from one core"),
+        ("--durability", "sometimes", "one of the following: always, everysec, off"),
+        ("--memory", "1.5gb", "must be a memory value"),
+        ("--segment-bytes", "1mib", "must be a memory value"),
+        ("--segment-bytes", "1048577", "multiple of 4096"),
+        ("--segment-bytes", "4k", "between 1048576 and 1073741824"),
+        ("--log-level", "loud", "error, warn, info, debug"),
+        ("--log-format", "xml", "text, json"),
+        ("--spin-us", "5000", "between 0 and 1000"),
+        ("--metrics-prefix", "1st", "a letter, then"),
+        ("--dir", "", "a directory is needed"),
+        ("--enable-debug-command", "maybe", "no, yes, local"),
+        ("--proto-max-bulk-len", "1gb", "between 1048576 and 536870912"),
+    ] {
+        let error = refused(&[flag, value]);
+        assert!(error.starts_with(&format!("{flag}: ")) && error.contains(words), "{error}");
+    }
+    assert!(refused(&["--prot", "1"]).contains("--prot"));
+}
+
+#[test]
+fn doubtful_configurations_are_warned_about() {
+    let warned = |args: &[&str], words: &str| {
+        let warnings = parse(args).unwrap().warnings();
+        assert!(warnings.iter().any(|warning| warning.contains(words)), "{warnings:?}");
+    };
+    warned(&["--bind", "0.0.0.0"], "without a password");
+    warned(&["--durability", "off"], "loses acknowledged writes");
+    warned(&["--client-query-buffer-limit", "1mb"], "can never arrive");
+    assert!(parse(&["--bind", "0.0.0.0", "--requirepass", "x"]).unwrap().warnings().is_empty());
+}
+
+#[test]
+fn zero_turns_the_admin_port_off() {
+    assert_eq!(parse(&["--admin-port", "0"]).unwrap().admin_port, None);
+}
+
+#[test]
+fn the_help_text_is_the_one_that_was_reviewed() {
+    let Err(ConfigError::CommandLine(help)) = parse(&["--help"]) else { panic!("--help is not a configuration") };
+    assert_eq!(help.exit_code(), 0);
+    let text: String = help.to_string().lines().map(|line| line.trim_end().to_string() + "\n").collect();
+    assert!(text.lines().all(|line| line.chars().count() <= 130), "a terminal is not that wide");
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/help.txt");
+    if std::env::var_os("SLOTCORE_UPDATE").is_some() {
+        std::fs::write(&path, &text).unwrap();
+    }
+    assert_eq!(text, std::fs::read_to_string(&path).unwrap(), "SLOTCORE_UPDATE=1 cargo test writes the new text");
+}
+
+#[test]
+fn the_version_is_the_crates() {
+    let Err(ConfigError::CommandLine(version)) = parse(&["--version"]) else { panic!("--version is not a configuration") };
+    assert_eq!(version.to_string(), format!("slotcore {}\n", env!("CARGO_PKG_VERSION")));
+}
