@@ -7,6 +7,7 @@
 
 pub mod admin_socket;
 pub mod buf;
+pub mod chunk;
 pub mod clock;
 pub mod config_file;
 pub mod disk;
