@@ -6,6 +6,7 @@
 pub mod cmd;
 pub mod collections;
 pub mod digest;
+pub mod expiry;
 pub mod keyspace;
 mod long_double;
 pub mod number;
