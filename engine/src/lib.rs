@@ -11,3 +11,4 @@ pub mod keyspace;
 mod long_double;
 pub mod number;
 pub mod ord;
+pub mod table;

@@ -1,0 +1,71 @@
+//! Collection values: lent to the commands, which change them in place.
+
+use super::object::Object;
+use super::{Keyspace, WrongType};
+use crate::collections::{Collection, hash::HashObj, list::List, set::Set, zset::ZSet};
+use crate::table::{RecKind, Shape};
+
+macro_rules! collection_access {
+    ($get:ident, $get_mut:ident, $or_create:ident, $variant:ident, $ty:ty, $what:literal) => {
+        #[doc = concat!("The ", $what, " at `key`.")]
+        pub fn $get(&mut self, key: &[u8]) -> Result<Option<&$ty>, WrongType> {
+            let Some(spot) = self.read(self.key_hash(key), key) else { return Ok(None) };
+            let rec = self.table.rec(spot.at);
+            if rec.kind() != RecKind::$variant {
+                return Err(WrongType);
+            }
+            match self.objects.get(rec.object()) {
+                Object::Coll(Collection::$variant(x)) => Ok(Some(x)),
+                _ => unreachable!(concat!("the record says it is a ", $what)),
+            }
+        }
+
+        #[doc = concat!("The ", $what, " at `key`, to be changed; call [`Keyspace::drop_if_empty`] after removing elements.")]
+        pub fn $get_mut(&mut self, key: &[u8]) -> Result<Option<&mut $ty>, WrongType> {
+            let Some(spot) = self.live(self.key_hash(key), key) else { return Ok(None) };
+            let rec = self.table.rec(spot.at);
+            if rec.kind() != RecKind::$variant {
+                return Err(WrongType);
+            }
+            match self.objects.lend(rec.object()) {
+                Object::Coll(Collection::$variant(x)) => Ok(Some(x)),
+                _ => unreachable!(concat!("the record says it is a ", $what)),
+            }
+        }
+
+        #[doc = concat!("The ", $what, " at `key`, made empty when there is no such key.")]
+        pub fn $or_create(&mut self, key: &[u8]) -> Result<&mut $ty, WrongType> {
+            let hash = self.key_hash(key);
+            let (found, alive) = self.find_to_write(hash, key);
+            if !alive {
+                if let Some(dead) = found {
+                    self.release_value(dead);
+                }
+                let shape = Shape { kind: RecKind::$variant, value_len: 0, volatile: false };
+                let rec = self.place(found, hash, key, shape, None);
+                rec.set_object(self.objects.insert(Object::Coll(Collection::$variant(<$ty>::default()))));
+            }
+            self.$get_mut(key).map(|x| x.expect("found or made above"))
+        }
+    };
+}
+
+impl Keyspace {
+    collection_access!(list, list_mut, list_or_create, List, List, "list");
+    collection_access!(set, set_mut, set_or_create, Set, Set, "set");
+    collection_access!(hash, hash_mut, hash_or_create, Hash, HashObj, "hash");
+    collection_access!(zset, zset_mut, zset_or_create, ZSet, ZSet, "sorted set");
+
+    /// Removes `key` when it holds a collection without elements; says whether it did.
+    pub fn drop_if_empty(&mut self, key: &[u8]) -> bool {
+        let hash = self.key_hash(key);
+        let Some(spot) = self.live(hash, key) else { return false };
+        let rec = self.table.rec(spot.at);
+        let is_string = matches!(rec.kind(), RecKind::Str | RecKind::BigStr);
+        let empty = !is_string && matches!(self.objects.get(rec.object()), Object::Coll(c) if c.len() == 0);
+        if empty {
+            self.remove(hash, spot);
+        }
+        empty
+    }
+}

@@ -1,0 +1,304 @@
+//! [`Keyspace`]: the state machine of one group: keys, values, expiries and the group's clock.
+//!
+//! Everything here is deterministic: the result of a call depends on the calls before it, on the times handed to
+//! [`Keyspace::set_time`] and on the seed in [`KeyspaceOptions`], never on this machine's clock or memory addresses.
+//!
+//! A key is visible while its expiry lies after the group clock. The clock moves only with applied entries, so all
+//! replicas see the same keys at the same log position. A leader read that meets a key which the wall clock, but not yet
+//! the group clock, says is gone raises [`Keyspace::take_needs_tick`]. Expired keys are removed locally, when their timer
+//! or a write gets to them: that changes nothing anybody can see but [`Keyspace::len`] and the memory.
+//!
+//! Where things are: records (key, expiry, short strings) in the [`crate::table`]; long strings and collections in
+//! [`object`]; a timer for each volatile key in the [`crate::expiry`] wheel. Whoever moves a volatile record tells its
+//! timer; whoever frees a record frees what it names.
+
+mod collection;
+mod object;
+mod strings;
+mod types;
+mod upkeep;
+mod walk;
+
+pub use types::{Expire, KeyspaceOptions, KeyspaceStats, Kind, MemoryUse, WrongType};
+
+use crate::expiry::Wheel;
+use crate::ord::KeyHash;
+use crate::table::{Id, ObjTable, Rec, Shape, Spot};
+use object::{Graveyard, Object, Objects};
+use upkeep::Retired;
+
+/// The keys and values of one group. See the module's text.
+pub struct Keyspace {
+    opts: KeyspaceOptions,
+    table: ObjTable,
+    objects: Objects,
+    wheel: Wheel,
+    graveyard: Graveyard,
+    retired: Vec<Retired>,
+    clock_ms: u64,
+    wall_ms: u64,
+    needs_tick: bool,
+    stats: KeyspaceStats,
+}
+
+/// A value taken from its key, on the way to another.
+enum Detached {
+    Str(Vec<u8>),
+    Object(Id),
+}
+
+impl Keyspace {
+    /// An empty keyspace at time 0.
+    pub fn new(opts: KeyspaceOptions) -> Self {
+        Self {
+            opts,
+            table: ObjTable::new(opts.hash_seed),
+            objects: Objects::default(),
+            wheel: Wheel::default(),
+            graveyard: Graveyard::default(),
+            retired: Vec::new(),
+            clock_ms: 0,
+            wall_ms: 0,
+            needs_tick: false,
+            stats: KeyspaceStats::default(),
+        }
+    }
+
+    /// Sets the group clock and the wall clock, milliseconds since 1970. Before an entry is applied both are the entry's
+    /// time; before reads of a leader the clock is repeated and `wall_ms` is now. The group clock never goes back.
+    pub fn set_time(&mut self, clock_ms: u64, wall_ms: u64) {
+        self.clock_ms = self.clock_ms.max(clock_ms);
+        self.wall_ms = wall_ms.max(self.clock_ms);
+    }
+
+    /// The group clock, milliseconds since 1970.
+    pub fn now_ms(&self) -> u64 {
+        self.clock_ms
+    }
+
+    /// Whether a call since the last one met a key that has expired by the wall clock but not by the group clock: the
+    /// answer must be thrown away and the command repeated behind an entry that moves the clock.
+    pub fn take_needs_tick(&mut self) -> bool {
+        std::mem::take(&mut self.needs_tick)
+    }
+
+    /// Hash of `key`, for [`Keyspace::prefetch_bucket`] and the `*_hashed` calls.
+    #[inline]
+    pub fn key_hash(&self, key: &[u8]) -> KeyHash {
+        self.table.hash(key)
+    }
+
+    /// Starts to load the bucket of a key: first of two stages, called for all keys of a batch.
+    #[inline]
+    pub fn prefetch_bucket(&self, hash: KeyHash) {
+        self.table.prefetch_bucket(hash);
+    }
+
+    /// Starts to load the record of a key, second stage: the bucket should have arrived.
+    #[inline]
+    pub fn prefetch_record(&self, hash: KeyHash) {
+        self.table.prefetch_record(hash);
+    }
+
+    /// The record of `key`, if visible.
+    #[inline]
+    fn live(&mut self, hash: KeyHash, key: &[u8]) -> Option<Spot> {
+        let spot = self.table.find(hash, key)?;
+        if let Some(expire) = self.table.rec(spot.at).expire() {
+            if expire <= self.clock_ms {
+                return None;
+            }
+            self.needs_tick |= expire <= self.wall_ms;
+        }
+        Some(spot)
+    }
+
+    /// [`Keyspace::live`], counted as a read.
+    #[inline]
+    fn read(&mut self, hash: KeyHash, key: &[u8]) -> Option<Spot> {
+        let spot = self.live(hash, key);
+        match spot {
+            Some(_) => self.stats.hits += 1,
+            None => self.stats.misses += 1,
+        }
+        spot
+    }
+
+    /// The record of `key`, visible or not, and whether it is visible.
+    fn find_to_write(&mut self, hash: KeyHash, key: &[u8]) -> (Option<Spot>, bool) {
+        let found = self.table.find(hash, key);
+        let expire = found.and_then(|spot| self.table.rec(spot.at).expire());
+        (found, found.is_some() && expire.is_none_or(|t| t > self.clock_ms))
+    }
+
+    /// Frees what the record at `spot` names outside itself. The record must get another value, or go.
+    #[inline]
+    fn release_value(&mut self, spot: Spot) {
+        let rec = self.table.rec(spot.at);
+        if !rec.is_inline_str() {
+            let object = self.objects.remove(rec.object());
+            self.graveyard.bury(object);
+        }
+    }
+
+    /// Removes the record at `spot` with all that it names.
+    fn remove(&mut self, hash: KeyHash, spot: Spot) {
+        self.release_value(spot);
+        self.remove_record(hash, spot);
+    }
+
+    fn remove_record(&mut self, hash: KeyHash, spot: Spot) {
+        let rec = self.table.rec(spot.at);
+        if rec.is_volatile() {
+            self.wheel.cancel(rec.timer());
+        }
+        self.table.remove(hash, spot);
+    }
+
+    /// Makes the record of `key` one of `shape`, with timer and expiry as `expire` says; `found` is its present record. An
+    /// inline value keeps its beginning; what an old value named must have been released, or be named again.
+    fn place(&mut self, found: Option<Spot>, hash: KeyHash, key: &[u8], shape: Shape, expire: Option<u64>) -> Rec {
+        debug_assert_eq!(shape.volatile, expire.is_some());
+        let old = found
+            .map(|spot| self.table.rec(spot.at))
+            .and_then(|rec| Some((rec.expire()?, rec.timer())));
+        let at = match found {
+            None => self.table.create(hash, key, shape),
+            Some(spot) => self.table.reshape(spot, shape),
+        };
+        let rec = self.table.rec(at);
+        match (old, expire) {
+            (None, None) => {}
+            (Some((_, timer)), None) => self.wheel.cancel(timer),
+            (None, Some(at_ms)) => {
+                self.wheel.skip_to(self.clock_ms);
+                rec.set_expire(at_ms, self.wheel.arm(at_ms, at.0));
+            }
+            (Some((old_ms, timer)), Some(at_ms)) => {
+                self.wheel.set_owner(timer, at.0);
+                // A later expiry leaves the timer where it is: it fires early and is armed again then.
+                if at_ms < old_ms {
+                    self.wheel.rearm(timer, at_ms);
+                }
+                rec.set_expire(at_ms, timer);
+            }
+        }
+        rec
+    }
+
+    /// The type of the value at `key`.
+    pub fn kind(&mut self, key: &[u8]) -> Option<Kind> {
+        let spot = self.read(self.key_hash(key), key)?;
+        Some(self.table.rec(spot.at).kind().into())
+    }
+
+    /// Removes `key`; says whether it existed. A huge value is freed in slices by [`Keyspace::free_work`].
+    pub fn del(&mut self, key: &[u8]) -> bool {
+        let hash = self.key_hash(key);
+        let spot = self.live(hash, key);
+        if let Some(spot) = spot {
+            self.remove(hash, spot);
+        }
+        spot.is_some()
+    }
+
+    /// `None`: no such key. `Some(None)`: it lives until deleted. Else when it expires, milliseconds since 1970.
+    pub fn expire_at(&mut self, key: &[u8]) -> Option<Option<u64>> {
+        let spot = self.live(self.key_hash(key), key)?;
+        Some(self.table.rec(spot.at).expire())
+    }
+
+    /// Sets or clears the expiry of an existing key; says whether the key exists. An expiry at or before the clock
+    /// deletes the key.
+    pub fn set_expire(&mut self, key: &[u8], expire: Option<u64>) -> bool {
+        let hash = self.key_hash(key);
+        let Some(spot) = self.live(hash, key) else { return false };
+        if expire.is_some_and(|t| t <= self.clock_ms) {
+            self.remove(hash, spot);
+            return true;
+        }
+        let rec = self.table.rec(spot.at);
+        let shape = Shape {
+            volatile: expire.is_some(),
+            ..rec.shape()
+        };
+        let object = (!rec.is_inline_str()).then(|| rec.object());
+        let rec = self.place(Some(spot), hash, key, shape, expire);
+        if let Some(id) = object {
+            rec.set_object(id);
+        }
+        true
+    }
+
+    /// Moves the value and expiry of `from` to `to`, replacing what was there; `false` when `from` does not exist.
+    pub fn rename(&mut self, from: &[u8], to: &[u8]) -> bool {
+        let from_hash = self.key_hash(from);
+        let Some(spot) = self.live(from_hash, from) else {
+            return false;
+        };
+        if from == to {
+            return true;
+        }
+        let rec = self.table.rec(spot.at);
+        let (shape, expire) = (rec.shape(), rec.expire());
+        let value = if rec.is_inline_str() {
+            Detached::Str(rec.value().to_vec())
+        } else {
+            Detached::Object(rec.object())
+        };
+        self.remove_record(from_hash, spot);
+        self.attach(to, shape, expire, value);
+        true
+    }
+
+    /// Copies the value and expiry of `from` to `to`; `false` when `from` does not exist, `to` does and `replace` is not
+    /// set, or both are the same key.
+    pub fn copy(&mut self, from: &[u8], to: &[u8], replace: bool) -> bool {
+        let Some(spot) = self.live(self.key_hash(from), from) else {
+            return false;
+        };
+        if from == to || (!replace && self.live(self.key_hash(to), to).is_some()) {
+            return false;
+        }
+        let rec = self.table.rec(spot.at);
+        let (shape, expire) = (rec.shape(), rec.expire());
+        let value = if rec.is_inline_str() {
+            Detached::Str(rec.value().to_vec())
+        } else {
+            let twin: Object = self.objects.get(rec.object()).clone();
+            Detached::Object(self.objects.insert(twin))
+        };
+        self.attach(to, shape, expire, value);
+        true
+    }
+
+    /// Gives a detached value to `key`, replacing what was there.
+    fn attach(&mut self, key: &[u8], shape: Shape, expire: Option<u64>, value: Detached) {
+        let hash = self.key_hash(key);
+        let found = self.table.find(hash, key);
+        if let Some(spot) = found {
+            self.release_value(spot);
+        }
+        let rec = self.place(found, hash, key, shape, expire);
+        match value {
+            Detached::Str(bytes) => rec.value_mut().copy_from_slice(&bytes),
+            Detached::Object(id) => rec.set_object(id),
+        }
+    }
+
+    /// Number of keys. Keys whose time has passed count until they are removed.
+    #[inline]
+    pub fn len(&self) -> u64 {
+        self.table.len()
+    }
+
+    /// Whether there is no key.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Number of keys with an expiry.
+    pub fn volatile_len(&self) -> u64 {
+        self.wheel.len()
+    }
+}

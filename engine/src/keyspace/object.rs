@@ -1,0 +1,164 @@
+//! [`Objects`]: the values too large for a record, with their memory counted; and what remains to be freed of deleted
+//! ones.
+
+use crate::collections::Collection;
+use crate::table::{Id, Store};
+use slotcore_rt::chunk::{CHUNK_BYTES, discard};
+
+/// Values up to this many bytes are freed when deleted; larger ones in slices. Freeing this much takes a few microseconds.
+const FREE_AT_ONCE_BYTES: usize = 64 << 10;
+/// What one slice gives back of a huge string: returning its pages to the kernel takes about 100 us.
+const STRING_SLICE_BYTES: usize = CHUNK_BYTES;
+/// Bytes of a string that one step of work frees.
+const STRING_STEP_BYTES: usize = 8 << 10;
+/// Steps of work that freeing one chunk of a cleared table counts for: as many bytes of a string.
+pub const CHUNK_STEPS: usize = CHUNK_BYTES / STRING_STEP_BYTES;
+
+/// A value that its record names by id.
+#[derive(Clone, Debug)]
+pub enum Object {
+    /// A string longer than fits a record.
+    Str(Vec<u8>),
+    /// A collection.
+    Coll(Collection),
+}
+
+impl Object {
+    fn bytes(&self) -> usize {
+        match self {
+            Object::Str(s) => s.capacity(),
+            Object::Coll(c) => c.memory(),
+        }
+    }
+
+    /// Frees about `budget` steps' worth. Returns whether anything is left, and the steps done.
+    fn free_some(&mut self, budget: usize) -> (bool, usize) {
+        match self {
+            Object::Str(s) if s.len() > STRING_SLICE_BYTES => {
+                let keep = s.len() - STRING_SLICE_BYTES;
+                discard(&mut s[keep..]);
+                s.truncate(keep);
+                (true, CHUNK_STEPS)
+            }
+            Object::Str(s) => (false, s.len() / STRING_STEP_BYTES + 1),
+            Object::Coll(c) => {
+                let before = c.len();
+                let left = c.free_some(budget);
+                (left > 0, (before - left).max(1))
+            }
+        }
+    }
+}
+
+struct Held {
+    object: Object,
+    /// What is counted for it in `bytes`.
+    counted: usize,
+}
+
+/// See the module's text.
+#[derive(Default)]
+pub struct Objects {
+    store: Store<Held>,
+    bytes: usize,
+    /// An object handed out to be changed: its memory is counted again before anything else happens.
+    lent: Option<Id>,
+}
+
+impl Objects {
+    /// Keeps an object.
+    pub fn insert(&mut self, object: Object) -> Id {
+        let counted = object.bytes();
+        self.bytes += counted;
+        self.store.insert(Held { object, counted })
+    }
+
+    /// The object `id`.
+    #[inline]
+    pub fn get(&self, id: Id) -> &Object {
+        &self.store.get(id).object
+    }
+
+    /// The object `id`, to be changed.
+    #[inline]
+    pub fn lend(&mut self, id: Id) -> &mut Object {
+        self.settle();
+        self.lent = Some(id);
+        &mut self.store.get_mut(id).object
+    }
+
+    fn settle(&mut self) {
+        if let Some(id) = self.lent.take() {
+            let held = self.store.get_mut(id);
+            let now = held.object.bytes();
+            self.bytes = self.bytes - held.counted + now;
+            held.counted = now;
+        }
+    }
+
+    /// Takes an object out.
+    pub fn remove(&mut self, id: Id) -> Object {
+        self.settle();
+        let held = self.store.remove(id);
+        self.bytes -= held.counted;
+        held.object
+    }
+
+    /// Bytes of all objects.
+    pub fn memory(&self) -> usize {
+        let unsettled = self.lent.map_or(0, |id| {
+            let held = self.store.get(id);
+            held.object.bytes().wrapping_sub(held.counted)
+        });
+        self.bytes.wrapping_add(unsettled) + self.store.memory()
+    }
+
+    /// Bytes of one object.
+    pub fn bytes_of(&self, id: Id) -> usize {
+        self.get(id).bytes()
+    }
+
+    /// Takes any object out, of a store that is thrown away.
+    pub fn pop(&mut self) -> Option<Object> {
+        self.settle();
+        let held = self.store.pop()?;
+        self.bytes -= held.counted;
+        Some(held.object)
+    }
+}
+
+/// Large values that no key names any more.
+#[derive(Default)]
+pub struct Graveyard {
+    dead: Vec<Object>,
+    bytes: usize,
+}
+
+impl Graveyard {
+    /// Frees a small object now and keeps a large one for [`Graveyard::free_some`].
+    pub fn bury(&mut self, object: Object) {
+        let bytes = object.bytes();
+        if bytes > FREE_AT_ONCE_BYTES {
+            self.bytes += bytes;
+            self.dead.push(object);
+        }
+    }
+
+    /// Frees about `budget` steps' worth. Returns the steps done; 0 when nothing is left.
+    pub fn free_some(&mut self, budget: usize) -> usize {
+        let Some(last) = self.dead.last_mut() else { return 0 };
+        let before = last.bytes();
+        let (more, steps) = last.free_some(budget);
+        let after = if more { last.bytes() } else { 0 };
+        if !more {
+            self.dead.pop();
+        }
+        self.bytes -= before - after.min(before);
+        steps
+    }
+
+    /// Bytes waiting.
+    pub fn memory(&self) -> usize {
+        self.bytes
+    }
+}

@@ -1,0 +1,591 @@
+//! [`ObjTable`]: find, insert, reshape and remove records; grow by one segment at a time; walk in order.
+
+use super::bucket::{BUCKET_SLOTS, Bucket, tag};
+use super::directory::{DEPTH_MAX, Directory, Segment};
+use super::rec::{KEY_INLINE_MAX, REC_MAX, Rec, RecKey, Shape, key_field};
+use super::slab::{PageNo, Slab, SlabRef};
+use super::store::Store;
+use crate::ord::KeyHash;
+use std::ptr::NonNull;
+
+/// Sizes a segment grows through, in buckets, before it splits. Steps of a third to a half keep the index between 60 and
+/// 90 % full; the largest bounds the time of one growth (about 1,400 records).
+const SEGMENT_BUCKETS: [u16; 8] = [8, 16, 24, 32, 48, 64, 96, 128];
+/// How many buckets a record may lie from its home, home included. A segment without room within reach grows.
+const REACH: usize = 5;
+/// A rebuilt segment is at most this full, so that the next growth is not near.
+const FILL_NUM: usize = 3;
+const FILL_DEN: usize = 4;
+/// How many random places are tried for a random key before the table is searched from one.
+const PICK_ATTEMPTS: u64 = 16;
+/// How far ahead records are prefetched where many are visited.
+const AHEAD: usize = 8;
+
+/// Where a record is referenced from. Valid until the table changes.
+#[derive(Clone, Copy)]
+pub struct Spot {
+    bucket: NonNull<Bucket>,
+    slot: u8,
+    /// The record.
+    pub at: SlabRef,
+}
+
+/// Is shown the records of one home bucket, with their ords ascending; says whether to go on.
+pub type HomeVisitor<'a> = dyn FnMut(&[(u64, SlabRef)]) -> bool + 'a;
+
+/// A record on its way into a rebuilt segment.
+#[derive(Clone, Copy)]
+struct Item {
+    ord: u64,
+    at: SlabRef,
+    tag: u8,
+}
+
+/// A page of the slab being emptied, and how far.
+#[derive(Clone, Copy)]
+struct Evacuation {
+    page: PageNo,
+    from: u16,
+}
+
+/// See the module's text.
+pub struct ObjTable {
+    seed: u64,
+    dir: Directory,
+    index: Slab,
+    recs: Slab,
+    long_keys: Store<Box<[u8]>>,
+    long_key_bytes: usize,
+    len: u64,
+    evacuation: Option<Evacuation>,
+    /// Scratch of `grow`, kept to spare an allocation.
+    items: Vec<Item>,
+}
+
+/// Starts to load the cache line of `ptr`; any address is fine.
+#[inline]
+fn prefetch(ptr: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: SSE is part of x86-64, and a prefetch of any address has no effect but on the cache.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(ptr.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = ptr;
+}
+
+/// Whether two strings of one length are equal. Keys are short: no call, two overlapping words.
+#[inline]
+fn same_bytes(a: &[u8], b: &[u8]) -> bool {
+    debug_assert_eq!(a.len(), b.len());
+    let n = b.len();
+    if !(8..=64).contains(&n) {
+        return a == b;
+    }
+    // SAFETY: every read lies inside the slices: `i + 8 <= n`.
+    let word = |s: &[u8], i: usize| unsafe { s.as_ptr().add(i).cast::<u64>().read_unaligned() };
+    let mut i = 0;
+    while i + 8 < n {
+        if word(a, i) != word(b, i) {
+            return false;
+        }
+        i += 8;
+    }
+    word(a, n - 8) == word(b, n - 8)
+}
+
+/// The `n`th number that follows from `seed` (the finaliser of SplitMix64).
+fn mix(seed: u64, n: u64) -> u64 {
+    let z = seed.wrapping_add((n + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+/// Record sizes, ascending: steps of 8 up to 256, then of at most an eighth.
+fn rec_sizes() -> Vec<usize> {
+    let steps = [
+        (8, 256, 8),
+        (272, 512, 16),
+        (544, 1024, 32),
+        (1088, 2048, 64),
+        (2176, REC_MAX.next_multiple_of(128), 128),
+    ];
+    steps
+        .into_iter()
+        .flat_map(|(from, to, step)| (from..=to).step_by(step))
+        .collect()
+}
+
+impl ObjTable {
+    /// An empty table. `seed` is that of the key hash.
+    pub fn new(seed: u64) -> Self {
+        let bucket_bytes = SEGMENT_BUCKETS.map(|n| usize::from(n) * size_of::<Bucket>());
+        let mut index = Slab::new(&bucket_bytes);
+        let first = new_segment(&mut index, 0, SEGMENT_BUCKETS[0]);
+        let (dir, recs) = (Directory::new(first), Slab::new(&rec_sizes()));
+        let (long_keys, items) = (Store::default(), Vec::new());
+        Self {
+            seed,
+            dir,
+            index,
+            recs,
+            long_keys,
+            long_key_bytes: 0,
+            len: 0,
+            evacuation: None,
+            items,
+        }
+    }
+
+    /// Number of records.
+    #[inline]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether there is no record.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The hash of `key`.
+    #[inline]
+    pub fn hash(&self, key: &[u8]) -> KeyHash {
+        KeyHash::of(key, self.seed)
+    }
+
+    /// The record at `at`, which is in use.
+    #[inline]
+    pub fn rec(&self, at: SlabRef) -> Rec {
+        // SAFETY: references in use name records made by `init`; the slab does not move them, and changing one takes
+        // `&mut self` through the keyspace that owns this table.
+        unsafe { Rec::at(self.recs.ptr(at)) }
+    }
+
+    /// The key of a record.
+    #[inline]
+    pub fn key(&self, rec: Rec) -> &[u8] {
+        match rec.key() {
+            RecKey::Inline(bytes) => bytes,
+            RecKey::Long(id) => self.long_keys.get(id),
+        }
+    }
+
+    #[inline]
+    fn has_key(&self, at: SlabRef, key: &[u8]) -> bool {
+        match self.rec(at).key() {
+            RecKey::Inline(bytes) => bytes.len() == key.len() && same_bytes(bytes, key),
+            RecKey::Long(id) => &**self.long_keys.get(id) == key,
+        }
+    }
+
+    #[inline]
+    fn bucket(&self, segment: Segment, no: usize) -> NonNull<Bucket> {
+        debug_assert!(no < usize::from(segment.buckets));
+        // SAFETY: the segment's slot holds `buckets` of them, initialised by `new_segment`.
+        unsafe { NonNull::new_unchecked(self.index.ptr(segment.at).cast::<Bucket>().add(no)) }
+    }
+
+    /// The record of `key`.
+    #[inline]
+    pub fn find(&self, hash: KeyHash, key: &[u8]) -> Option<Spot> {
+        self.find_where(hash, |at| self.has_key(at, key))
+    }
+
+    #[inline]
+    fn find_where(&self, hash: KeyHash, is_it: impl Fn(SlabRef) -> bool) -> Option<Spot> {
+        let (ord, tag) = (hash.ord(), tag(hash.h));
+        let segment = self.dir.find(ord);
+        let mut no = segment.home(ord);
+        for _ in 0..REACH {
+            let at = self.bucket(segment, no);
+            // SAFETY: see `bucket`; nothing changes it while `&self` is held.
+            let bucket = unsafe { at.as_ref() };
+            let mut found = bucket.matches(tag);
+            while found != 0 {
+                let slot = found.trailing_zeros() as usize;
+                if is_it(bucket.get(slot)) {
+                    return Some(Spot {
+                        bucket: at,
+                        slot: slot as u8,
+                        at: bucket.get(slot),
+                    });
+                }
+                found &= found - 1;
+            }
+            if !bucket.is_passed() {
+                return None;
+            }
+            no = next_bucket(segment, no);
+        }
+        None
+    }
+
+    /// Starts to load the bucket of a key.
+    #[inline]
+    pub fn prefetch_bucket(&self, hash: KeyHash) {
+        let ord = hash.ord();
+        let segment = self.dir.find(ord);
+        prefetch(self.bucket(segment, segment.home(ord)).as_ptr().cast());
+    }
+
+    /// Starts to load the records that may be that of a key; reads the bucket.
+    #[inline]
+    pub fn prefetch_record(&self, hash: KeyHash) {
+        let ord = hash.ord();
+        let segment = self.dir.find(ord);
+        // SAFETY: as in `find_where`.
+        let bucket = unsafe { self.bucket(segment, segment.home(ord)).as_ref() };
+        let mut found = bucket.matches(tag(hash.h));
+        while found != 0 {
+            self.prefetch_at(bucket.get(found.trailing_zeros() as usize));
+            found &= found - 1;
+        }
+    }
+
+    /// Both lines of a typical record.
+    #[inline]
+    fn prefetch_at(&self, at: SlabRef) {
+        let ptr = self.recs.ptr(at);
+        prefetch(ptr);
+        prefetch(ptr.wrapping_add(64));
+    }
+
+    /// Makes a record for `key`, which has none. Its value (and expiry, when volatile) is for the caller to write.
+    pub fn create(&mut self, hash: KeyHash, key: &[u8], shape: Shape) -> SlabRef {
+        let class = self.recs.class(shape.rec_bytes(key_field(key.len())));
+        let at = self.recs.alloc(class);
+        let key_in_rec = if key.len() <= KEY_INLINE_MAX {
+            RecKey::Inline(key)
+        } else {
+            self.long_key_bytes += key.len();
+            RecKey::Long(self.long_keys.insert(key.into()))
+        };
+        // SAFETY: the slot is as large as its class, which was chosen for this shape and key; slab memory is initialised.
+        unsafe { Rec::init(self.recs.ptr(at), shape, key_in_rec) };
+        self.insert(hash, at);
+        at
+    }
+
+    /// Gives the record at `spot` another shape, in place when its class allows. The key stays, an inline value keeps its
+    /// beginning as far as it fits, and so do expiry and timer when the record was and remains volatile. Returns where
+    /// the record is now.
+    pub fn reshape(&mut self, spot: Spot, shape: Shape) -> SlabRef {
+        let old = self.rec(spot.at);
+        let (old_shape, field) = (old.shape(), old.key_field());
+        let class = self.recs.class(shape.rec_bytes(field));
+        if shape.volatile == old_shape.volatile && class == self.recs.class(old_shape.rec_bytes(field)) {
+            old.set_shape(shape);
+            return spot.at;
+        }
+        let at = self.recs.alloc(class);
+        // SAFETY: as in `create`; the old record lies in another slot and stays until it is freed below.
+        let new = unsafe { Rec::init(self.recs.ptr(at), shape, old.key()) };
+        if let (true, Some(expire)) = (shape.volatile, old.expire()) {
+            new.set_expire(expire, old.timer());
+        }
+        if old.is_inline_str() && new.is_inline_str() {
+            let kept = old.value().len().min(new.value().len());
+            new.value_mut()[..kept].copy_from_slice(&old.value()[..kept]);
+        }
+        self.recs.free(spot.at);
+        self.repoint(spot, at);
+        at
+    }
+
+    fn repoint(&mut self, spot: Spot, at: SlabRef) {
+        // SAFETY: a spot is valid until the table changes, and `&mut self` makes the access exclusive.
+        unsafe { (*spot.bucket.as_ptr()).set(usize::from(spot.slot), at) };
+    }
+
+    /// Removes the record at `spot`, found for `hash`. What its value or timer name is the caller's to free.
+    pub fn remove(&mut self, hash: KeyHash, spot: Spot) {
+        if let RecKey::Long(id) = self.rec(spot.at).key() {
+            self.long_key_bytes -= self.long_keys.remove(id).len();
+        }
+        self.recs.free(spot.at);
+        let segment = self.dir.find(hash.ord());
+        let mut no = segment.home(hash.ord());
+        while self.bucket(segment, no) != spot.bucket {
+            // SAFETY: see `bucket`; exclusive by `&mut self`. The buckets between home and spot counted this record.
+            unsafe { (*self.bucket(segment, no).as_ptr()).uncount_passed() };
+            no = next_bucket(segment, no);
+        }
+        // SAFETY: as above.
+        unsafe { (*spot.bucket.as_ptr()).clear(usize::from(spot.slot)) };
+        self.len -= 1;
+    }
+
+    /// The spot that references the record at `at`, which exists, with the hash of its key.
+    pub fn locate(&self, at: SlabRef) -> (KeyHash, Spot) {
+        let hash = self.hash(self.key(self.rec(at)));
+        (
+            hash,
+            self.find_where(hash, |other| other == at)
+                .expect("every record is referenced from its bucket"),
+        )
+    }
+
+    fn insert(&mut self, hash: KeyHash, at: SlabRef) {
+        let item = Item {
+            ord: hash.ord(),
+            at,
+            tag: tag(hash.h),
+        };
+        loop {
+            let segment = self.dir.find(item.ord);
+            if put(&self.index, segment, item) {
+                self.len += 1;
+                return;
+            }
+            self.grow(segment, item.ord);
+        }
+    }
+
+    /// Rebuilds the segment that covers `ord` larger, or splits it.
+    #[cold]
+    fn grow(&mut self, segment: Segment, ord: u64) {
+        let mut items = std::mem::take(&mut self.items);
+        items.clear();
+        for no in 0..usize::from(segment.buckets) {
+            // SAFETY: see `bucket`.
+            let bucket = unsafe { self.bucket(segment, no).as_ref() };
+            let mut used = bucket.used();
+            while used != 0 {
+                items.push(Item {
+                    ord: 0,
+                    at: bucket.get(used.trailing_zeros() as usize),
+                    tag: 0,
+                });
+                used &= used - 1;
+            }
+        }
+        for i in 0..items.len() {
+            if let Some(later) = items.get(i + AHEAD) {
+                self.prefetch_at(later.at);
+            }
+            let hash = self.hash(self.key(self.rec(items[i].at)));
+            (items[i].ord, items[i].tag) = (hash.ord(), tag(hash.h));
+        }
+        let prefix = segment.first_ord(ord, 0).expect("the first bucket lies inside");
+        self.build(prefix, u32::from(segment.depth), &mut items, segment.buckets + 1);
+        let class = self.index.class(usize::from(segment.buckets) * size_of::<Bucket>());
+        debug_assert_eq!(
+            self.index.size(class),
+            usize::from(segment.buckets) * size_of::<Bucket>()
+        );
+        self.index.free(segment.at);
+        self.items = items;
+    }
+
+    /// Puts `items`, whose ords begin with the `depth` bits of `prefix`, into a new segment of at least `buckets_min`
+    /// buckets, or into several when one cannot hold them.
+    fn build(&mut self, prefix: u64, depth: u32, items: &mut [Item], buckets_min: u16) {
+        for buckets in SEGMENT_BUCKETS.into_iter().filter(|&b| b >= buckets_min) {
+            if items.len() * FILL_DEN > usize::from(buckets) * BUCKET_SLOTS * FILL_NUM {
+                continue;
+            }
+            let segment = new_segment(&mut self.index, depth as u8, buckets);
+            if items.iter().all(|&item| put(&self.index, segment, item)) {
+                return self.dir.set(prefix, segment);
+            }
+            self.index.free(segment.at);
+        }
+        assert!(
+            depth < DEPTH_MAX,
+            "more than {} keys share the first {depth} bits of their ord",
+            items.len()
+        );
+        let half = 1u64 << (63 - depth);
+        items.sort_unstable_by_key(|item| item.ord & half != 0);
+        let (low, high) = items.split_at_mut(items.partition_point(|item| item.ord & half == 0));
+        self.build(prefix, depth + 1, low, 0);
+        self.build(prefix | half, depth + 1, high, 0);
+    }
+
+    /// Calls `f` for the records from `cursor` on, one home bucket of the order after the other, until `f` says `false`
+    /// at the end of one or the order ends. Returns where to go on, 0 at the end.
+    pub fn walk_ordered(&self, cursor: u64, f: &mut HomeVisitor<'_>) -> u64 {
+        let mut found: Vec<(u64, SlabRef)> = Vec::with_capacity(2 * BUCKET_SLOTS);
+        for (at, segment) in self.dir.segments(cursor) {
+            for home in segment.home(at)..usize::from(segment.buckets) {
+                self.records_of_home(segment, home, cursor, &mut found);
+                if !f(&found) {
+                    return segment.first_ord(at, home + 1).unwrap_or(0);
+                }
+            }
+        }
+        0
+    }
+
+    fn records_of_home(&self, segment: Segment, home: usize, from: u64, found: &mut Vec<(u64, SlabRef)>) {
+        found.clear();
+        let mut no = home;
+        for _ in 0..REACH {
+            // SAFETY: see `bucket`.
+            let bucket = unsafe { self.bucket(segment, no).as_ref() };
+            let mut used = bucket.used();
+            while used != 0 {
+                let at = bucket.get(used.trailing_zeros() as usize);
+                let ord = self.hash(self.key(self.rec(at))).ord();
+                if segment.home(ord) == home && ord >= from {
+                    found.push((ord, at));
+                }
+                used &= used - 1;
+            }
+            if !bucket.is_passed() {
+                break;
+            }
+            no = next_bucket(segment, no);
+        }
+        found.sort_unstable_by_key(|&(ord, _)| ord);
+    }
+
+    /// Calls `f` for every record, in no useful order.
+    pub fn for_each(&self, f: &mut dyn FnMut(Rec)) {
+        for (_, segment) in self.dir.segments(0) {
+            for no in 0..usize::from(segment.buckets) {
+                // SAFETY: see `bucket`.
+                let bucket = unsafe { self.bucket(segment, no).as_ref() };
+                let refs = |bits: u32| (0..BUCKET_SLOTS).filter(move |slot| bits >> slot & 1 == 1);
+                refs(bucket.used()).for_each(|slot| self.prefetch_at(bucket.get(slot)));
+                refs(bucket.used()).for_each(|slot| f(self.rec(bucket.get(slot))));
+            }
+        }
+    }
+
+    /// A record chosen by `seed` among those `want` accepts; each about equally likely while keys are spread evenly.
+    pub fn pick(&self, seed: u64, want: &mut dyn FnMut(Rec) -> bool) -> Option<SlabRef> {
+        if self.len == 0 {
+            return None;
+        }
+        for attempt in 0..PICK_ATTEMPTS {
+            let seed = mix(seed, attempt);
+            if let Some(at) = self.pick_in(self.dir.pick(seed), seed, want) {
+                return Some(at);
+            }
+        }
+        // Nearly all places are empty, as when all keys share a few slots: any segment is as good as any other, and from
+        // there on the first that holds something.
+        let segments = self.dir.segments(0).count();
+        let start = (mix(seed, PICK_ATTEMPTS) % segments as u64) as usize;
+        let around = self.dir.segments(0).skip(start).chain(self.dir.segments(0).take(start));
+        around
+            .into_iter()
+            .find_map(|(_, segment)| self.pick_in(segment, seed, want))
+    }
+
+    /// A record of `segment`: one of those in the first bucket, from a random one on, that holds any.
+    fn pick_in(&self, segment: Segment, seed: u64, want: &mut dyn FnMut(Rec) -> bool) -> Option<SlabRef> {
+        let buckets = usize::from(segment.buckets);
+        let first = (seed.rotate_left(17) % buckets as u64) as usize;
+        (0..buckets).find_map(|i| {
+            // SAFETY: see `bucket`.
+            let bucket = unsafe { self.bucket(segment, (first + i) % buckets).as_ref() };
+            let used = (0..BUCKET_SLOTS)
+                .filter(|slot| bucket.used() >> slot & 1 == 1)
+                .map(|slot| bucket.get(slot));
+            let (mut wanted, mut len) = ([SlabRef(0); BUCKET_SLOTS], 0);
+            for at in used.filter(|&at| want(self.rec(at))) {
+                wanted[len] = at;
+                len += 1;
+            }
+            (len > 0).then(|| wanted[(seed.rotate_left(43) % len.max(1) as u64) as usize])
+        })
+    }
+
+    /// Moves records out of sparse pages, about `budget` of them, and calls `moved` with each at its new place: only
+    /// needed so that memory freed by one size of records can serve another. Returns the steps done; fewer than `budget`
+    /// means that no page is sparse.
+    pub fn compact(&mut self, budget: usize, moved: &mut dyn FnMut(Rec, SlabRef)) -> usize {
+        for done in 0..budget {
+            if self.evacuation.is_none() {
+                self.evacuation = self.recs.pick_sparse().map(|page| Evacuation { page, from: 0 });
+            }
+            let Some(Evacuation { page, from }) = self.evacuation else {
+                return done;
+            };
+            let Some((at, next)) = self.recs.next_live(page, from) else {
+                self.evacuation = None;
+                continue;
+            };
+            let (_, spot) = self.locate(at);
+            let to = self.recs.relocate(at);
+            self.repoint(spot, to);
+            moved(self.rec(to), to);
+            self.evacuation = Some(Evacuation { page, from: next });
+        }
+        budget
+    }
+
+    /// Bytes of the index.
+    pub fn index_memory(&self) -> usize {
+        self.index.memory() + self.dir.memory()
+    }
+
+    /// Bytes of records, free room in their pages and long keys included.
+    pub fn record_memory(&self) -> usize {
+        self.recs.memory() + self.long_keys.memory() + self.long_key_bytes
+    }
+
+    /// Bytes in records in use.
+    pub fn live_bytes(&self) -> usize {
+        self.recs.live_bytes()
+    }
+
+    /// Bytes of the record at `at`, its share of the index included.
+    pub fn record_bytes(&self, at: SlabRef) -> usize {
+        let rec = self.rec(at);
+        let long = match rec.key() {
+            RecKey::Inline(_) => 0,
+            RecKey::Long(id) => self.long_keys.get(id).len(),
+        };
+        self.recs.size(self.recs.class(rec.bytes())) + long + size_of::<Bucket>().div_ceil(BUCKET_SLOTS)
+    }
+
+    /// Frees a part of a table that is thrown away: a chunk of memory, or a long key. `false` when nothing is left.
+    pub fn free_some(&mut self) -> bool {
+        self.recs.drop_chunk() || self.index.drop_chunk() || self.long_keys.pop().is_some()
+    }
+}
+
+#[inline]
+fn next_bucket(segment: Segment, no: usize) -> usize {
+    if no + 1 == usize::from(segment.buckets) {
+        0
+    } else {
+        no + 1
+    }
+}
+
+fn new_segment(index: &mut Slab, depth: u8, buckets: u16) -> Segment {
+    let at = index.alloc(index.class(usize::from(buckets) * size_of::<Bucket>()));
+    for no in 0..usize::from(buckets) {
+        // SAFETY: the slot holds `buckets` of them, aligned to 64 bytes because every size is a multiple of it.
+        unsafe { index.ptr(at).cast::<Bucket>().add(no).write(Bucket::EMPTY) };
+    }
+    Segment { at, buckets, depth }
+}
+
+/// Puts a reference into its segment; `false` when there is no room within reach of its home.
+#[inline]
+fn put(index: &Slab, segment: Segment, item: Item) -> bool {
+    let buckets = index.ptr(segment.at).cast::<Bucket>();
+    let home = segment.home(item.ord);
+    let mut no = home;
+    for _ in 0..REACH {
+        // SAFETY: `no` is below the segment's number of buckets; callers hold the table exclusively.
+        if unsafe { (*buckets.add(no)).push(item.tag, item.at) } {
+            let mut passed = home;
+            while passed != no {
+                // SAFETY: as above.
+                unsafe { (*buckets.add(passed)).count_passed() };
+                passed = next_bucket(segment, passed);
+            }
+            return true;
+        }
+        no = next_bucket(segment, no);
+    }
+    false
+}
