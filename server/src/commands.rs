@@ -12,7 +12,7 @@ use slotcore_rt::clock::Tick;
 
 use crate::auth_guard::AuthGuard;
 use crate::clients::{Buffers, ClientRegistry, ClientState};
-use crate::config::{ConfigRegistry, Setting};
+use crate::config::{Config, ConfigRegistry, Setting};
 use crate::metrics::{CoreFacts, CoreMetrics};
 
 mod arguments;
@@ -54,6 +54,89 @@ pub struct ServerIdentity {
     pub machine_memory_bytes: u64,
     /// When the server was ready.
     pub started_at: Tick,
+}
+
+/// What server commands work on, apart from the data: one of these a core.
+#[derive(Debug)]
+pub struct ServerState {
+    /// The configuration in force.
+    pub config: ConfigRegistry,
+    /// Everybody connected.
+    pub clients: ClientRegistry,
+    /// What was counted.
+    pub metrics: CoreMetrics,
+    /// What others counted; to be brought up to date before a command that shows it ([`shows_facts`]).
+    pub facts: CoreFacts,
+    /// Whoever guesses passwords.
+    pub auth: AuthGuard,
+    /// What stays the same.
+    pub identity: ServerIdentity,
+    /// False when expired keys are removed only as they are met (`DEBUG SET-ACTIVE-EXPIRE 0`).
+    pub active_expire: bool,
+}
+
+impl ServerState {
+    /// A server without clients.
+    pub fn new(config: Config, identity: ServerIdentity) -> Self {
+        Self {
+            config: ConfigRegistry::new(config),
+            clients: ClientRegistry::default(),
+            metrics: CoreMetrics::default(),
+            facts: CoreFacts::default(),
+            auth: AuthGuard::default(),
+            identity,
+            active_expire: true,
+        }
+    }
+
+    /// Carries out one command, whose arity was checked, for the client in `slot`.
+    pub fn run(
+        &mut self,
+        cmd: ServerCmd,
+        slot: usize,
+        args: Args<'_>,
+        around: Around<'_>,
+        out: &mut dyn Reply,
+    ) -> Flow {
+        let Some(mut conn) = self.clients.take(slot) else {
+            debug_assert!(false, "nobody is in slot {slot}");
+            return Flow::Done;
+        };
+        let mut ctx = ServerCtx {
+            config: &mut self.config,
+            clients: &mut self.clients,
+            buffers: around.buffers,
+            metrics: &mut self.metrics,
+            facts: &self.facts,
+            auth: &mut self.auth,
+            keyspace: around.keyspace,
+            identity: &self.identity,
+            active_expire: &mut self.active_expire,
+            slot,
+            now: around.now,
+            wall_us: around.wall_us,
+        };
+        let flow = run(cmd, &mut ctx, &mut conn, args, out);
+        self.clients.put_back(slot, conn);
+        flow
+    }
+}
+
+/// What a command may look at besides [`ServerState`].
+pub struct Around<'a> {
+    /// The data.
+    pub keyspace: &'a mut Keyspace,
+    /// What connections hold in their buffers.
+    pub buffers: &'a dyn Buffers,
+    /// Now.
+    pub now: Tick,
+    /// Now, in microseconds since 1970.
+    pub wall_us: u64,
+}
+
+/// Whether a command shows [`ServerState::facts`], which are worth gathering only then.
+pub fn shows_facts(cmd: ServerCmd) -> bool {
+    matches!(cmd, ServerCmd::Info | ServerCmd::LastSave)
 }
 
 /// Everything a server command may look at or change.
@@ -112,14 +195,7 @@ pub enum Flow {
     },
 }
 
-/// Carries out one command whose arity was checked.
-pub fn run(
-    cmd: ServerCmd,
-    ctx: &mut ServerCtx<'_>,
-    conn: &mut ClientState,
-    args: Args<'_>,
-    out: &mut dyn Reply,
-) -> Flow {
+fn run(cmd: ServerCmd, ctx: &mut ServerCtx<'_>, conn: &mut ClientState, args: Args<'_>, out: &mut dyn Reply) -> Flow {
     use ServerCmd as C;
     match cmd {
         C::Ping => connection::ping(args, out),
@@ -150,8 +226,8 @@ pub fn run(
         C::Command => command::all(out),
         C::CommandCount => command::count(out),
         C::CommandDocs => command::docs(args, out),
-        C::CommandGetKeys => command::get_keys(args, out),
-        C::CommandGetKeysAndFlags => command::get_keys_and_flags(args, out),
+        C::CommandGetKeys => command::get_keys(args, false, out),
+        C::CommandGetKeysAndFlags => command::get_keys(args, true, out),
         C::CommandInfo => command::info(args, out),
         C::CommandList => command::list(args, out),
         C::CommandHelp => help::write("COMMAND", help::COMMAND, out),

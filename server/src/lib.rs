@@ -5,7 +5,6 @@ pub mod auth_guard;
 pub mod clients;
 pub mod commands;
 pub mod config;
-pub mod glob;
 pub mod logging;
 pub mod metrics;
 pub mod startup;

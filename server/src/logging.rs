@@ -2,7 +2,6 @@
 //!
 //! Events that matter are variants of [`Event`]: what is logged can be tested and counted, and a field has one name.
 
-use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -112,12 +111,8 @@ pub enum Event<'a> {
     /// Everything is sealed.
     Stopped,
     /// The process ends at once, because going on could lose or invent data.
-    Fatal(&'a dyn DebugDisplay),
+    Fatal(&'a dyn std::error::Error),
 }
-
-/// What can be both printed for people and shown by tests.
-pub trait DebugDisplay: Display + std::fmt::Debug {}
-impl<T: Display + std::fmt::Debug> DebugDisplay for T {}
 
 impl Event<'_> {
     /// Writes the event to the log.

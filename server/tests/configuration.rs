@@ -80,7 +80,10 @@ fn a_bad_file_is_refused_by_name() {
         ("[server]\nport = 1\n", "unknown option 'server'"),
         ("port = { a = 1 }\n", "port: a table cannot be an option's value"),
         ("port = \n", "TOML parse error at line 1"),
-        ("port = 70000\n", "--port: argument must be between 0 and 65535 inclusive"),
+        (
+            "port = 70000\n",
+            "--port: argument must be between 0 and 65535 inclusive",
+        ),
     ] {
         let file = TempFile::new("bad", text);
         let error = refused(&["--config", file.path()]);
@@ -95,7 +98,11 @@ fn a_value_out_of_range_is_refused_with_the_range() {
         ("--bind", "localhost", "'localhost' is not an IPv4 or IPv6 address"),
         ("--bind", "", "at least one address"),
         ("--cores", "4", "this version serves from one core"),
-        ("--durability", "sometimes", "one of the following: always, everysec, off"),
+        (
+            "--durability",
+            "sometimes",
+            "one of the following: always, everysec, off",
+        ),
         ("--memory", "1.5gb", "must be a memory value"),
         ("--segment-bytes", "1mib", "must be a memory value"),
         ("--segment-bytes", "1048577", "multiple of 4096"),
@@ -109,7 +116,10 @@ fn a_value_out_of_range_is_refused_with_the_range() {
         ("--proto-max-bulk-len", "1gb", "between 1048576 and 536870912"),
     ] {
         let error = refused(&[flag, value]);
-        assert!(error.starts_with(&format!("{flag}: ")) && error.contains(words), "{error}");
+        assert!(
+            error.starts_with(&format!("{flag}: ")) && error.contains(words),
+            "{error}"
+        );
     }
     assert!(refused(&["--prot", "1"]).contains("--prot"));
 }
@@ -123,7 +133,12 @@ fn doubtful_configurations_are_warned_about() {
     warned(&["--bind", "0.0.0.0"], "without a password");
     warned(&["--durability", "off"], "loses acknowledged writes");
     warned(&["--client-query-buffer-limit", "1mb"], "can never arrive");
-    assert!(parse(&["--bind", "0.0.0.0", "--requirepass", "x"]).unwrap().warnings().is_empty());
+    assert!(
+        parse(&["--bind", "0.0.0.0", "--requirepass", "x"])
+            .unwrap()
+            .warnings()
+            .is_empty()
+    );
 }
 
 #[test]
@@ -133,19 +148,34 @@ fn zero_turns_the_admin_port_off() {
 
 #[test]
 fn the_help_text_is_the_one_that_was_reviewed() {
-    let Err(ConfigError::CommandLine(help)) = parse(&["--help"]) else { panic!("--help is not a configuration") };
+    let Err(ConfigError::CommandLine(help)) = parse(&["--help"]) else {
+        panic!("--help is not a configuration")
+    };
     assert_eq!(help.exit_code(), 0);
-    let text: String = help.to_string().lines().map(|line| line.trim_end().to_string() + "\n").collect();
-    assert!(text.lines().all(|line| line.chars().count() <= 130), "a terminal is not that wide");
+    let text: String = help
+        .to_string()
+        .lines()
+        .map(|line| line.trim_end().to_string() + "\n")
+        .collect();
+    assert!(
+        text.lines().all(|line| line.chars().count() <= 130),
+        "a terminal is not that wide"
+    );
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/help.txt");
     if std::env::var_os("SLOTCORE_UPDATE").is_some() {
         std::fs::write(&path, &text).unwrap();
     }
-    assert_eq!(text, std::fs::read_to_string(&path).unwrap(), "SLOTCORE_UPDATE=1 cargo test writes the new text");
+    assert_eq!(
+        text,
+        std::fs::read_to_string(&path).unwrap(),
+        "SLOTCORE_UPDATE=1 cargo test writes the new text"
+    );
 }
 
 #[test]
 fn the_version_is_the_crates() {
-    let Err(ConfigError::CommandLine(version)) = parse(&["--version"]) else { panic!("--version is not a configuration") };
+    let Err(ConfigError::CommandLine(version)) = parse(&["--version"]) else {
+        panic!("--version is not a configuration")
+    };
     assert_eq!(version.to_string(), format!("slotcore {}\n", env!("CARGO_PKG_VERSION")));
 }

@@ -23,11 +23,10 @@ use std::time::Duration;
 use slotcore_engine::cmd::{self, Args, Reply, Run};
 use slotcore_engine::keyspace::{Expire, Keyspace, KeyspaceOptions};
 use slotcore_rt::clock::Tick;
-use slotcore_server::auth_guard::AuthGuard;
-use slotcore_server::clients::{ClientRegistry, ClientState, NoBuffers};
-use slotcore_server::commands::{self, Flow, NOAUTH, ServerCtx, ServerIdentity};
-use slotcore_server::config::{Config, ConfigRegistry};
-use slotcore_server::metrics::{CoreFacts, CoreMetrics, LatencyKind};
+use slotcore_server::clients::{ClientState, NoBuffers};
+use slotcore_server::commands::{self, Around, Flow, NOAUTH, ServerIdentity, ServerState};
+use slotcore_server::config::Config;
+use slotcore_server::metrics::{CoreFacts, LatencyKind};
 
 #[test]
 fn connection() {
@@ -71,7 +70,10 @@ fn lifecycle() {
 
 /// Runs a script and compares the answers, or writes them down.
 fn check(name: &str) {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/commands").join(name).with_extension("txt");
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/commands")
+        .join(name)
+        .with_extension("txt");
     let script = std::fs::read_to_string(&path).unwrap();
     let told = World::new().tell(&script);
     if std::env::var_os("SLOTCORE_UPDATE").is_some() {
@@ -90,14 +92,8 @@ fn compare(path: &Path, script: &str, told: &str) {
 
 /// Everything a command can touch.
 struct World {
-    config: ConfigRegistry,
-    clients: ClientRegistry,
-    metrics: CoreMetrics,
-    facts: CoreFacts,
-    auth: AuthGuard,
+    server: ServerState,
     keyspace: Keyspace,
-    identity: ServerIdentity,
-    active_expire: bool,
     now: Tick,
     wall_us: u64,
     names: BTreeMap<String, usize>,
@@ -105,23 +101,25 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        let identity = ServerIdentity {
+            run_id: "0123456789abcdef0123456789abcdef01234567".into(),
+            kernel_release: "6.1.0".into(),
+            process_id: 42,
+            port: 6379,
+            executable: "/usr/bin/slotcore".into(),
+            machine_memory_bytes: 8 << 30,
+            started_at: Tick::ZERO,
+        };
+        let mut server = ServerState::new(Config::defaults(), identity);
+        server.facts = CoreFacts {
+            last_durable_at_s: 1_700_000_000,
+            log_frames: 7,
+            raft_term: 2,
+            ..CoreFacts::default()
+        };
         Self {
-            config: ConfigRegistry::new(Config::defaults()),
-            clients: ClientRegistry::default(),
-            metrics: CoreMetrics::default(),
-            facts: CoreFacts { last_durable_at_s: 1_700_000_000, log_frames: 7, raft_term: 2, ..CoreFacts::default() },
-            auth: AuthGuard::default(),
+            server,
             keyspace: Keyspace::new(KeyspaceOptions::default()),
-            identity: ServerIdentity {
-                run_id: "0123456789abcdef0123456789abcdef01234567".into(),
-                kernel_release: "6.1.0".into(),
-                process_id: 42,
-                port: 6379,
-                executable: "/usr/bin/slotcore".into(),
-                machine_memory_bytes: 8 << 30,
-                started_at: Tick::ZERO,
-            },
-            active_expire: true,
             now: Tick::ZERO + Duration::from_secs(10),
             wall_us: 1_700_000_010_000_250,
             names: BTreeMap::new(),
@@ -158,18 +156,31 @@ impl World {
                 self.wall_us += passed.as_micros() as u64;
             }
             ["password", password] => {
-                self.config.set(&[("requirepass", password)]).unwrap();
+                self.server.config.set(&[("requirepass", password)]).unwrap();
             }
             ["ran", name, us] => {
                 let spec = cmd::lookup(name.as_bytes()).unwrap();
                 let us: u64 = us.parse().unwrap();
-                self.metrics.commands.ran(spec.id.0, spec.full_name, us * 1000, 1);
+                self.server
+                    .metrics
+                    .commands
+                    .ran(spec.id.0, spec.full_name, us * 1000, 1);
                 let args = [name.as_bytes(), b"argument"];
-                self.metrics.slow_log.push(self.wall_us / 1_000_000, us, args.into_iter(), "127.0.0.1:9".into(), b"n", 128);
+                self.server.metrics.slow_log.push(
+                    self.wall_us / 1_000_000,
+                    us,
+                    args.into_iter(),
+                    "127.0.0.1:9".into(),
+                    b"n",
+                    128,
+                );
             }
             ["latency", kind, ms] => {
                 let kind = LatencyKind::from_name(kind.as_bytes()).unwrap();
-                self.metrics.latency.note(kind, self.wall_us / 1_000_000, ms.parse().unwrap(), 1);
+                self.server
+                    .metrics
+                    .latency
+                    .note(kind, self.wall_us / 1_000_000, ms.parse().unwrap(), 1);
             }
             ["set", key, value] => self.keyspace.set_str(key.as_bytes(), value.as_bytes(), Expire::Clear),
             _ => panic!("unknown event {event:?}"),
@@ -182,11 +193,14 @@ impl World {
         }
         let slot = self.names.len();
         self.names.insert(name.to_string(), slot);
-        let id = self.clients.issue_id();
+        let id = self.server.clients.issue_id();
         let peer = format!("10.0.0.{}:{}", id.0, 5000 + id.0).parse().unwrap();
         let local = "127.0.0.1:6379".parse().unwrap();
-        let needs_password = !self.config.settings().password.is_empty();
-        self.clients.insert(slot, ClientState::new(id, peer, local, 8 + slot as i32, self.now, needs_password));
+        let needs_password = !self.server.config.settings().password.is_empty();
+        self.server.clients.insert(
+            slot,
+            ClientState::new(id, peer, local, 8 + slot as i32, self.now, needs_password),
+        );
         slot
     }
 
@@ -199,41 +213,42 @@ impl World {
             buf.extend_from_slice(word);
         }
         let args = Args::new(&buf, &spans);
-        let mut conn = self.clients.take(slot).expect("a client that was closed says nothing more");
+        let conn = self
+            .server
+            .clients
+            .get_mut(slot)
+            .expect("a client that was closed says nothing more");
         let mut out = Told::new(conn.proto);
         let mut outside = String::new();
+        let mut killed = Vec::new();
         match cmd::resolve(&args) {
             Err(error) => out.error(&error),
             Ok(spec) if !conn.authenticated && !spec.flags.has(cmd::Flags::NO_AUTH) => out.error(NOAUTH),
             Ok(spec) => {
-                let Run::Server(command) = spec.run else { panic!("{} is not the server's", spec.full_name) };
-                conn.begin_command(spec.full_name, self.now);
-                let mut ctx = ServerCtx {
-                    config: &mut self.config,
-                    clients: &mut self.clients,
-                    buffers: &NoBuffers,
-                    metrics: &mut self.metrics,
-                    facts: &self.facts,
-                    auth: &mut self.auth,
-                    keyspace: &mut self.keyspace,
-                    identity: &self.identity,
-                    active_expire: &mut self.active_expire,
-                    slot,
-                    now: self.now,
-                    wall_us: self.wall_us,
+                let Run::Server(command) = spec.run else {
+                    panic!("{} is not the server's", spec.full_name)
                 };
-                let flow = commands::run(command, &mut ctx, &mut conn, args, &mut out);
+                conn.begin_command(spec.full_name, self.now);
+                let (keyspace, now, wall_us) = (&mut self.keyspace, self.now, self.wall_us);
+                let around = Around {
+                    keyspace,
+                    buffers: &NoBuffers,
+                    now,
+                    wall_us,
+                };
+                let flow = self.server.run(command, slot, args, around, &mut out);
+                let conn = self.server.clients.get_mut(slot).unwrap();
                 match flow {
                     Flow::Done => out.assert_one_value(matches!(spec.full_name, "client|reply")),
                     Flow::Hello => {
                         out = Told::new(conn.proto);
-                        commands::hello_reply(&conn, &mut out);
+                        commands::hello_reply(conn, &mut out);
                     }
                     Flow::Kill(slots) => {
                         if !slots.is_empty() {
                             outside = format!("  => Kill({slots:?})\n");
                         }
-                        slots.into_iter().for_each(|slot| drop(self.clients.remove(slot)));
+                        killed = slots;
                     }
                     Flow::Shutdown { .. } => outside = format!("  => {flow:?}\n"),
                     Flow::Reconfigure(_) | Flow::Sleep(_) => {
@@ -247,10 +262,12 @@ impl World {
                 conn.end_command();
             }
         }
-        if conn.close_after_reply {
+        killed
+            .into_iter()
+            .for_each(|slot| drop(self.server.clients.remove(slot)));
+        if self.server.clients.get(slot).is_some_and(|conn| conn.close_after_reply) {
             outside.push_str("  => close\n");
         }
-        self.clients.put_back(slot, conn);
         out.text + &outside
     }
 }
@@ -298,7 +315,12 @@ struct Told {
 
 impl Told {
     fn new(proto: u8) -> Self {
-        Self { proto, text: String::new(), open: Vec::new(), values: 0 }
+        Self {
+            proto,
+            text: String::new(),
+            open: Vec::new(),
+            values: 0,
+        }
     }
 
     fn value(&mut self, text: &str, inside: usize) {
@@ -317,7 +339,12 @@ impl Told {
 
     fn assert_one_value(&self, or_none: bool) {
         assert!(self.open.is_empty(), "the answer ends too early:\n{}", self.text);
-        assert!(self.values == 1 || (or_none && self.values == 0), "{} values:\n{}", self.values, self.text);
+        assert!(
+            self.values == 1 || (or_none && self.values == 0),
+            "{} values:\n{}",
+            self.values,
+            self.text
+        );
     }
 }
 

@@ -284,7 +284,7 @@ fn line(client: &ClientState, buffers: BufferUse, now: Tick) -> String {
     write!(
         line,
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db=0 sub=0 psub=0 ssub=0 multi=-1 qbuf={} \
-         qbuf-free={} argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={} oll=0 omem={} tot-mem={} events={} cmd={} user={} \
+         qbuf-free={} argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={} oll=0 omem={} tot-mem={} events={} cmd={} user=default \
          redir=-1 resp={} lib-name={} lib-ver={}",
         client.id,
         client.peer,
@@ -300,7 +300,6 @@ fn line(client: &ClientState, buffers: BufferUse, now: Tick) -> String {
         buffers.total_bytes,
         if buffers.output_bytes > 0 { "rw" } else { "r" },
         client.last_command,
-        "default",
         client.proto,
         text(&client.lib_name),
         text(&client.lib_ver),

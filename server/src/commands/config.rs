@@ -1,22 +1,19 @@
 //! CONFIG GET, SET, REWRITE, RESETSTAT.
 
-use slotcore_engine::cmd::{Args, Reply};
+use slotcore_engine::cmd::{self, Args, Reply};
 use slotcore_rt::config_file;
 
 use super::arguments::refuse;
 use super::{Flow, ServerCtx};
 use crate::config::Setting;
-use crate::glob;
 use crate::logging::Event;
 
 /// `CONFIG GET pattern [pattern...]`
 pub(super) fn get(ctx: &ServerCtx<'_>, args: Args<'_>, out: &mut dyn Reply) -> Flow {
+    let patterns: Vec<Vec<u8>> = args.iter_from(2).map(<[u8]>::to_ascii_lowercase).collect();
     let mut found = Vec::new();
     ctx.config.get(
-        &mut |name| {
-            args.iter_from(2)
-                .any(|pattern| glob::matches(pattern, name.as_bytes(), glob::Case::Ignore))
-        },
+        &mut |name| patterns.iter().any(|pattern| cmd::matches(pattern, name.as_bytes())),
         &mut |name, value| found.push((name, value)),
     );
     out.map(found.len());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use slotcore_engine::cmd::{Args, Reply};
+use slotcore_engine::cmd::{self, Args, Reply};
 
 use super::arguments::{bad_subcommand, is, refuse};
 use super::{Flow, ServerCtx, help};
@@ -30,7 +30,10 @@ pub(super) fn debug(ctx: &mut ServerCtx<'_>, conn: &ClientState, args: Args<'_>,
     let word = args.get(1);
     match args.try_get(2) {
         Some(seconds) if is(word, "sleep") && args.len() == 3 => sleep(seconds, out),
-        Some(key) if is(word, "object") => object(ctx, key, out),
+        Some(key) if is(word, "object") => {
+            cmd::debug_object(ctx.keyspace, key, out);
+            Flow::Done
+        }
         Some(value) if is(word, "set-active-expire") && args.len() == 3 => {
             // Anything but 0 is yes, as for C's atoi.
             *ctx.active_expire = value != b"0";
@@ -38,7 +41,7 @@ pub(super) fn debug(ctx: &mut ServerCtx<'_>, conn: &ClientState, args: Args<'_>,
             Flow::Done
         }
         None if is(word, "digest") => {
-            out.simple(&format!("{:040x}", ctx.keyspace.digest()));
+            cmd::debug_digest(ctx.keyspace, out);
             Flow::Done
         }
         None if is(word, "help") => help::write("DEBUG", help::DEBUG, out),
@@ -58,16 +61,4 @@ fn sleep(seconds: &[u8], out: &mut dyn Reply) -> Flow {
     } else {
         Flow::Done
     }
-}
-
-fn object(ctx: &mut ServerCtx<'_>, key: &[u8], out: &mut dyn Reply) -> Flow {
-    let Some(bytes) = ctx.keyspace.key_memory(key) else {
-        return refuse(out, "ERR no such key");
-    };
-    let kind = ctx.keyspace.kind(key).map_or("none", |kind| kind.name());
-    // There is no address that would outlive this moment, and no clock per key.
-    out.simple(&format!(
-        "Value at:0x0 refcount:1 type:{kind} serializedlength:{bytes} lru:0 lru_seconds_idle:0"
-    ));
-    Flow::Done
 }

@@ -115,7 +115,7 @@ mod tests {
         let many: Vec<Vec<u8>> = (0..40).map(|i| format!("a{i}").into_bytes()).collect();
         let mut log = SlowLog::default();
         log.push(1, 2, many.iter().map(Vec::as_slice), "p".into(), b"n", 10);
-        let long = vec![b'x'; 200];
+        let long = [b'x'; 200];
         log.push(1, 2, [&long[..]].into_iter(), "p".into(), b"n", 10);
         let args: Vec<_> = log.iter().map(|entry| entry.args.clone()).collect();
         assert_eq!(args[1].len(), 32);
