@@ -8,6 +8,7 @@ pub mod collections;
 pub mod digest;
 pub mod expiry;
 pub mod keyspace;
+pub mod log;
 mod long_double;
 pub mod number;
 pub mod ord;
