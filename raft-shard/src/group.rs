@@ -36,8 +36,9 @@ use crate::group_state::GroupState;
 use crate::inbound::Inbound;
 use crate::lease::{Lease, LeaseInput};
 use crate::log_hub::LogHub;
-use crate::log_store::{GroupLog, LogStore};
+use crate::log_store::{GroupLogStore, LogStore};
 use crate::options::{GroupOptions, PROPOSALS_WAITING_MAX};
+use crate::outgoing::Outgoing;
 use crate::proposal::Outcome;
 use crate::runtime::Runtime;
 use crate::state_machine::{Applied, Applier, StateMachine};
@@ -98,7 +99,7 @@ impl<RT: Runtime, S: StateMachine> Group<RT, S> {
         state: Rc<GroupState>,
     ) -> Result<Self, OpenError>
     where
-        L: GroupLog + Clone,
+        L: GroupLogStore + Clone,
         N: RaftNetworkFactory<RaftTypes<RT>>,
         N::Network: NetSnapshot<RaftTypes<RT>, SnapshotData = Bytes>,
     {
@@ -111,6 +112,7 @@ impl<RT: Runtime, S: StateMachine> Group<RT, S> {
         let config = options.raft_config().map_err(OpenError::because)?;
         let store = LogStore::new(log, hub, state.clone());
         let applier = Applier::new(machine, at, state.clone());
+        let network = Outgoing::new(network, state.clone());
         let raft = Raft::build(options.id.0, config, network, store, applier)
             .await
             .map_err(OpenError::because)?;

@@ -2,7 +2,7 @@
 //!
 //! A [`Group`] replicates opaque payloads and hands them, in order and exactly once, to a [`StateMachine`]. It owns no
 //! thread, no file and no socket: its tasks run on the core's executor ([`runtime`]), its log is whatever implements
-//! [`GroupLog`] (the core's one log), its messages to other replicas go through a network the caller brings.
+//! [`GroupLogStore`] (the core's one log), its messages to other replicas go through a network the caller brings.
 //!
 //! Three rules of this crate, each with a test that fails without it:
 //! - nothing counts towards a commit before [`LogHub::advance`] says so, and votes never before they are durable;
@@ -20,6 +20,7 @@ pub mod log_store;
 pub mod membership;
 pub mod network;
 pub mod options;
+mod outgoing;
 pub mod proposal;
 pub mod runtime;
 pub mod state_machine;
@@ -31,7 +32,7 @@ pub use group_state::GroupState;
 pub use inbound::Inbound;
 pub use lease::{Lease, LeaseEffect, LeaseInput};
 pub use log_hub::LogHub;
-pub use log_store::{EntryKind, GroupLog, LogEntry, VoteRecord};
+pub use log_store::{EntryKind, GroupLogStore, LogEntry, VoteRecord};
 pub use network::NoPeers;
 pub use options::GroupOptions;
 pub use state_machine::{Applied, BadSnapshot, StateMachine};

@@ -1,4 +1,4 @@
-//! openraft's log storage on top of a [`GroupLog`].
+//! openraft's log storage on top of a [`GroupLogStore`].
 //!
 //! The contract, and how it is kept:
 //! - an appended entry can be read when `append` returns, and counts when its callback fires: [`LogHub`] fires it;
@@ -69,7 +69,7 @@ pub struct VoteRecord {
 /// Writes take effect for readers at once and are durable with the frame they return; frames are numbered in the order
 /// of the calls, over all groups of the core. An `Err` from a write stops the group: whoever owns the log refuses
 /// proposals *before* it is full, and keeps room for what has been proposed.
-pub trait GroupLog: 'static {
+pub trait GroupLogStore: 'static {
     /// Appends the entry after the last one. Returns the frame holding its last byte.
     fn append(&mut self, entry: LogEntry) -> io::Result<FrameNo>;
     /// Records the vote.
@@ -87,7 +87,7 @@ pub trait GroupLog: 'static {
     fn committed(&self) -> (LogIndex, Term);
     /// The position up to which entries are forgotten.
     fn purged(&self) -> (LogIndex, Term);
-    /// The position of the last entry; that of [`GroupLog::purged`] when there is none.
+    /// The position of the last entry; that of [`GroupLogStore::purged`] when there is none.
     fn last(&self) -> (LogIndex, Term);
     /// Entries `from..end` that exist, in order, stopping early once they exceed `bytes_max` (at least one is returned).
     fn entries(
@@ -105,7 +105,7 @@ pub struct LogStore<RT: Runtime, L> {
     group: Rc<GroupState>,
 }
 
-impl<RT: Runtime, L: GroupLog + Clone> LogStore<RT, L> {
+impl<RT: Runtime, L: GroupLogStore + Clone> LogStore<RT, L> {
     /// `log`: a handle; clones see the same log.
     pub fn new(log: L, hub: Rc<LogHub<RT>>, group: Rc<GroupState>) -> Self {
         group.set_appended(log.last().0);
@@ -113,7 +113,7 @@ impl<RT: Runtime, L: GroupLog + Clone> LogStore<RT, L> {
     }
 }
 
-impl<RT: Runtime, L: GroupLog + Clone> RaftLogStorage<RaftTypes<RT>> for LogStore<RT, L> {
+impl<RT: Runtime, L: GroupLogStore + Clone> RaftLogStorage<RaftTypes<RT>> for LogStore<RT, L> {
     type LogReader = LogReader<L>;
 
     async fn get_log_state(&mut self) -> io::Result<LogState<RaftTypes<RT>>> {
@@ -187,7 +187,7 @@ pub struct LogReader<L> {
     log: L,
 }
 
-impl<RT: Runtime, L: GroupLog> RaftLogReader<RaftTypes<RT>> for LogReader<L> {
+impl<RT: Runtime, L: GroupLogStore> RaftLogReader<RaftTypes<RT>> for LogReader<L> {
     async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
         &mut self,
         range: RB,

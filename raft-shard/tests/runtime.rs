@@ -2,8 +2,14 @@
 
 use openraft_rt::testing::Suite;
 use slotcore_raft_shard::runtime::glommio::GlommioRuntime;
+use slotcore_raft_shard::runtime::sim::SimRuntime;
 
 #[test]
 fn glommio_runtime_passes_openrafts_suite() {
     Suite::<GlommioRuntime>::test_all();
+}
+
+#[test]
+fn sim_runtime_passes_openrafts_suite() {
+    Suite::<SimRuntime>::test_all();
 }

@@ -12,7 +12,10 @@ use std::time::Duration;
 use glommio::timer::Timer;
 use glommio::{LocalExecutorBuilder, Placement};
 use openraft_rt::{AsyncRuntime, Instant};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
 use slotcore_rt::clock::{Clock, SystemClock, Tick};
+use slotcore_rt::rng::os_seed;
 
 use super::Runtime;
 use super::instant::{Moment, TimeSource};
@@ -105,7 +108,7 @@ impl AsyncRuntime for GlommioRuntime {
     type Instant = Moment<SystemTime>;
     type TimeoutError = Elapsed;
     type Timeout<R, T: Future<Output = R>> = Timeout<T, Sleep>;
-    type ThreadLocalRng = rand::rngs::ThreadRng;
+    type ThreadLocalRng = ChaCha8Rng;
 
     fn spawn<T>(future: T) -> JoinHandle<T::Output>
     where
@@ -139,8 +142,9 @@ impl AsyncRuntime for GlommioRuntime {
         false
     }
 
-    fn thread_rng() -> Self::ThreadLocalRng {
-        rand::rng()
+    /// Seeded by the system for each call: openraft draws a number or two when a replica starts or campaigns.
+    fn thread_rng() -> ChaCha8Rng {
+        ChaCha8Rng::seed_from_u64(os_seed().expect("getrandom does not fail once a system has booted"))
     }
 
     type Mpsc = LocalMpsc;

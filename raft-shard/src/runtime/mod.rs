@@ -9,6 +9,7 @@ pub mod instant;
 pub mod mpsc;
 pub mod mutex;
 pub mod oneshot;
+pub mod sim;
 pub mod timeout;
 pub mod watch;
 

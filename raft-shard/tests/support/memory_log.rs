@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 
-use slotcore_raft_shard::{GroupLog, LogEntry, VoteRecord};
+use slotcore_raft_shard::{GroupLogStore, LogEntry, VoteRecord};
 use slotcore_rt::ids::{FrameNo, LogIndex, Term};
 
 type Position = (LogIndex, Term);
@@ -65,7 +65,6 @@ struct Journal {
 #[derive(Clone, Default)]
 pub struct MemoryLog(Rc<RefCell<Journal>>);
 
-#[allow(dead_code)] // Each test file uses its part.
 impl MemoryLog {
     /// The last frame written.
     pub fn submitted(&self) -> FrameNo {
@@ -111,7 +110,7 @@ impl MemoryLog {
     }
 }
 
-impl GroupLog for MemoryLog {
+impl GroupLogStore for MemoryLog {
     fn append(&mut self, entry: LogEntry) -> io::Result<FrameNo> {
         self.write(Write::Append(entry))
     }

@@ -1,3 +1,8 @@
-//! What several test files of this crate share.
+//! What several test files of this crate share; each uses its part.
+#![allow(dead_code)]
 
+pub mod cluster;
+pub mod machine;
 pub mod memory_log;
+pub mod oracle;
+pub mod sim_net;

@@ -1,0 +1,128 @@
+//! Notes, in every message on its way out, which entries it calls committed.
+//!
+//! A follower that hears of a commit may execute and show the entry before this leader's own state machine has. The
+//! read lease therefore compares what is executed here with what has been *said*: see [`crate::lease`].
+
+use std::future::Future;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use openraft::base::{BoxFuture, BoxStream};
+use openraft::errors::{RPCError, ReplicationClosed, StreamingError};
+use openraft::impls::EmptyNode;
+use openraft::network::{
+    Backoff, NetBackoff, NetSnapshot, NetStreamAppend, NetTransferLeader, NetVote, RPCOption, RaftNetworkFactory,
+};
+use openraft::raft::{
+    AppendEntriesRequest, SnapshotResponse, StreamAppendResult, TransferLeaderRequest, TransferLeaderResponse,
+    VoteRequest, VoteResponse,
+};
+
+use crate::group_state::GroupState;
+use crate::runtime::Runtime;
+use crate::types::{RaftTypes, Snapshot, Vote, position};
+
+/// Wraps the network of a group, or one link of it.
+pub(crate) struct Outgoing<N> {
+    inner: N,
+    group: Rc<GroupState>,
+}
+
+impl<N> Outgoing<N> {
+    pub(crate) fn new(inner: N, group: Rc<GroupState>) -> Self {
+        Outgoing { inner, group }
+    }
+}
+
+impl<RT, N> RaftNetworkFactory<RaftTypes<RT>> for Outgoing<N>
+where
+    RT: Runtime,
+    N: RaftNetworkFactory<RaftTypes<RT>>,
+    N::Network: NetSnapshot<RaftTypes<RT>, SnapshotData = Bytes>,
+{
+    type Network = Outgoing<N::Network>;
+
+    async fn new_client(&mut self, target: u64, node: &EmptyNode) -> Self::Network {
+        Outgoing::new(self.inner.new_client(target, node).await, self.group.clone())
+    }
+
+    async fn new_heartbeat_client(&mut self, target: u64, node: &EmptyNode) -> Self::Network {
+        Outgoing::new(self.inner.new_heartbeat_client(target, node).await, self.group.clone())
+    }
+
+    async fn new_snapshot_client(&mut self, target: u64, node: &EmptyNode) -> Self::Network {
+        Outgoing::new(self.inner.new_snapshot_client(target, node).await, self.group.clone())
+    }
+}
+
+impl<RT: Runtime, N: NetBackoff<RaftTypes<RT>>> NetBackoff<RaftTypes<RT>> for Outgoing<N> {
+    fn backoff(&self) -> Option<Backoff> {
+        self.inner.backoff()
+    }
+}
+
+impl<RT: Runtime, N: NetStreamAppend<RaftTypes<RT>>> NetStreamAppend<RaftTypes<RT>> for Outgoing<N> {
+    fn stream_append<'s, I>(
+        &'s mut self,
+        requests: I,
+        option: RPCOption,
+    ) -> BoxFuture<'s, Result<AppendResults<'s, RT>, RPCError<RaftTypes<RT>>>>
+    where
+        I: Stream<Item = AppendEntriesRequest<RaftTypes<RT>>> + Unpin + 'static,
+    {
+        let group = self.group.clone();
+        let noted = requests.inspect(move |request| {
+            let (index, _) = position(request.leader_commit.as_ref());
+            group.note_commit_sent(index);
+        });
+        self.inner.stream_append(noted, option)
+    }
+}
+
+type AppendResults<'s, RT> = BoxStream<'s, Result<StreamAppendResult<RaftTypes<RT>>, RPCError<RaftTypes<RT>>>>;
+
+impl<RT: Runtime, N: NetVote<RaftTypes<RT>>> NetVote<RaftTypes<RT>> for Outgoing<N> {
+    async fn vote(
+        &mut self,
+        request: VoteRequest<RaftTypes<RT>>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<RaftTypes<RT>>, RPCError<RaftTypes<RT>>> {
+        self.inner.vote(request, option).await
+    }
+
+    async fn pre_vote(
+        &mut self,
+        request: VoteRequest<RaftTypes<RT>>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<RaftTypes<RT>>, RPCError<RaftTypes<RT>>> {
+        self.inner.pre_vote(request, option).await
+    }
+}
+
+impl<RT: Runtime, N: NetSnapshot<RaftTypes<RT>, SnapshotData = Bytes>> NetSnapshot<RaftTypes<RT>> for Outgoing<N> {
+    type SnapshotData = Bytes;
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: Snapshot,
+        cancel: impl Future<Output = ReplicationClosed> + 'static,
+        option: RPCOption,
+    ) -> Result<SnapshotResponse<RaftTypes<RT>>, StreamingError<RaftTypes<RT>>> {
+        // A snapshot holds committed entries only.
+        let (index, _) = position(snapshot.meta.last_log_id.as_ref());
+        self.group.note_commit_sent(index);
+        self.inner.full_snapshot(vote, snapshot, cancel, option).await
+    }
+}
+
+impl<RT: Runtime, N: NetTransferLeader<RaftTypes<RT>>> NetTransferLeader<RaftTypes<RT>> for Outgoing<N> {
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<RaftTypes<RT>>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<RaftTypes<RT>>, RPCError<RaftTypes<RT>>> {
+        self.inner.transfer_leader(request, option).await
+    }
+}

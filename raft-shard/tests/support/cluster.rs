@@ -1,0 +1,302 @@
+//! Replicas of one group in one simulated world.
+//!
+//! Every replica is a node with its log, its state machine's snapshot, and a disk that takes its time. The oracle looks
+//! at all of them before every single step of every task.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use slotcore_raft_shard::options::Planted;
+use slotcore_raft_shard::runtime::sim::SimRuntime;
+use slotcore_raft_shard::{Consensus, Group, GroupOptions, GroupState, LogHub, Role};
+use slotcore_rt::ids::{LogIndex, ReplicaId};
+use slotcore_rt::rng::SeededRng;
+use slotcore_rt::sim::exec::{self, RunEnd};
+use slotcore_rt::sim::{NodeId, Sim, SimNet};
+
+use super::machine::{DurableSnapshot, Machine};
+use super::memory_log::MemoryLog;
+use super::oracle::Oracle;
+use super::sim_net::{Links, Message, Wire};
+
+/// How often an idle disk looks for something to write.
+const DISK_LOOKS_EVERY: Duration = Duration::from_micros(100);
+/// How long a write takes at most.
+const DISK_TAKES_US: u64 = 400;
+
+type TestGroup = Group<SimRuntime, Machine>;
+
+/// What the parts of a running replica share.
+#[derive(Clone)]
+struct Running {
+    group: Rc<RefCell<Option<TestGroup>>>,
+    state: Rc<GroupState>,
+    machine: Rc<RefCell<Machine>>,
+}
+
+struct Replica {
+    id: u64,
+    log: MemoryLog,
+    snapshot: DurableSnapshot,
+    disk_stalled: Rc<Cell<bool>>,
+    running: Option<Running>,
+}
+
+pub struct Cluster {
+    pub sim: Sim,
+    pub net: SimNet<Message>,
+    pub oracle: Rc<RefCell<Oracle>>,
+    pub rng: SeededRng,
+    replicas: Vec<Replica>,
+    planted: Planted,
+    next_write: u64,
+}
+
+impl Cluster {
+    /// Replicas 1 to `count`, all started.
+    pub fn new(seed: u64, count: u64, planted: Planted) -> Cluster {
+        let sim = Sim::new(seed);
+        let (net, rng) = (SimNet::new(&sim), sim.rng("test"));
+        let replica = |id| Replica {
+            id,
+            log: MemoryLog::default(),
+            snapshot: DurableSnapshot::default(),
+            disk_stalled: Rc::default(),
+            running: None,
+        };
+        let replicas = (1..=count).map(replica).collect();
+        let mut cluster = Cluster {
+            sim,
+            net,
+            oracle: Rc::default(),
+            rng,
+            replicas,
+            planted,
+            next_write: 1,
+        };
+        cluster.ids().into_iter().for_each(|id| cluster.start(id));
+        cluster
+    }
+
+    pub fn ids(&self) -> Vec<u64> {
+        self.replicas.iter().map(|replica| replica.id).collect()
+    }
+
+    pub fn node(id: u64) -> NodeId {
+        NodeId(u32::try_from(id).unwrap())
+    }
+
+    /// Starts a replica from what its disk holds.
+    pub fn start(&mut self, id: u64) {
+        let voters = self.ids();
+        let replica = &mut self.replicas[id as usize - 1];
+        assert!(replica.running.is_none(), "replica {id} is running");
+        let (machine, at) = Machine::restored(id, self.oracle.clone(), replica.snapshot.clone());
+        let running = Running {
+            group: Rc::default(),
+            state: Rc::new(GroupState::default()),
+            machine: Rc::new(RefCell::new(machine)),
+        };
+        replica.running = Some(running.clone());
+
+        let mut options = GroupOptions::among(ReplicaId(id), voters.into_iter().map(ReplicaId));
+        options.planted = self.planted;
+        let (log, stalled) = (replica.log.clone(), replica.disk_stalled.clone());
+        let endpoint = self.net.join(Self::node(id));
+        let main = async move {
+            let wire = Wire::new(endpoint);
+            let hub = LogHub::new();
+            drop(exec::spawn(run_disk(log.clone(), hub.clone(), stalled)));
+            let links = Links(wire.clone());
+            let group = Group::open(
+                options,
+                log,
+                hub,
+                links,
+                running.machine.clone(),
+                at,
+                running.state.clone(),
+            );
+            let group = group.await.unwrap();
+            let inbound = group.inbound();
+            *running.group.borrow_mut() = Some(group);
+            wire.serve(inbound).await;
+        };
+        drop(self.sim.spawn_on(Self::node(id), main));
+    }
+
+    /// Starts all replicas that are down.
+    pub fn start_all(&mut self) {
+        self.ids().into_iter().for_each(|id| {
+            if !self.is_up(id) {
+                self.start(id);
+            }
+        });
+    }
+
+    /// Ends a replica where it stands; its log keeps what was durable.
+    pub fn crash(&mut self, id: u64) {
+        self.sim.kill(Self::node(id));
+        let replica = &mut self.replicas[id as usize - 1];
+        replica.running = None;
+        replica.log = replica.log.after_crash();
+        replica.disk_stalled.set(false);
+    }
+
+    pub fn is_up(&self, id: u64) -> bool {
+        self.replicas[id as usize - 1].running.is_some()
+    }
+
+    /// From now on nothing this replica writes becomes durable.
+    pub fn stall_disk(&self, id: u64) {
+        self.replicas[id as usize - 1].disk_stalled.set(true);
+    }
+
+    pub fn log(&self, id: u64) -> &MemoryLog {
+        &self.replicas[id as usize - 1].log
+    }
+
+    /// Calls `ask` with the replica's group, when it is up and open.
+    pub fn ask<T>(&self, id: u64, ask: impl FnOnce(&mut TestGroup) -> T) -> Option<T> {
+        let running = self.replicas[id as usize - 1].running.as_ref()?;
+        let mut group = running.group.borrow_mut();
+        let group = group.as_mut()?;
+        Some(self.sim.enter(|| ask(group)))
+    }
+
+    /// The position up to which a replica has executed.
+    pub fn applied(&self, id: u64) -> LogIndex {
+        let running = &self.replicas[id as usize - 1].running;
+        running
+            .as_ref()
+            .map_or(LogIndex(0), |running| running.state.applied().0)
+    }
+
+    /// What a replica has executed.
+    pub fn executed(&self, id: u64) -> Vec<(LogIndex, u64)> {
+        let running = &self.replicas[id as usize - 1].running;
+        running
+            .as_ref()
+            .map(|running| running.machine.borrow().executed.clone())
+            .unwrap_or_default()
+    }
+
+    /// Proposes a new write on `id`; `None` when it does not take it.
+    pub fn propose(&mut self, id: u64) -> Option<u64> {
+        let write = self.next_write;
+        let taken = self.ask(id, |group| {
+            group.propose(Bytes::copy_from_slice(&write.to_le_bytes())).is_ok()
+        })?;
+        self.next_write += 1;
+        self.oracle.borrow_mut().proposed(id, write);
+        taken.then_some(write)
+    }
+
+    /// The leader of the highest term among those up.
+    pub fn leader(&self) -> Option<u64> {
+        let leads = |id: &u64| {
+            self.ask(*id, |group| (group.role() == Role::Leader).then(|| group.term()))
+                .flatten()
+        };
+        self.ids()
+            .into_iter()
+            .filter_map(|id| Some((leads(&id)?, id)))
+            .max()
+            .map(|(_, id)| id)
+    }
+
+    /// Runs until `done`, watched by the oracle; false when it did not come true within `limit` of virtual time.
+    pub fn run_until(&self, limit: Duration, mut done: impl FnMut(&Cluster) -> bool) -> bool {
+        let end = self.sim.run_until(self.sim.now() + limit, || {
+            self.watch();
+            done(self)
+        });
+        end == RunEnd::Met
+    }
+
+    pub fn run_for(&self, duration: Duration) {
+        self.run_until(duration, |_| false);
+    }
+
+    /// Runs until somebody leads and has executed an entry of its term.
+    pub fn elect(&self) -> u64 {
+        let ready = |cluster: &Cluster| {
+            let now = cluster.sim.now();
+            cluster
+                .leader()
+                .is_some_and(|id| cluster.ask(id, |group| group.may_read(now)) == Some(true))
+        };
+        assert!(self.run_until(Duration::from_secs(10), ready), "no leader within 10 s");
+        self.leader().unwrap()
+    }
+
+    /// Runs until all replicas that are up have executed the same.
+    pub fn settle(&self) {
+        let settled = |cluster: &Cluster| {
+            let up = cluster.ids().into_iter().filter(|id| cluster.is_up(*id));
+            let last = up.clone().map(|id| {
+                cluster
+                    .log(id)
+                    .all_entries()
+                    .last()
+                    .map_or(LogIndex(0), |entry| entry.index)
+            });
+            let ends: Vec<_> = up.map(|id| cluster.applied(id)).chain(last).collect();
+            cluster.leader().is_some() && ends.iter().all(|end| *end == ends[0] || end.0 == 0)
+        };
+        assert!(
+            self.run_until(Duration::from_secs(20), settled),
+            "the replicas do not come to agree within 20 s"
+        );
+    }
+
+    /// What the oracle has seen go wrong, and what the final states lack.
+    pub fn violations(&self) -> Vec<String> {
+        let mut violations = self.oracle.borrow().violations.clone();
+        for id in self.ids().into_iter().filter(|id| self.is_up(*id)) {
+            let missing = self.oracle.borrow().missing_in(&self.executed(id));
+            if !missing.is_empty() {
+                violations.push(format!("node {id} lacks acknowledged writes {missing:?}"));
+            }
+            if let Some(Some(failure)) = self.ask(id, |group| group.failure()) {
+                violations.push(format!("node {id} has failed: {failure}"));
+            }
+        }
+        violations
+    }
+
+    fn watch(&self) {
+        let now = exec::now();
+        for replica in &self.replicas {
+            let Some(running) = &replica.running else { continue };
+            let mut slot = running.group.borrow_mut();
+            let Some(group) = slot.as_mut() else { continue };
+            if group.role() == Role::Leader {
+                self.oracle.borrow_mut().leads(replica.id, group.term());
+            }
+            if group.may_read(now) {
+                self.oracle
+                    .borrow_mut()
+                    .would_read(replica.id, running.machine.borrow().at.get());
+            }
+        }
+    }
+}
+
+async fn run_disk(log: MemoryLog, hub: Rc<LogHub<SimRuntime>>, stalled: Rc<Cell<bool>>) {
+    let mut rng = exec::rng(&format!("disk of {} at {}", exec::node(), exec::now().0));
+    loop {
+        let frame = log.submitted();
+        if frame == log.durable() || stalled.get() {
+            exec::sleep(DISK_LOOKS_EVERY).await;
+            continue;
+        }
+        exec::sleep(Duration::from_micros(rng.range(10..DISK_TAKES_US))).await;
+        if !stalled.get() {
+            log.sync_to(frame);
+            hub.advance(frame, frame);
+        }
+    }
+}
