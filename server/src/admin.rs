@@ -4,15 +4,18 @@
 //! is asked for a snapshot and has a moment to give one; a core that is stuck is described by its last one, and `/health`
 //! then says so.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use slotcore_rt::admin_socket::{self, AdminSocket};
 use slotcore_rt::clock::{Clock, SystemClock, Tick};
 use slotcore_rt::process;
 
 use crate::metrics::exposition::{self, ProcessFacts};
 use crate::metrics::{CoreSnapshot, SnapshotSlot};
+use crate::startup::StartupError;
 
 /// How long a core has to answer. Its turns last microseconds; a quarter of a second means that it is stuck.
 const CORE_PATIENCE: Duration = Duration::from_millis(250);
@@ -37,6 +40,16 @@ pub struct Admin {
     pub cores: Vec<CoreHandle>,
     /// True from the moment clients are served until the server begins to stop.
     pub ready: Arc<AtomicBool>,
+}
+
+/// Answers on 127.0.0.1 at `port` until the returned socket is stopped.
+///
+/// # Errors
+/// When the port cannot be listened on.
+pub fn serve(port: u16, admin: Admin) -> Result<AdminSocket, StartupError> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    admin_socket::serve(port, move |head| admin.answer(head))
+        .map_err(|error| StartupError::from_listen("admin-port", address, error))
 }
 
 impl Admin {
@@ -227,6 +240,14 @@ mod tests {
         assert!(get(&alive, "/ready").starts_with("HTTP/1.1 200"));
         assert!(get(&alive, "/health").ends_with("\r\n\r\nok\n"));
         assert!(get(&admin(false), "/health").contains("core 0 does not answer"));
+    }
+
+    #[test]
+    fn a_taken_port_is_a_startup_error() {
+        let first = serve(0, admin(true)).unwrap();
+        let error = serve(first.address().port(), admin(true)).unwrap_err().to_string();
+        assert!(error.contains("is taken") && error.contains("--admin-port"), "{error}");
+        first.stop();
     }
 
     #[test]

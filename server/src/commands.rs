@@ -27,9 +27,11 @@ mod info;
 mod latency;
 mod lifecycle;
 mod memory;
+pub mod refusals;
 mod slowlog;
 
-pub use connection::{NOAUTH, hello_reply};
+pub use connection::hello_reply;
+pub use refusals::{Conditions, refusal};
 
 /// The Redis version that clients are told: they choose features by it. Ours is in `INFO server` as `slotcore_version`.
 ///
@@ -54,6 +56,26 @@ pub struct ServerIdentity {
     pub machine_memory_bytes: u64,
     /// When the server was ready.
     pub started_at: Tick,
+}
+
+impl ServerIdentity {
+    /// Of this process, which serves on `port` from now on.
+    ///
+    /// # Errors
+    /// When the system has no randomness, or `/proc` is not mounted.
+    pub fn of_this_process(port: u16, started_at: Tick) -> std::io::Result<Self> {
+        let mut random = [0u8; 20];
+        slotcore_rt::rng::os_entropy(&mut random)?;
+        Ok(Self {
+            run_id: random.iter().map(|byte| format!("{byte:02x}")).collect(),
+            kernel_release: slotcore_rt::process::kernel_release(),
+            process_id: std::process::id(),
+            port,
+            executable: slotcore_rt::process::executable(),
+            machine_memory_bytes: slotcore_rt::mem::machine_bytes()?,
+            started_at,
+        })
+    }
 }
 
 /// What server commands work on, apart from the data: one of these a core.

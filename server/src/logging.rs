@@ -6,10 +6,11 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use tracing::Dispatch;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::reload;
-use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer as _, Registry, fmt};
 
 use crate::config::{Durability, LogFormat, LogLevel};
@@ -22,14 +23,25 @@ pub struct LogControl {
 
 /// Starts the log of this process. To be called once, before the first event.
 pub fn start(format: LogFormat, level: LogLevel) -> LogControl {
+    let (subscriber, control) = subscriber(format, level, std::io::stderr);
+    subscriber.init();
+    control
+}
+
+fn subscriber<W>(format: LogFormat, level: LogLevel, writer: W) -> (impl SubscriberInitExt + Into<Dispatch>, LogControl)
+where
+    W: for<'w> fmt::MakeWriter<'w> + Send + Sync + 'static,
+{
     let (filter, handle) = reload::Layer::new(filter_of(level));
-    let lines = fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let lines = fmt::layer().with_writer(writer).with_target(false);
     let lines = match format {
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
-    tracing_subscriber::registry().with(filter).with(lines).init();
-    LogControl { level: handle }
+    (
+        tracing_subscriber::registry().with(filter).with(lines),
+        LogControl { level: handle },
+    )
 }
 
 impl LogControl {
@@ -145,4 +157,67 @@ impl Event<'_> {
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// The lines logged while `body` ran.
+    fn logged(format: LogFormat, level: LogLevel, body: impl FnOnce(&LogControl)) -> String {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let (subscriber, control) = subscriber(format, level, move || writer.clone());
+        tracing::dispatcher::with_default(&subscriber.into(), || body(&control));
+        String::from_utf8(lines.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn events_have_fields_in_both_forms() {
+        let recovered = Event::Recovered {
+            keys: 7,
+            log_bytes: 4096,
+            took: Duration::from_millis(12),
+        };
+        let text = logged(LogFormat::Text, LogLevel::Info, |_| recovered.log());
+        assert!(
+            text.contains("INFO") && text.contains("recovered") && text.contains('7'),
+            "{text}"
+        );
+        let json = logged(LogFormat::Json, LogLevel::Info, |_| recovered.log());
+        assert_eq!(json.lines().count(), 1, "{json}");
+        for part in [
+            "\"level\":\"INFO\"",
+            "\"keys\":7",
+            "\"log_bytes\":4096",
+            "\"took_ms\":12",
+        ] {
+            assert!(json.contains(part), "{part} is missing in {json}");
+        }
+    }
+
+    #[test]
+    fn the_level_can_change_while_running() {
+        let text = logged(LogFormat::Text, LogLevel::Warn, |control| {
+            Event::Stopping { reason: "first" }.log();
+            control.set_level(LogLevel::Info);
+            Event::Stopping { reason: "second" }.log();
+        });
+        assert!(!text.contains("first") && text.contains("second"), "{text}");
+    }
 }

@@ -24,7 +24,7 @@ use slotcore_engine::cmd::{self, Args, Reply, Run};
 use slotcore_engine::keyspace::{Expire, Keyspace, KeyspaceOptions};
 use slotcore_rt::clock::Tick;
 use slotcore_server::clients::{ClientState, NoBuffers};
-use slotcore_server::commands::{self, Around, Flow, NOAUTH, ServerIdentity, ServerState};
+use slotcore_server::commands::{self, Around, Conditions, Flow, ServerIdentity, ServerState};
 use slotcore_server::config::Config;
 use slotcore_server::metrics::{CoreFacts, LatencyKind};
 
@@ -223,8 +223,10 @@ impl World {
         let mut killed = Vec::new();
         match cmd::resolve(&args) {
             Err(error) => out.error(&error),
-            Ok(spec) if !conn.authenticated && !spec.flags.has(cmd::Flags::NO_AUTH) => out.error(NOAUTH),
             Ok(spec) => {
+                if let Some(refusal) = commands::refusal(spec, conn, Conditions::default()) {
+                    return format!("  -{refusal}\n");
+                }
                 let Run::Server(command) = spec.run else {
                     panic!("{} is not the server's", spec.full_name)
                 };

@@ -8,8 +8,6 @@ use crate::auth_guard::equal_in_constant_time;
 use crate::clients::ClientState;
 use crate::logging::Event;
 
-/// What a connection that has not given the password hears to every command but AUTH, HELLO, QUIT and RESET.
-pub const NOAUTH: &str = "NOAUTH Authentication required.";
 const WRONGPASS: &str = "WRONGPASS invalid username-password pair or user is disabled.";
 const TOO_MANY_GUESSES: &str = "ERR too many wrong passwords from this address, try again later";
 const BAD_NAME: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
