@@ -1,7 +1,7 @@
 //! COMMAND: what the table says, as replies in Redis 7.0's shape.
 
 use super::keys::for_each_key;
-use super::spec::{CommandSpec, KeySpec};
+use super::spec::{CommandSpec, KeyFlags, KeySpec};
 use super::{Args, Reply};
 
 /// Names as a set of status lines.
@@ -117,11 +117,22 @@ pub fn command_getkeys(call: &Args<'_>, with_flags: bool, reply: &mut dyn Reply)
         if with_flags {
             reply.array(2);
             reply.bulk(call.get(at));
-            names(keys.flags.names(), reply);
+            names(flags_in(keys, call).names(), reply);
         } else {
             reply.bulk(call.get(at));
         }
     });
+}
+
+/// What a call does with its keys, where that depends on the arguments: SET reads the old value only with GET.
+fn flags_in(keys: &KeySpec, call: &Args<'_>) -> KeyFlags {
+    if !keys.flags.has(KeyFlags::VARIABLE) {
+        keys.flags
+    } else if call.iter_from(3).any(|arg| arg.eq_ignore_ascii_case(b"GET")) {
+        KeyFlags::RW.and(KeyFlags::ACCESS).and(KeyFlags::UPDATE)
+    } else {
+        KeyFlags::OW.and(KeyFlags::UPDATE)
+    }
 }
 
 /// The command or subcommand (`container|sub`) of that name, as COMMAND INFO and COMMAND DOCS take it.

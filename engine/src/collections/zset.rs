@@ -110,11 +110,12 @@ impl Many {
 impl ZSet {
     /// Sets a member's score; says whether the member is new.
     pub fn insert(&mut self, member: &[u8], score: f64) -> bool {
+        // A negative zero is stored as zero, as Redis does while a set is small.
+        let score = score + 0.0;
         let added = match &mut self.repr {
             Repr::Many(many) => many.insert(member, score),
             Repr::Few(p) => match p.find(member) {
                 Some(at) => {
-                    // The first zero that was given stays, signed or not: an equal score changes nothing.
                     if score_of(p.value(at)) != score {
                         p.remove(at);
                         insert_sorted(p, member, score);

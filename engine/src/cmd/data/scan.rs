@@ -56,12 +56,13 @@ pub(in crate::cmd) fn keys(x: &mut Exec<'_>, reply: &mut dyn Reply) {
     }
 }
 
-/// A cursor as strtoul reads it: a sign is allowed, and turns the number around.
+/// A cursor as strtoul reads it: nothing is zero, and a minus sign turns the number around.
 fn parse_cursor(text: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(text).ok()?;
     match text.strip_prefix('-') {
         Some(digits) if digits.starts_with(|c: char| c.is_ascii_digit()) => digits.parse().ok().map(u64::wrapping_neg),
         Some(_) => None,
+        None if text.is_empty() => Some(0),
         None => text.parse().ok(),
     }
 }

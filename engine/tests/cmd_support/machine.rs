@@ -1,0 +1,94 @@
+//! A keyspace with the way a command takes through the server: found by name, coded for the log if it writes, decoded,
+//! executed.
+
+use super::wire::{Value, Wire, normalised, parse};
+use slotcore_engine::cmd::op::{decode_op, encode_op, op_seed};
+use slotcore_engine::cmd::{Args, Exec, Reply, Run, ServerCmd, by_id, introspect, resolve};
+use slotcore_engine::keyspace::{Keyspace, KeyspaceOptions};
+
+pub struct Machine {
+    pub ks: Keyspace,
+    pub proto: u8,
+    executed: u64,
+}
+
+/// The words one after the other, and where each lies.
+pub fn pack(words: &[Vec<u8>]) -> (Vec<u8>, Vec<(u32, u32)>) {
+    let mut at = 0;
+    let spans = words.iter().map(|w| {
+        at += w.len() as u32;
+        (at - w.len() as u32, w.len() as u32)
+    });
+    let spans = spans.collect();
+    (words.concat(), spans)
+}
+
+impl Machine {
+    pub fn new() -> Self {
+        let mut ks = Keyspace::new(KeyspaceOptions::default());
+        ks.set_time(1_700_000_000_000, 1_700_000_000_000);
+        Self {
+            ks,
+            proto: 2,
+            executed: 0,
+        }
+    }
+
+    pub fn set_time(&mut self, ms: u64) {
+        self.ks.set_time(ms, ms);
+    }
+
+    /// Executes one command; the reply, with what has no order sorted.
+    pub fn execute(&mut self, words: &[Vec<u8>]) -> Value {
+        let (buf, spans) = pack(words);
+        let mut wire = Wire::new(self.proto);
+        self.run(&Args::new(&buf, &spans), &mut wire);
+        let (value, rest) = parse(&wire.bytes).expect("a whole reply");
+        assert!(
+            rest.is_empty(),
+            "more than one reply: {:?}",
+            wire.bytes.escape_ascii().to_string()
+        );
+        let command = String::from_utf8_lossy(&words[0]).to_ascii_lowercase();
+        normalised(&command, value)
+    }
+
+    fn run(&mut self, args: &Args<'_>, reply: &mut dyn Reply) {
+        let spec = match resolve(args) {
+            Ok(spec) => spec,
+            Err(error) => return reply.error(&error),
+        };
+        self.executed += 1;
+        let seed = op_seed(7, self.executed);
+        match spec.run {
+            Run::Data(f) if spec.is_write() => {
+                let (mut coded, mut spans) = (Vec::new(), Vec::new());
+                encode_op(&mut coded, spec.id, args);
+                let (id, used) = decode_op(&coded, &mut spans).expect("just coded");
+                assert_eq!(
+                    (by_id(id).map(|s| s.full_name), used),
+                    (Some(spec.full_name), coded.len())
+                );
+                f(
+                    &mut Exec {
+                        ks: &mut self.ks,
+                        args: Args::new(&coded, &spans),
+                        seed,
+                    },
+                    reply,
+                );
+            }
+            Run::Data(f) => f(
+                &mut Exec {
+                    ks: &mut self.ks,
+                    args: *args,
+                    seed,
+                },
+                reply,
+            ),
+            Run::Server(ServerCmd::CommandGetKeys) => introspect::command_getkeys(&args.tail(2), false, reply),
+            Run::Server(ServerCmd::CommandGetKeysAndFlags) => introspect::command_getkeys(&args.tail(2), true, reply),
+            Run::Server(_) | Run::Container => reply.simple("(not about the keyspace)"),
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! What the command tests share: replies as wire bytes and as text, a machine that executes commands, scripts, and a
+//! real redis-server to compare with.
+
+#![allow(dead_code, reason = "each test file uses its part")]
+
+pub mod machine;
+pub mod redis;
+pub mod script;
+pub mod wire;
