@@ -28,7 +28,7 @@ pub fn start(format: LogFormat, level: LogLevel) -> LogControl {
     control
 }
 
-fn subscriber<W>(format: LogFormat, level: LogLevel, writer: W) -> (impl SubscriberInitExt + Into<Dispatch>, LogControl)
+fn subscriber<W>(format: LogFormat, level: LogLevel, writer: W) -> (impl SubscriberInitExt, LogControl)
 where
     W: for<'w> fmt::MakeWriter<'w> + Send + Sync + 'static,
 {
@@ -183,7 +183,7 @@ mod tests {
         let lines = Lines::default();
         let writer = lines.clone();
         let (subscriber, control) = subscriber(format, level, move || writer.clone());
-        tracing::dispatcher::with_default(&subscriber.into(), || body(&control));
+        tracing::dispatcher::with_default(&Dispatch::from(subscriber.into()), || body(&control));
         String::from_utf8(lines.0.lock().unwrap().clone()).unwrap()
     }
 
