@@ -44,6 +44,25 @@ impl KeyHash {
 /// there is no such pair or nothing in between (Redis Cluster specification, "Hash tags").
 #[inline]
 pub fn hash_tag(key: &[u8]) -> &[u8] {
+    if has_brace(key) { tag_in_braces(key) } else { key }
+}
+
+/// Whether there is a `{`: hardly any key has one, so this is all that most keys cost.
+#[inline]
+fn has_brace(key: &[u8]) -> bool {
+    const ONES: u64 = u64::from_le_bytes([0x01; 8]);
+    const HIGHS: u64 = u64::from_le_bytes([0x80; 8]);
+    let (words, rest) = key.as_chunks::<8>();
+    let brace_in = |word: u64| {
+        // A byte of `x` is zero where the key has a brace; the classic test for a zero byte.
+        let x = word ^ (ONES * b'{' as u64);
+        x.wrapping_sub(ONES) & !x & HIGHS != 0
+    };
+    words.iter().any(|&word| brace_in(u64::from_le_bytes(word))) || rest.contains(&b'{')
+}
+
+#[cold]
+fn tag_in_braces(key: &[u8]) -> &[u8] {
     let Some(open) = key.iter().position(|&b| b == b'{') else {
         return key;
     };
@@ -60,15 +79,30 @@ pub fn slot_of(key: &[u8]) -> u16 {
     crc16(hash_tag(key)) & (SLOTS - 1)
 }
 
-/// CRC16 XMODEM: polynomial 0x1021, initial value 0, no reflection.
+/// CRC16 XMODEM: polynomial 0x1021, initial value 0, no reflection. Eight bytes at a time: a remainder is linear, so that
+/// each byte's share can be looked up by its distance from the end, all at once.
+#[inline]
 pub fn crc16(bytes: &[u8]) -> u16 {
-    bytes
-        .iter()
-        .fold(0u16, |crc, &b| (crc << 8) ^ CRC16[usize::from((crc >> 8) as u8 ^ b)])
+    let (words, rest) = bytes.as_chunks::<8>();
+    let mut crc = 0u16;
+    for w in words {
+        let [high, low] = crc.to_be_bytes();
+        crc = CRC16[7][usize::from(w[0] ^ high)]
+            ^ CRC16[6][usize::from(w[1] ^ low)]
+            ^ CRC16[5][usize::from(w[2])]
+            ^ CRC16[4][usize::from(w[3])]
+            ^ CRC16[3][usize::from(w[4])]
+            ^ CRC16[2][usize::from(w[5])]
+            ^ CRC16[1][usize::from(w[6])]
+            ^ CRC16[0][usize::from(w[7])];
+    }
+    rest.iter()
+        .fold(crc, |crc, &b| (crc << 8) ^ CRC16[0][usize::from((crc >> 8) as u8 ^ b)])
 }
 
-const CRC16: [u16; 256] = {
-    let mut table = [0u16; 256];
+/// Remainder of a byte followed by as many zero bytes as the row says.
+static CRC16: [[u16; 256]; 8] = {
+    let mut table = [[0u16; 256]; 8];
     let mut i = 0;
     while i < 256 {
         let mut crc = (i as u16) << 8;
@@ -81,8 +115,18 @@ const CRC16: [u16; 256] = {
             };
             bit += 1;
         }
-        table[i] = crc;
+        table[0][i] = crc;
         i += 1;
+    }
+    let mut row = 1;
+    while row < 8 {
+        let mut i = 0;
+        while i < 256 {
+            let before = table[row - 1][i];
+            table[row][i] = (before << 8) ^ table[0][(before >> 8) as usize];
+            i += 1;
+        }
+        row += 1;
     }
     table
 };
@@ -116,6 +160,31 @@ mod tests {
             ("}{", "}{"),
         ] {
             assert_eq!(hash_tag(key.as_bytes()), tag.as_bytes(), "tag of {key:?}");
+        }
+    }
+
+    #[test]
+    fn eight_bytes_at_a_time_give_what_single_bits_give() {
+        let bytes: Vec<u8> = (0..100u32).map(|i| (i * 7 + i * i) as u8).collect();
+        for len in 0..bytes.len() {
+            let slow = bytes[..len].iter().fold(0u16, |crc, &b| {
+                (0..8).fold(crc ^ u16::from(b) << 8, |c, _| {
+                    if c & 0x8000 != 0 { (c << 1) ^ 0x1021 } else { c << 1 }
+                })
+            });
+            assert_eq!(crc16(&bytes[..len]), slow, "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn a_brace_is_seen_at_any_place() {
+        for len in 1..40 {
+            assert!(!has_brace(&vec![b'|'; len]) && !has_brace(&vec![b'z'; len]) && !has_brace(&vec![0xfb; len]));
+            for at in 0..len {
+                let mut key = vec![b'x'; len];
+                key[at] = b'{';
+                assert!(has_brace(&key), "at {at} of {len}");
+            }
         }
     }
 

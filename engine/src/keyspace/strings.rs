@@ -36,13 +36,26 @@ impl Keyspace {
     }
 
     /// Stores a string; a value of any type that was there is replaced. An expiry at or before the clock deletes the key.
+    #[inline]
     pub fn set_str(&mut self, key: &[u8], value: &[u8], expire: Expire) {
         self.set_str_hashed(self.key_hash(key), key, value, expire);
     }
 
     /// [`Keyspace::set_str`] with the key's hash already known.
+    #[inline]
     pub fn set_str_hashed(&mut self, hash: KeyHash, key: &[u8], value: &[u8], expire: Expire) {
         let found = self.table.find(hash, key);
+        if let (Some(spot), Expire::Clear | Expire::Keep) = (found, expire) {
+            let rec = self.table.rec(spot.at);
+            if rec.is_plain_str_of(value.len()) {
+                return rec.value_mut().copy_from_slice(value);
+            }
+        }
+        self.replace_str(found, hash, key, value, expire);
+    }
+
+    /// [`Keyspace::set_str_hashed`] in general.
+    fn replace_str(&mut self, found: Option<Spot>, hash: KeyHash, key: &[u8], value: &[u8], expire: Expire) {
         let old_expire = found.and_then(|spot| self.table.rec(spot.at).expire());
         let expire = match expire {
             Expire::Clear => None,

@@ -22,6 +22,9 @@ pub struct Bucket {
     refs: [SlabRef; BUCKET_SLOTS],
 }
 
+/// Where a bucket's references begin, in bytes.
+pub const BUCKET_REFS: usize = std::mem::offset_of!(Bucket, refs);
+
 const _: () = assert!(size_of::<Bucket>() == 64);
 
 /// The tag of a hash: its low byte, which takes no part in the order, made non-zero.
@@ -74,12 +77,6 @@ impl Bucket {
     #[inline]
     pub fn get(&self, slot: usize) -> SlabRef {
         self.refs[slot]
-    }
-
-    /// Replaces the reference in a slot in use; the key is the same, so is the tag.
-    #[inline]
-    pub fn set(&mut self, slot: usize, at: SlabRef) {
-        self.refs[slot] = at;
     }
 
     /// Puts a reference into a free slot; `false` when there is none.

@@ -52,13 +52,26 @@ impl Segment {
     }
 }
 
+/// A root entry in 8 bytes: a segment, or (with no buckets) the number of a branch.
 #[derive(Clone, Copy)]
-enum Entry {
-    Segment(Segment),
-    Branch(u32),
+struct Entry(Segment);
+
+impl Entry {
+    fn branch(no: u32) -> Self {
+        Self(Segment {
+            at: SlabRef(no),
+            buckets: 0,
+            depth: 0,
+        })
+    }
+
+    #[inline]
+    fn as_branch(self) -> Option<usize> {
+        (self.0.buckets == 0).then_some(self.0.at.0 as usize)
+    }
 }
 
-const _: () = assert!(size_of::<Entry>() <= 12);
+const _: () = assert!(size_of::<Entry>() == 8);
 
 /// An array of entries, indexed by `bits` bits.
 struct Node<E> {
@@ -105,7 +118,7 @@ impl Directory {
         Self {
             root: Node {
                 bits: 0,
-                entries: vec![Entry::Segment(first)],
+                entries: vec![Entry(first)],
             },
             branches: Vec::new(),
         }
@@ -114,12 +127,10 @@ impl Directory {
     /// The segment that covers `ord`.
     #[inline]
     pub fn find(&self, ord: u64) -> Segment {
-        match self.root.entries[self.root.index(ord)] {
-            Entry::Segment(segment) => segment,
-            Entry::Branch(no) => {
-                let branch = &self.branches[no as usize];
-                branch.entries[branch.index(ord << ROOT_BITS)]
-            }
+        let entry = self.root.entries[self.root.index(ord)];
+        match entry.as_branch() {
+            None => entry.0,
+            Some(no) => self.branches[no].entries[self.branches[no].index(ord << ROOT_BITS)],
         }
     }
 
@@ -129,25 +140,22 @@ impl Directory {
         let depth = u32::from(segment.depth);
         if depth <= ROOT_BITS {
             self.root.deepen(depth);
-            if let Entry::Segment(_) = self.root.entries[self.root.index(prefix)] {
-                return self.root.fill(prefix, depth, Entry::Segment(segment));
+            if self.root.entries[self.root.index(prefix)].as_branch().is_none() {
+                return self.root.fill(prefix, depth, Entry(segment));
             }
         }
         self.root.deepen(ROOT_BITS);
         let at = self.root.index(prefix);
-        let no = match self.root.entries[at] {
-            Entry::Branch(no) => no,
-            Entry::Segment(whole) => {
-                let no = u32::try_from(self.branches.len()).expect("at most one branch a slot");
-                self.branches.push(Node {
-                    bits: 0,
-                    entries: vec![whole],
-                });
-                self.root.entries[at] = Entry::Branch(no);
-                no
-            }
-        };
-        let branch = &mut self.branches[no as usize];
+        let no = self.root.entries[at].as_branch().unwrap_or_else(|| {
+            let no = self.branches.len();
+            self.branches.push(Node {
+                bits: 0,
+                entries: vec![self.root.entries[at].0],
+            });
+            self.root.entries[at] = Entry::branch(u32::try_from(no).expect("at most one branch a slot"));
+            no
+        });
+        let branch = &mut self.branches[no];
         branch.deepen(depth - ROOT_BITS);
         branch.fill(prefix << ROOT_BITS, depth - ROOT_BITS, segment);
     }
@@ -175,12 +183,10 @@ impl Directory {
 
     /// A segment picked by `seed`: each root entry is as likely as any other, and so is each entry of a branch.
     pub fn pick(&self, seed: u64) -> Segment {
-        match self.root.entries[self.root.index(seed)] {
-            Entry::Segment(segment) => segment,
-            Entry::Branch(no) => {
-                let branch = &self.branches[no as usize];
-                branch.entries[branch.index(seed.rotate_left(32))]
-            }
+        let entry = self.root.entries[self.root.index(seed)];
+        match entry.as_branch() {
+            None => entry.0,
+            Some(no) => self.branches[no].entries[self.branches[no].index(seed.rotate_left(32))],
         }
     }
 }

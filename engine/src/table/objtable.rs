@@ -1,6 +1,6 @@
 //! [`ObjTable`]: find, insert, reshape and remove records; grow by one segment at a time; walk in order.
 
-use super::bucket::{BUCKET_SLOTS, Bucket, tag};
+use super::bucket::{BUCKET_REFS, BUCKET_SLOTS, Bucket, tag};
 use super::directory::{DEPTH_MAX, Directory, Segment};
 use super::rec::{KEY_INLINE_MAX, REC_MAX, Rec, RecKey, Shape, key_field};
 use super::slab::{PageNo, Slab, SlabRef};
@@ -24,10 +24,22 @@ const AHEAD: usize = 8;
 /// Where a record is referenced from. Valid until the table changes.
 #[derive(Clone, Copy)]
 pub struct Spot {
-    bucket: NonNull<Bucket>,
-    slot: u8,
+    /// The reference itself, inside its bucket: the address tells the slot, and the whole fits two registers.
+    entry: NonNull<SlabRef>,
     /// The record.
     pub at: SlabRef,
+}
+
+impl Spot {
+    fn bucket(self) -> NonNull<Bucket> {
+        let inside = self.entry.as_ptr().addr() % size_of::<Bucket>();
+        // SAFETY: the reference lies in a bucket, and buckets are aligned to their size.
+        unsafe { self.entry.byte_sub(inside).cast() }
+    }
+
+    fn slot(self) -> usize {
+        (self.entry.as_ptr().addr() % size_of::<Bucket>() - BUCKET_REFS) / size_of::<SlabRef>()
+    }
 }
 
 /// Is shown the records of one home bucket, with their ords ascending; says whether to go on.
@@ -173,14 +185,6 @@ impl ObjTable {
     }
 
     #[inline]
-    fn has_key(&self, at: SlabRef, key: &[u8]) -> bool {
-        match self.rec(at).key() {
-            RecKey::Inline(bytes) => bytes.len() == key.len() && same_bytes(bytes, key),
-            RecKey::Long(id) => &**self.long_keys.get(id) == key,
-        }
-    }
-
-    #[inline]
     fn bucket(&self, segment: Segment, no: usize) -> NonNull<Bucket> {
         debug_assert!(no < usize::from(segment.buckets));
         // SAFETY: the segment's slot holds `buckets` of them, initialised by `new_segment`.
@@ -190,34 +194,51 @@ impl ObjTable {
     /// The record of `key`.
     #[inline]
     pub fn find(&self, hash: KeyHash, key: &[u8]) -> Option<Spot> {
-        self.find_where(hash, |at| self.has_key(at, key))
+        if key.len() > KEY_INLINE_MAX {
+            return self.find_long(hash, key);
+        }
+        self.find_where(hash, |at| match self.rec(at).key() {
+            RecKey::Inline(bytes) => bytes.len() == key.len() && same_bytes(bytes, key),
+            RecKey::Long(_) => false,
+        })
+    }
+
+    #[cold]
+    fn find_long(&self, hash: KeyHash, key: &[u8]) -> Option<Spot> {
+        self.find_where(hash, |at| self.key(self.rec(at)) == key)
     }
 
     #[inline]
     fn find_where(&self, hash: KeyHash, is_it: impl Fn(SlabRef) -> bool) -> Option<Spot> {
         let (ord, tag) = (hash.ord(), tag(hash.h));
         let segment = self.dir.find(ord);
-        let mut no = segment.home(ord);
-        for _ in 0..REACH {
+        let home = segment.home(ord);
+        let at = self.bucket(segment, home);
+        if let Some(spot) = probe(at, tag, &is_it) {
+            return Some(spot);
+        }
+        // SAFETY: see `bucket`; nothing changes it while `&self` is held.
+        if unsafe { at.as_ref() }.is_passed() {
+            self.find_beyond(segment, home, tag, &is_it)
+        } else {
+            None
+        }
+    }
+
+    /// The search behind the home bucket: a tenth of the records lie there in a full table.
+    #[inline(never)]
+    fn find_beyond(&self, segment: Segment, home: usize, tag: u8, is_it: &impl Fn(SlabRef) -> bool) -> Option<Spot> {
+        let mut no = home;
+        for _ in 1..REACH {
+            no = next_bucket(segment, no);
             let at = self.bucket(segment, no);
-            // SAFETY: see `bucket`; nothing changes it while `&self` is held.
-            let bucket = unsafe { at.as_ref() };
-            let mut found = bucket.matches(tag);
-            while found != 0 {
-                let slot = found.trailing_zeros() as usize;
-                if is_it(bucket.get(slot)) {
-                    return Some(Spot {
-                        bucket: at,
-                        slot: slot as u8,
-                        at: bucket.get(slot),
-                    });
-                }
-                found &= found - 1;
+            if let Some(spot) = probe(at, tag, is_it) {
+                return Some(spot);
             }
-            if !bucket.is_passed() {
+            // SAFETY: see `bucket`; nothing changes it while `&self` is held.
+            if !unsafe { at.as_ref() }.is_passed() {
                 return None;
             }
-            no = next_bucket(segment, no);
         }
         None
     }
@@ -296,7 +317,7 @@ impl ObjTable {
 
     fn repoint(&mut self, spot: Spot, at: SlabRef) {
         // SAFETY: a spot is valid until the table changes, and `&mut self` makes the access exclusive.
-        unsafe { (*spot.bucket.as_ptr()).set(usize::from(spot.slot), at) };
+        unsafe { spot.entry.write(at) };
     }
 
     /// Removes the record at `spot`, found for `hash`. What its value or timer name is the caller's to free.
@@ -307,13 +328,13 @@ impl ObjTable {
         self.recs.free(spot.at);
         let segment = self.dir.find(hash.ord());
         let mut no = segment.home(hash.ord());
-        while self.bucket(segment, no) != spot.bucket {
+        while self.bucket(segment, no) != spot.bucket() {
             // SAFETY: see `bucket`; exclusive by `&mut self`. The buckets between home and spot counted this record.
             unsafe { (*self.bucket(segment, no).as_ptr()).uncount_passed() };
             no = next_bucket(segment, no);
         }
         // SAFETY: as above.
-        unsafe { (*spot.bucket.as_ptr()).clear(usize::from(spot.slot)) };
+        unsafe { (*spot.bucket().as_ptr()).clear(spot.slot()) };
         self.len -= 1;
     }
 
@@ -548,6 +569,27 @@ impl ObjTable {
     pub fn free_some(&mut self) -> bool {
         self.recs.drop_chunk() || self.index.drop_chunk() || self.long_keys.pop().is_some()
     }
+}
+
+/// The slot of a bucket with this tag whose record `is_it` accepts.
+#[inline]
+fn probe(at: NonNull<Bucket>, tag: u8, is_it: &impl Fn(SlabRef) -> bool) -> Option<Spot> {
+    // SAFETY: callers pass a bucket of their table, which they hold at least shared.
+    let bucket = unsafe { at.as_ref() };
+    let mut found = bucket.matches(tag);
+    while found != 0 {
+        let slot = found.trailing_zeros() as usize;
+        if is_it(bucket.get(slot)) {
+            // SAFETY: `slot` is below BUCKET_SLOTS, so this is one of the bucket's references.
+            let entry = unsafe { at.byte_add(BUCKET_REFS).cast::<SlabRef>().add(slot) };
+            return Some(Spot {
+                entry,
+                at: bucket.get(slot),
+            });
+        }
+        found &= found - 1;
+    }
+    None
 }
 
 #[inline]

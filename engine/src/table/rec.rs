@@ -212,6 +212,13 @@ impl Rec {
         }
     }
 
+    /// Whether this is a string of `len` bytes, within the record, that does not expire: the case that a plain SET can
+    /// overwrite without looking further.
+    #[inline]
+    pub fn is_plain_str_of(self, len: usize) -> bool {
+        self.get::<1>(0)[0] & (KIND_MASK | VOLATILE) == RecKind::Str as u8 && self.value_len() == len
+    }
+
     /// The bytes of an inline string.
     #[inline]
     pub fn value<'a>(self) -> &'a [u8] {
