@@ -31,7 +31,7 @@ pub mod refusals;
 mod slowlog;
 
 pub use connection::hello_reply;
-pub use refusals::{Conditions, refusal};
+pub use refusals::{Conditions, NOAUTH, refusal};
 
 /// The Redis version that clients are told: they choose features by it. Ours is in `INFO server` as `slotcore_version`.
 ///

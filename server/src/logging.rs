@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use tracing::Dispatch;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::reload;
@@ -183,7 +182,7 @@ mod tests {
         let lines = Lines::default();
         let writer = lines.clone();
         let (subscriber, control) = subscriber(format, level, move || writer.clone());
-        tracing::dispatcher::with_default(&Dispatch::from(subscriber.into()), || body(&control));
+        tracing::dispatcher::with_default(&subscriber.into(), || body(&control));
         String::from_utf8(lines.0.lock().unwrap().clone()).unwrap()
     }
 
