@@ -24,7 +24,11 @@ pub fn command_info(spec: &CommandSpec, reply: &mut dyn Reply) {
     spec.tips.iter().for_each(|tip| reply.bulk(tip.as_bytes()));
     reply.set(spec.key_specs.len());
     spec.key_specs.iter().for_each(|keys| key_spec(keys, reply));
-    reply.array(spec.subcommands.len());
+    // Redis, too, has an array of subcommands but an empty set where there is none.
+    match spec.subcommands.len() {
+        0 => reply.set(0),
+        count => reply.array(count),
+    }
     spec.subcommands.iter().for_each(|sub| command_info(sub, reply));
 }
 
