@@ -6,10 +6,12 @@
 
 pub mod bucket;
 pub mod directory;
+mod growth;
 pub mod objtable;
 pub mod rec;
 pub mod slab;
 pub mod store;
+mod walk;
 
 pub use objtable::{ObjTable, Spot};
 pub use rec::{Rec, RecKind, Shape, VALUE_INLINE_MAX};

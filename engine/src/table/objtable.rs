@@ -1,26 +1,16 @@
-//! [`ObjTable`]: find, insert, reshape and remove records; grow by one segment at a time; walk in order.
+//! [`ObjTable`]: find, make, reshape and remove records. Growing is in [`super::growth`], walking in [`super::walk`].
 
 use super::bucket::{BUCKET_REFS, BUCKET_SLOTS, Bucket, tag};
-use super::directory::{DEPTH_MAX, Directory, Segment};
+use super::directory::{Directory, Segment};
+use super::growth::{Item, SEGMENT_BUCKETS, new_segment};
 use super::rec::{KEY_INLINE_MAX, REC_MAX, Rec, RecKey, Shape, key_field};
 use super::slab::{PageNo, Slab, SlabRef};
 use super::store::Store;
 use crate::ord::KeyHash;
 use std::ptr::NonNull;
 
-/// Sizes a segment grows through, in buckets, before it splits. Steps of a third to a half keep the index between 60 and
-/// 90 % full; the largest bounds the time of one growth (about 1,400 records).
-const SEGMENT_BUCKETS: [u16; 8] = [8, 16, 24, 32, 48, 64, 96, 128];
 /// How many buckets a record may lie from its home, home included. A segment without room within reach grows.
-const REACH: usize = 5;
-/// A rebuilt segment is at most this full, so that the next growth is not near.
-const FILL_NUM: usize = 3;
-const FILL_DEN: usize = 4;
-/// How many random places are tried for a random key before the table is searched from one.
-const PICK_ATTEMPTS: u64 = 16;
-/// How far ahead records are prefetched where many are visited.
-const AHEAD: usize = 8;
-
+pub(super) const REACH: usize = 5;
 /// Where a record is referenced from. Valid until the table changes.
 #[derive(Clone, Copy)]
 pub struct Spot {
@@ -42,17 +32,6 @@ impl Spot {
     }
 }
 
-/// Is shown the records of one home bucket, with their ords ascending; says whether to go on.
-pub type HomeVisitor<'a> = dyn FnMut(&[(u64, SlabRef)]) -> bool + 'a;
-
-/// A record on its way into a rebuilt segment.
-#[derive(Clone, Copy)]
-struct Item {
-    ord: u64,
-    at: SlabRef,
-    tag: u8,
-}
-
 /// A page of the slab being emptied, and how far.
 #[derive(Clone, Copy)]
 struct Evacuation {
@@ -63,15 +42,15 @@ struct Evacuation {
 /// See the module's text.
 pub struct ObjTable {
     seed: u64,
-    dir: Directory,
-    index: Slab,
-    recs: Slab,
+    pub(super) dir: Directory,
+    pub(super) index: Slab,
+    pub(super) recs: Slab,
     long_keys: Store<Box<[u8]>>,
     long_key_bytes: usize,
-    len: u64,
+    pub(super) len: u64,
     evacuation: Option<Evacuation>,
     /// Scratch of `grow`, kept to spare an allocation.
-    items: Vec<Item>,
+    pub(super) items: Vec<Item>,
 }
 
 /// Starts to load the cache line of `ptr`; any address is fine.
@@ -104,14 +83,6 @@ fn same_bytes(a: &[u8], b: &[u8]) -> bool {
         i += 8;
     }
     word(a, n - 8) == word(b, n - 8)
-}
-
-/// The `n`th number that follows from `seed` (the finaliser of SplitMix64).
-fn mix(seed: u64, n: u64) -> u64 {
-    let z = seed.wrapping_add((n + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-    let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
 }
 
 /// Record sizes, ascending: steps of 8 up to 256, then of at most an eighth.
@@ -185,7 +156,7 @@ impl ObjTable {
     }
 
     #[inline]
-    fn bucket(&self, segment: Segment, no: usize) -> NonNull<Bucket> {
+    pub(super) fn bucket(&self, segment: Segment, no: usize) -> NonNull<Bucket> {
         debug_assert!(no < usize::from(segment.buckets));
         // SAFETY: the segment's slot holds `buckets` of them, initialised by `new_segment`.
         unsafe { NonNull::new_unchecked(self.index.ptr(segment.at).cast::<Bucket>().add(no)) }
@@ -267,7 +238,7 @@ impl ObjTable {
 
     /// Both lines of a typical record.
     #[inline]
-    fn prefetch_at(&self, at: SlabRef) {
+    pub(super) fn prefetch_at(&self, at: SlabRef) {
         let ptr = self.recs.ptr(at);
         prefetch(ptr);
         prefetch(ptr.wrapping_add(64));
@@ -348,174 +319,6 @@ impl ObjTable {
         )
     }
 
-    fn insert(&mut self, hash: KeyHash, at: SlabRef) {
-        let item = Item {
-            ord: hash.ord(),
-            at,
-            tag: tag(hash.h),
-        };
-        loop {
-            let segment = self.dir.find(item.ord);
-            if put(&self.index, segment, item) {
-                self.len += 1;
-                return;
-            }
-            self.grow(segment, item.ord);
-        }
-    }
-
-    /// Rebuilds the segment that covers `ord` larger, or splits it.
-    #[cold]
-    fn grow(&mut self, segment: Segment, ord: u64) {
-        let mut items = std::mem::take(&mut self.items);
-        items.clear();
-        for no in 0..usize::from(segment.buckets) {
-            // SAFETY: see `bucket`.
-            let bucket = unsafe { self.bucket(segment, no).as_ref() };
-            let mut used = bucket.used();
-            while used != 0 {
-                items.push(Item {
-                    ord: 0,
-                    at: bucket.get(used.trailing_zeros() as usize),
-                    tag: 0,
-                });
-                used &= used - 1;
-            }
-        }
-        for i in 0..items.len() {
-            if let Some(later) = items.get(i + AHEAD) {
-                self.prefetch_at(later.at);
-            }
-            let hash = self.hash(self.key(self.rec(items[i].at)));
-            (items[i].ord, items[i].tag) = (hash.ord(), tag(hash.h));
-        }
-        let prefix = segment.first_ord(ord, 0).expect("the first bucket lies inside");
-        self.build(prefix, u32::from(segment.depth), &mut items, segment.buckets + 1);
-        let class = self.index.class(usize::from(segment.buckets) * size_of::<Bucket>());
-        debug_assert_eq!(
-            self.index.size(class),
-            usize::from(segment.buckets) * size_of::<Bucket>()
-        );
-        self.index.free(segment.at);
-        self.items = items;
-    }
-
-    /// Puts `items`, whose ords begin with the `depth` bits of `prefix`, into a new segment of at least `buckets_min`
-    /// buckets, or into several when one cannot hold them.
-    fn build(&mut self, prefix: u64, depth: u32, items: &mut [Item], buckets_min: u16) {
-        for buckets in SEGMENT_BUCKETS.into_iter().filter(|&b| b >= buckets_min) {
-            if items.len() * FILL_DEN > usize::from(buckets) * BUCKET_SLOTS * FILL_NUM {
-                continue;
-            }
-            let segment = new_segment(&mut self.index, depth as u8, buckets);
-            if items.iter().all(|&item| put(&self.index, segment, item)) {
-                return self.dir.set(prefix, segment);
-            }
-            self.index.free(segment.at);
-        }
-        assert!(
-            depth < DEPTH_MAX,
-            "more than {} keys share the first {depth} bits of their ord",
-            items.len()
-        );
-        let half = 1u64 << (63 - depth);
-        items.sort_unstable_by_key(|item| item.ord & half != 0);
-        let (low, high) = items.split_at_mut(items.partition_point(|item| item.ord & half == 0));
-        self.build(prefix, depth + 1, low, 0);
-        self.build(prefix | half, depth + 1, high, 0);
-    }
-
-    /// Calls `f` for the records from `cursor` on, one home bucket of the order after the other, until `f` says `false`
-    /// at the end of one or the order ends. Returns where to go on, 0 at the end.
-    pub fn walk_ordered(&self, cursor: u64, f: &mut HomeVisitor<'_>) -> u64 {
-        let mut found: Vec<(u64, SlabRef)> = Vec::with_capacity(2 * BUCKET_SLOTS);
-        for (at, segment) in self.dir.segments(cursor) {
-            for home in segment.home(at)..usize::from(segment.buckets) {
-                self.records_of_home(segment, home, cursor, &mut found);
-                if !f(&found) {
-                    return segment.first_ord(at, home + 1).unwrap_or(0);
-                }
-            }
-        }
-        0
-    }
-
-    fn records_of_home(&self, segment: Segment, home: usize, from: u64, found: &mut Vec<(u64, SlabRef)>) {
-        found.clear();
-        let mut no = home;
-        for _ in 0..REACH {
-            // SAFETY: see `bucket`.
-            let bucket = unsafe { self.bucket(segment, no).as_ref() };
-            let mut used = bucket.used();
-            while used != 0 {
-                let at = bucket.get(used.trailing_zeros() as usize);
-                let ord = self.hash(self.key(self.rec(at))).ord();
-                if segment.home(ord) == home && ord >= from {
-                    found.push((ord, at));
-                }
-                used &= used - 1;
-            }
-            if !bucket.is_passed() {
-                break;
-            }
-            no = next_bucket(segment, no);
-        }
-        found.sort_unstable_by_key(|&(ord, _)| ord);
-    }
-
-    /// Calls `f` for every record, in no useful order.
-    pub fn for_each(&self, f: &mut dyn FnMut(Rec)) {
-        for (_, segment) in self.dir.segments(0) {
-            for no in 0..usize::from(segment.buckets) {
-                // SAFETY: see `bucket`.
-                let bucket = unsafe { self.bucket(segment, no).as_ref() };
-                let refs = |bits: u32| (0..BUCKET_SLOTS).filter(move |slot| bits >> slot & 1 == 1);
-                refs(bucket.used()).for_each(|slot| self.prefetch_at(bucket.get(slot)));
-                refs(bucket.used()).for_each(|slot| f(self.rec(bucket.get(slot))));
-            }
-        }
-    }
-
-    /// A record chosen by `seed` among those `want` accepts; each about equally likely while keys are spread evenly.
-    pub fn pick(&self, seed: u64, want: &mut dyn FnMut(Rec) -> bool) -> Option<SlabRef> {
-        if self.len == 0 {
-            return None;
-        }
-        for attempt in 0..PICK_ATTEMPTS {
-            let seed = mix(seed, attempt);
-            if let Some(at) = self.pick_in(self.dir.pick(seed), seed, want) {
-                return Some(at);
-            }
-        }
-        // Nearly all places are empty, as when all keys share a few slots: any segment is as good as any other, and from
-        // there on the first that holds something.
-        let segments = self.dir.segments(0).count();
-        let start = (mix(seed, PICK_ATTEMPTS) % segments as u64) as usize;
-        let around = self.dir.segments(0).skip(start).chain(self.dir.segments(0).take(start));
-        around
-            .into_iter()
-            .find_map(|(_, segment)| self.pick_in(segment, seed, want))
-    }
-
-    /// A record of `segment`: one of those in the first bucket, from a random one on, that holds any.
-    fn pick_in(&self, segment: Segment, seed: u64, want: &mut dyn FnMut(Rec) -> bool) -> Option<SlabRef> {
-        let buckets = usize::from(segment.buckets);
-        let first = (seed.rotate_left(17) % buckets as u64) as usize;
-        (0..buckets).find_map(|i| {
-            // SAFETY: see `bucket`.
-            let bucket = unsafe { self.bucket(segment, (first + i) % buckets).as_ref() };
-            let used = (0..BUCKET_SLOTS)
-                .filter(|slot| bucket.used() >> slot & 1 == 1)
-                .map(|slot| bucket.get(slot));
-            let (mut wanted, mut len) = ([SlabRef(0); BUCKET_SLOTS], 0);
-            for at in used.filter(|&at| want(self.rec(at))) {
-                wanted[len] = at;
-                len += 1;
-            }
-            (len > 0).then(|| wanted[(seed.rotate_left(43) % len.max(1) as u64) as usize])
-        })
-    }
-
     /// Moves records out of sparse pages, about `budget` of them, and calls `moved` with each at its new place: only
     /// needed so that memory freed by one size of records can serve another. Returns the steps done; fewer than `budget`
     /// means that no page is sparse.
@@ -593,41 +396,10 @@ fn probe(at: NonNull<Bucket>, tag: u8, is_it: &impl Fn(SlabRef) -> bool) -> Opti
 }
 
 #[inline]
-fn next_bucket(segment: Segment, no: usize) -> usize {
+pub(super) fn next_bucket(segment: Segment, no: usize) -> usize {
     if no + 1 == usize::from(segment.buckets) {
         0
     } else {
         no + 1
     }
-}
-
-fn new_segment(index: &mut Slab, depth: u8, buckets: u16) -> Segment {
-    let at = index.alloc(index.class(usize::from(buckets) * size_of::<Bucket>()));
-    for no in 0..usize::from(buckets) {
-        // SAFETY: the slot holds `buckets` of them, aligned to 64 bytes because every size is a multiple of it.
-        unsafe { index.ptr(at).cast::<Bucket>().add(no).write(Bucket::EMPTY) };
-    }
-    Segment { at, buckets, depth }
-}
-
-/// Puts a reference into its segment; `false` when there is no room within reach of its home.
-#[inline]
-fn put(index: &Slab, segment: Segment, item: Item) -> bool {
-    let buckets = index.ptr(segment.at).cast::<Bucket>();
-    let home = segment.home(item.ord);
-    let mut no = home;
-    for _ in 0..REACH {
-        // SAFETY: `no` is below the segment's number of buckets; callers hold the table exclusively.
-        if unsafe { (*buckets.add(no)).push(item.tag, item.at) } {
-            let mut passed = home;
-            while passed != no {
-                // SAFETY: as above.
-                unsafe { (*buckets.add(passed)).count_passed() };
-                passed = next_bucket(segment, passed);
-            }
-            return true;
-        }
-        no = next_bucket(segment, no);
-    }
-    false
 }
