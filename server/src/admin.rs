@@ -163,7 +163,7 @@ mod tests {
         metrics.commands.ran(1, "get", 1_000, 2);
         metrics.operation(slotcore_engine::cmd::Group::String, 30_000, 2);
         CoreSnapshot {
-            core: 0,
+            core: slotcore_rt::ids::CoreId(0),
             metrics,
             facts: CoreFacts {
                 raft_term: 3,

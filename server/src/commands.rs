@@ -9,11 +9,12 @@ use std::time::Duration;
 use slotcore_engine::cmd::{Args, Reply, ServerCmd};
 use slotcore_engine::keyspace::Keyspace;
 use slotcore_rt::clock::Tick;
+use slotcore_rt::ids::CoreId;
 
 use crate::auth_guard::AuthGuard;
 use crate::clients::{Buffers, ClientRegistry, ClientState};
 use crate::config::{Config, ConfigRegistry, Setting};
-use crate::metrics::{CoreFacts, CoreMetrics};
+use crate::metrics::{CoreFacts, CoreMetrics, CoreSnapshot};
 
 mod arguments;
 mod client;

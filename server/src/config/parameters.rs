@@ -101,7 +101,7 @@ pub static PARAMETERS: &[Parameter] = &[
         "appendfsync",
         Setting::Durability,
         |s| s.durability.appendfsync_name().to_string(),
-        |s, t| choice(t, &Durability::APPENDFSYNC_NAMES).map(|at| s.durability = Durability::from_position(at)),
+        set_appendfsync,
     ),
     live(
         "memory",
@@ -266,6 +266,12 @@ pub fn find(name: &str) -> Option<&'static Parameter> {
     PARAMETERS
         .iter()
         .find(|parameter| parameter.name.eq_ignore_ascii_case(name))
+}
+
+fn set_appendfsync(settings: &mut Settings, text: &str) -> Result<(), String> {
+    // Redis lists the words in this order when it refuses one.
+    let meaning = [Durability::EverySec, Durability::Always, Durability::Off];
+    choice(text, &meaning.map(Durability::appendfsync_name)).map(|at| settings.durability = meaning[at])
 }
 
 fn set_memory(settings: &mut Settings, text: &str) -> Result<(), String> {

@@ -19,10 +19,8 @@ pub enum Durability {
 impl Durability {
     /// Names of our own parameter, in the order of the variants.
     pub const NAMES: [&str; 3] = ["always", "everysec", "off"];
-    /// Names of Redis's `appendfsync`, in the order of the variants.
-    pub const APPENDFSYNC_NAMES: [&str; 3] = ["always", "everysec", "no"];
 
-    /// The variant at a position of either list of names.
+    /// The variant at a position of [`Durability::NAMES`].
     pub fn from_position(at: usize) -> Self {
         [Self::Always, Self::EverySec, Self::Off][at]
     }
@@ -34,7 +32,11 @@ impl Durability {
 
     /// As Redis's `appendfsync` spells it.
     pub fn appendfsync_name(self) -> &'static str {
-        Self::APPENDFSYNC_NAMES[self as usize]
+        match self {
+            Self::Always => "always",
+            Self::EverySec => "everysec",
+            Self::Off => "no",
+        }
     }
 }
 

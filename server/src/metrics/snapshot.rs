@@ -5,14 +5,15 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use slotcore_engine::keyspace::{KeyspaceStats, MemoryUse};
+use slotcore_rt::ids::CoreId;
 
 use super::{CoreFacts, CoreMetrics};
 
 /// A core's metrics at one moment.
 #[derive(Clone, Debug)]
 pub struct CoreSnapshot {
-    /// The core's number.
-    pub core: u16,
+    /// Which core.
+    pub core: CoreId,
     /// What it counted.
     pub metrics: CoreMetrics,
     /// What others counted for it.
@@ -113,7 +114,7 @@ mod tests {
 
     fn snapshot(core: u16) -> CoreSnapshot {
         CoreSnapshot {
-            core,
+            core: CoreId(core),
             metrics: CoreMetrics::default(),
             facts: CoreFacts::default(),
             keyspace: KeyspaceStats::default(),
@@ -131,14 +132,14 @@ mod tests {
         slot.publish(snapshot(1));
         assert!(!slot.wanted());
         let last = slot.request(&|| assert!(slot.wanted()), Duration::ZERO);
-        assert!(matches!(last, Requested::Old(snapshot) if snapshot.core == 1));
+        assert!(matches!(last, Requested::Old(snapshot) if snapshot.core == CoreId(1)));
         std::thread::scope(|scope| {
             let asked = scope.spawn(|| slot.request(&|| {}, Duration::from_secs(60)));
             while !asked.is_finished() {
                 slot.publish(snapshot(2));
                 std::thread::yield_now();
             }
-            assert!(matches!(asked.join().unwrap(), Requested::Fresh(snapshot) if snapshot.core == 2));
+            assert!(matches!(asked.join().unwrap(), Requested::Fresh(snapshot) if snapshot.core == CoreId(2)));
         });
     }
 }
