@@ -112,6 +112,20 @@ impl ServerState {
         }
     }
 
+    /// What this core counted, for others to look at. Copies every histogram (some hundred KiB): for the asking, or once a
+    /// second, not for a turn. [`ServerState::facts`] must be current.
+    pub fn snapshot(&self, core: CoreId, keyspace: &Keyspace) -> CoreSnapshot {
+        CoreSnapshot {
+            core,
+            metrics: self.metrics.clone(),
+            facts: self.facts,
+            keyspace: keyspace.stats(),
+            keys: keyspace.len(),
+            volatile_keys: keyspace.volatile_len(),
+            memory: keyspace.memory(),
+        }
+    }
+
     /// Carries out one command, whose arity was checked, for the client in `slot`.
     pub fn run(
         &mut self,
