@@ -59,11 +59,14 @@ pub struct Progress {
     pub applied: LogIndex,
 }
 
+/// First bytes from here on mark entries of the consensus itself in the log: see `docs/formats/raft-entries.md`.
+pub const PAYLOAD_TAGS_FROM: u8 = 0xF0;
+
 /// One group's replica on this core.
 pub trait Consensus {
     /// Enqueues one entry; its effect comes through the state machine. Nothing is awaited and nothing is durable yet.
     ///
-    /// `payload`: not empty, at most 1 MiB; shared, not copied.
+    /// `payload`: not empty; its first byte, the version of its layout, is below [`PAYLOAD_TAGS_FROM`]. Shared, not copied.
     fn propose(&mut self, payload: Bytes) -> Result<ProposalId, ProposeError>;
 
     /// Moves the proposals refused since the last call into `refused`, oldest first.

@@ -31,7 +31,7 @@ use openraft::{Raft, RaftMetrics, ServerState};
 use slotcore_rt::clock::Tick;
 use slotcore_rt::ids::{ReplicaId, Term};
 
-use crate::consensus::{Consensus, Progress, ProposalId, ProposeError, Refusal, Role};
+use crate::consensus::{Consensus, PAYLOAD_TAGS_FROM, Progress, ProposalId, ProposeError, Refusal, Role};
 use crate::group_state::GroupState;
 use crate::inbound::Inbound;
 use crate::lease::{Lease, LeaseInput};
@@ -212,6 +212,11 @@ impl<RT: Runtime, S: StateMachine> Group<RT, S> {
 
 impl<RT: Runtime, S: StateMachine> Consensus for Group<RT, S> {
     fn propose(&mut self, payload: Bytes) -> Result<ProposalId, ProposeError> {
+        let tag = payload.first().copied().expect("a proposal has a payload");
+        assert!(
+            tag < PAYLOAD_TAGS_FROM,
+            "the payload's first byte {tag:#x} would be read back as another kind of entry"
+        );
         if self.state.waiting() >= PROPOSALS_WAITING_MAX {
             return Err(ProposeError::Busy);
         }
@@ -301,6 +306,7 @@ impl<RT: Runtime, S: StateMachine> Starting<RT, S> {
         }
 
         let alone = is_only_voter(self.id, self.core.borrow_watched().membership_config.membership());
+        self.state.set_alone(alone);
         if alone {
             // It hears from nobody and waits for nobody: no timer, no idle cost, elected at once.
             self.raft.runtime_config().tick(false);

@@ -14,6 +14,7 @@ pub struct GroupState {
     appended: Cell<LogIndex>,
     applied: Cell<(LogIndex, Term)>,
     commit_sent: Cell<LogIndex>,
+    alone: Cell<bool>,
     refused: RefCell<Vec<(ProposalId, Refusal)>>,
     failure: RefCell<Option<String>>,
 }
@@ -37,6 +38,11 @@ impl GroupState {
     /// The highest commit index in any message this replica has sent.
     pub fn commit_sent(&self) -> LogIndex {
         self.commit_sent.get()
+    }
+
+    /// Whether this replica is the group's only voter, and so the only reader of its log.
+    pub fn is_alone(&self) -> bool {
+        self.alone.get()
     }
 
     /// Why the group has stopped, if something outside openraft's core stopped it.
@@ -72,6 +78,10 @@ impl GroupState {
     /// Notes a commit index that is about to leave this replica. Never goes back.
     pub fn note_commit_sent(&self, index: LogIndex) {
         self.commit_sent.set(self.commit_sent.get().max(index));
+    }
+
+    pub(crate) fn set_alone(&self, alone: bool) {
+        self.alone.set(alone);
     }
 
     pub(crate) fn refuse(&self, id: ProposalId, refusal: Refusal) {

@@ -11,6 +11,7 @@
 //! - a restarted voter grants no vote until every lease it may have acknowledged has run out ([`inbound`]).
 
 pub mod consensus;
+pub mod core_log;
 pub mod group;
 pub mod group_state;
 pub mod inbound;
@@ -22,17 +23,20 @@ pub mod network;
 pub mod options;
 mod outgoing;
 pub mod proposal;
+pub mod replay;
 pub mod runtime;
 pub mod state_machine;
 pub mod types;
 
 pub use consensus::{Consensus, Progress, ProposalId, ProposeError, Refusal, Role};
+pub use core_log::{CoreLogHandle, ReadFrames};
 pub use group::{Group, OpenError};
 pub use group_state::GroupState;
 pub use inbound::Inbound;
 pub use lease::{Lease, LeaseEffect, LeaseInput};
 pub use log_hub::LogHub;
-pub use log_store::{EntryKind, GroupLogStore, LogEntry, VoteRecord};
+pub use log_store::{EntryKind, GroupLogStore, LogEntry, VoteRecord, WriteError};
 pub use network::NoPeers;
 pub use options::GroupOptions;
+pub use replay::{Replay, ReplayError};
 pub use state_machine::{Applied, BadSnapshot, StateMachine};

@@ -18,7 +18,7 @@ use openraft_rt::{Oneshot, OneshotSender};
 use slotcore_rt::ids::FrameNo;
 
 use crate::runtime::Runtime;
-use crate::runtime::oneshot::{LocalOneshot, Receiver, Sender};
+use crate::runtime::oneshot::{Closed, LocalOneshot, Receiver, Sender};
 use crate::types::RaftTypes;
 
 /// See the module.
@@ -29,6 +29,8 @@ pub struct LogHub<RT: Runtime> {
 struct Waiting<RT: Runtime> {
     entries: VecDeque<(FrameNo, IOFlushed<RaftTypes<RT>>)>,
     promises: VecDeque<(FrameNo, Sender<Result<(), String>>)>,
+    /// Those whose write found no room.
+    room: Vec<Sender<Result<(), String>>>,
     failed: Option<String>,
 }
 
@@ -38,6 +40,7 @@ impl<RT: Runtime> LogHub<RT> {
         let waiting = Waiting {
             entries: VecDeque::new(),
             promises: VecDeque::new(),
+            room: Vec::new(),
             failed: None,
         };
         Rc::new(LogHub {
@@ -48,7 +51,8 @@ impl<RT: Runtime> LogHub<RT> {
     /// Tells the groups how far the log has come.
     ///
     /// `counted`: entries up to this frame count towards a commit. `durable`: frames up to this one survive power
-    /// loss. Both are prefixes: every frame below has come as far. Calling it again with the same numbers is harmless.
+    /// loss. Both are prefixes: every frame below has come as far. Every call lets writes that found no room try
+    /// again: make one also when a segment has become ready or space has returned.
     pub fn advance(&self, counted: FrameNo, durable: FrameNo) {
         // Each callback runs outside the borrow: it wakes tasks, and may come back here.
         while let Some(flushed) = pop_up_to(&mut self.waiting.borrow_mut().entries, counted) {
@@ -57,6 +61,10 @@ impl<RT: Runtime> LogHub<RT> {
         while let Some(promise) = pop_up_to(&mut self.waiting.borrow_mut().promises, durable) {
             // The receiver is gone only when its group was dropped.
             let _ = promise.send(Ok(()));
+        }
+        let room = std::mem::take(&mut self.waiting.borrow_mut().room);
+        for retry in room {
+            let _ = retry.send(Ok(()));
         }
     }
 
@@ -67,27 +75,29 @@ impl<RT: Runtime> LogHub<RT> {
         self.waiting.borrow().promises.back().map(|(frame, _)| *frame)
     }
 
-    /// Whether an entry or a promise waits for a frame.
-    pub fn is_waiting(&self) -> bool {
-        let waiting = self.waiting.borrow();
-        !waiting.entries.is_empty() || !waiting.promises.is_empty()
+    /// Whether a write waits for room: the log is full or behind, and new proposals will not reach it yet.
+    pub fn waits_for_room(&self) -> bool {
+        !self.waiting.borrow().room.is_empty()
     }
 
     /// The log has failed: nothing that waits, now or later, will ever count. Their groups stop.
     pub fn fail(&self, what: &str) {
-        let (entries, promises) = {
+        let (entries, promises, room) = {
             let mut waiting = self.waiting.borrow_mut();
             waiting.failed = Some(what.to_owned());
-            (
-                std::mem::take(&mut waiting.entries),
-                std::mem::take(&mut waiting.promises),
-            )
+            let Waiting {
+                entries,
+                promises,
+                room,
+                ..
+            } = &mut *waiting;
+            (std::mem::take(entries), std::mem::take(promises), std::mem::take(room))
         };
         entries
             .into_iter()
             .for_each(|(_, flushed)| flushed.io_completed(Err(io::Error::other(what.to_owned()))));
-        for (_, promise) in promises {
-            let _ = promise.send(Err(what.to_owned()));
+        for waiter in promises.into_iter().map(|(_, promise)| promise).chain(room) {
+            let _ = waiter.send(Err(what.to_owned()));
         }
     }
 
@@ -110,10 +120,21 @@ impl<RT: Runtime> LogHub<RT> {
     /// Resolves once `frame` is durable.
     pub(crate) async fn durable(&self, frame: FrameNo) -> io::Result<()> {
         let receiver = self.promise_in(frame)?;
-        match receiver.await {
-            Ok(result) => result.map_err(io::Error::other),
-            Err(closed) => Err(io::Error::other(closed)),
-        }
+        outcome(receiver.await)
+    }
+
+    /// Resolves when a write that found no room should be tried again.
+    pub(crate) async fn room(&self) -> io::Result<()> {
+        let receiver = {
+            let mut waiting = self.waiting.borrow_mut();
+            if let Some(what) = &waiting.failed {
+                return Err(io::Error::other(what.clone()));
+            }
+            let (sender, receiver) = LocalOneshot::channel();
+            waiting.room.push(sender);
+            receiver
+        };
+        outcome(receiver.await)
     }
 
     fn promise_in(&self, frame: FrameNo) -> io::Result<Receiver<Result<(), String>>> {
@@ -128,6 +149,13 @@ impl<RT: Runtime> LogHub<RT> {
         let (sender, receiver) = LocalOneshot::channel();
         waiting.promises.push_back((frame, sender));
         Ok(receiver)
+    }
+}
+
+fn outcome(received: Result<Result<(), String>, Closed>) -> io::Result<()> {
+    match received {
+        Ok(result) => result.map_err(io::Error::other),
+        Err(closed) => Err(io::Error::other(closed)),
     }
 }
 

@@ -5,6 +5,8 @@
 //! - a vote, a truncation and a purge are durable when their future resolves: they wait at the hub for their frame;
 //! - all of these reach the disk in the order they were called: there is one log, and frames complete as a prefix.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::future::Future;
 use std::io;
@@ -64,20 +66,32 @@ pub struct VoteRecord {
     pub committed: bool,
 }
 
+/// Why a write was not taken; nothing has changed.
+#[derive(Debug)]
+pub enum WriteError {
+    /// No room at the moment (a segment is being prepared, the device is behind, the disk is full): tried again at every
+    /// [`LogHub::advance`].
+    NoRoom,
+    /// The log takes nothing any more: the group stops.
+    Failed(io::Error),
+}
+
 /// One group's part of the core's log. Positions are (index, term); (0, 0) is "none".
 ///
 /// Writes take effect for readers at once and are durable with the frame they return; frames are numbered in the order
-/// of the calls, over all groups of the core. An `Err` from a write stops the group: whoever owns the log refuses
-/// proposals *before* it is full, and keeps room for what has been proposed.
+/// of the calls, over all groups of the core. While there is no room the group waits, its proposals pile up to
+/// [`PROPOSALS_WAITING_MAX`](crate::options::PROPOSALS_WAITING_MAX) and are refused from then on; reads go on.
 pub trait GroupLogStore: 'static {
     /// Appends the entry after the last one. Returns the frame holding its last byte.
-    fn append(&mut self, entry: LogEntry) -> io::Result<FrameNo>;
+    fn append(&mut self, entry: &LogEntry) -> Result<FrameNo, WriteError>;
     /// Records the vote.
-    fn save_vote(&mut self, vote: VoteRecord) -> io::Result<FrameNo>;
+    fn save_vote(&mut self, vote: VoteRecord) -> Result<FrameNo, WriteError>;
     /// Removes all entries after `last`.
-    fn truncate_after(&mut self, last: LogIndex) -> io::Result<FrameNo>;
+    fn truncate_after(&mut self, last: LogIndex) -> Result<FrameNo, WriteError>;
     /// Forgets all entries up to `upto`, which may lie beyond the last entry (after a snapshot came from the leader).
-    fn purge(&mut self, upto: LogIndex, term: Term) -> io::Result<FrameNo>;
+    fn purge(&mut self, upto: LogIndex, term: Term) -> Result<FrameNo, WriteError>;
+    /// Entries up to `upto` have been executed and no other replica will ask for them.
+    fn release(&mut self, upto: LogIndex);
     /// Notes how far entries are committed, to be written along with the next frame. Never needed for safety: it lets a
     /// restarted replica apply more before it has heard from a leader.
     fn note_committed(&mut self, index: LogIndex, term: Term);
@@ -103,33 +117,43 @@ pub struct LogStore<RT: Runtime, L> {
     log: L,
     hub: Rc<LogHub<RT>>,
     group: Rc<GroupState>,
+    unapplied: Unapplied,
 }
+
+/// Entries appended here and perhaps not executed yet, in order without gaps, so that executing one never has to read
+/// the device. The payloads are shared with the log.
+type Unapplied = Rc<RefCell<VecDeque<Entry>>>;
 
 impl<RT: Runtime, L: GroupLogStore + Clone> LogStore<RT, L> {
     /// `log`: a handle; clones see the same log.
     pub fn new(log: L, hub: Rc<LogHub<RT>>, group: Rc<GroupState>) -> Self {
         group.set_appended(log.last().0);
-        LogStore { log, hub, group }
-    }
-}
-
-impl<RT: Runtime, L: GroupLogStore + Clone> RaftLogStorage<RaftTypes<RT>> for LogStore<RT, L> {
-    type LogReader = LogReader<L>;
-
-    async fn get_log_state(&mut self) -> io::Result<LogState<RaftTypes<RT>>> {
-        let id = |(index, term)| log_id(index, term);
-        Ok(LogState {
-            last_purged_log_id: id(self.log.purged()),
-            last_log_id: id(self.log.last()),
-        })
+        LogStore {
+            log,
+            hub,
+            group,
+            unapplied: Rc::default(),
+        }
     }
 
-    async fn get_log_reader(&mut self) -> LogReader<L> {
-        LogReader { log: self.log.clone() }
+    /// Repeats `write` until there is room for it.
+    async fn write(&mut self, mut write: impl FnMut(&mut L) -> Result<FrameNo, WriteError>) -> io::Result<FrameNo> {
+        loop {
+            match write(&mut self.log) {
+                Ok(frame) => return Ok(frame),
+                Err(WriteError::NoRoom) => self.hub.room().await?,
+                Err(WriteError::Failed(error)) => return Err(error),
+            }
+        }
     }
 
-    async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
-        let frame = self.log.save_vote(VoteRecord::from(vote))?;
+    /// Forgets what has been executed.
+    fn forget_applied(&mut self) {
+        let (applied, _) = self.group.applied();
+        self.unapplied
+            .borrow_mut()
+            .retain(|entry| log_index(entry.log_id.index) <= index);
+        self.group.set_appended(self.log.last().0);
         self.hub.durable(frame).await
     }
 
@@ -149,12 +173,14 @@ impl<RT: Runtime, L: GroupLogStore + Clone> RaftLogStorage<RaftTypes<RT>> for Lo
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
+        self.forget_applied();
         let mut last = None;
-        for entry in entries {
-            let proposed_here = matches!(&entry.payload, EntryPayload::Normal(payload) if payload.proposed_here);
-            let entry = encode(entry);
-            self.group.set_appended(entry.index);
-            last = Some(self.log.append(entry)?);
+        for mut entry in entries {
+            let proposed_here = take_proposed_here(&mut entry);
+            let record = encode(&entry);
+            last = Some(self.write(|log| log.append(&record)).await?);
+            self.unapplied.borrow_mut().push_back(entry);
+            self.group.set_appended(record.index);
             if proposed_here {
                 self.group.digested();
             }
@@ -168,16 +194,32 @@ impl<RT: Runtime, L: GroupLogStore + Clone> RaftLogStorage<RaftTypes<RT>> for Lo
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
         let (index, _) = position(last.as_ref());
-        let frame = self.log.truncate_after(index)?;
+        let frame = self.write(|log| log.truncate_after(index)).await?;
+        let mut unapplied = self.unapplied.borrow_mut();
+        while unapplied
+            .pop_back_if(|entry| log_index(entry.log_id.index) > index)
+            .is_some()
+        {}
+        drop(unapplied);
         self.group.set_appended(self.log.last().0);
         self.hub.durable(frame).await
     }
 
     async fn purge(&mut self, upto: LogId) -> io::Result<()> {
         let (index, term) = position(Some(&upto));
-        let frame = self.log.purge(index, term)?;
+        let frame = self.write(|log| log.purge(index, term)).await?;
+        self.unapplied
+            .borrow_mut()
+            .retain(|entry| log_index(entry.log_id.index) > index);
         self.group.set_appended(self.log.last().0);
         self.hub.durable(frame).await
+    }
+}
+
+fn take_proposed_here(entry: &mut Entry) -> bool {
+    match &mut entry.payload {
+        EntryPayload::Normal(payload) => std::mem::take(&mut payload.proposed_here),
+        EntryPayload::Blank | EntryPayload::Membership(_) => false,
     }
 }
 
@@ -185,6 +227,18 @@ impl<RT: Runtime, L: GroupLogStore + Clone> RaftLogStorage<RaftTypes<RT>> for Lo
 #[derive(Clone)]
 pub struct LogReader<L> {
     log: L,
+    unapplied: Unapplied,
+}
+
+impl<L: GroupLogStore> LogReader<L> {
+    /// Entries `from..end` as openraft counts them, if all are still at hand.
+    fn at_hand(&self, from: u64, end: u64) -> Option<Vec<Entry>> {
+        let unapplied = self.unapplied.borrow();
+        let first = unapplied.front()?.log_id.index;
+        let skip = usize::try_from(from.checked_sub(first)?).ok()?;
+        let count = usize::try_from(end.checked_sub(from)?).ok()?;
+        (skip + count <= unapplied.len()).then(|| unapplied.range(skip..skip + count).cloned().collect())
+    }
 }
 
 impl<RT: Runtime, L: GroupLogStore> RaftLogReader<RaftTypes<RT>> for LogReader<L> {
@@ -193,16 +247,19 @@ impl<RT: Runtime, L: GroupLogStore> RaftLogReader<RaftTypes<RT>> for LogReader<L
         range: RB,
     ) -> io::Result<Vec<Entry>> {
         let from = match range.start_bound() {
-            Bound::Included(index) => log_index(*index),
-            Bound::Excluded(index) => log_index(index + 1),
-            Bound::Unbounded => LogIndex(1),
+            Bound::Included(index) => *index,
+            Bound::Excluded(index) => index + 1,
+            Bound::Unbounded => 0,
         };
         let end = match range.end_bound() {
-            Bound::Included(index) => log_index(index + 1),
-            Bound::Excluded(index) => log_index(*index),
-            Bound::Unbounded => LogIndex(u64::MAX),
+            Bound::Included(index) => index + 1,
+            Bound::Excluded(index) => *index,
+            Bound::Unbounded => u64::MAX - 1,
         };
-        decode_all(self.log.entries(from, end, usize::MAX).await?)
+        match self.at_hand(from, end) {
+            Some(entries) => Ok(entries),
+            None => decode_all(self.log.entries(log_index(from), log_index(end), usize::MAX).await?),
+        }
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<Vote>> {
@@ -218,14 +275,14 @@ impl<RT: Runtime, L: GroupLogStore> RaftLogReader<RaftTypes<RT>> for LogReader<L
     }
 }
 
-fn encode(entry: Entry) -> LogEntry {
+fn encode(entry: &Entry) -> LogEntry {
     let (index, term) = position(Some(&entry.log_id));
-    let (kind, payload) = match entry.payload {
+    let (kind, payload) = match &entry.payload {
         EntryPayload::Blank => (EntryKind::Blank, Bytes::new()),
-        EntryPayload::Normal(payload) => (EntryKind::Normal, payload.bytes),
+        EntryPayload::Normal(payload) => (EntryKind::Normal, payload.bytes.clone()),
         EntryPayload::Membership(members) => {
             let mut bytes = Vec::new();
-            membership::encode(&members, &mut bytes);
+            membership::encode(members, &mut bytes);
             (EntryKind::Membership, Bytes::from(bytes))
         }
     };

@@ -1,7 +1,7 @@
 //! Voters and learners as bytes: the payload of a membership entry, and part of every snapshot's head.
 //!
 //! ```text
-//! version u8 = 1 | sets u8 | per set: n u16, n x voter u64 | learners n u16, n x learner u64      (little endian)
+//! tag u8 = 0xF1 | sets u8 | per set: n u16, n x voter u64 | learners n u16, n x learner u64      (little endian)
 //! ```
 //! More than one set of voters is a joint configuration: a commit needs a majority of each.
 
@@ -10,7 +10,8 @@ use std::fmt;
 
 use crate::types::Membership;
 
-const VERSION: u8 = 1;
+/// First byte: tells a membership from what was proposed, and this layout from later ones.
+pub const TAG: u8 = 0xF1;
 
 /// The bytes are not a membership this version understands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +28,7 @@ impl std::error::Error for BadMembership {}
 /// Appends `membership` to `out`.
 pub fn encode(membership: &Membership, out: &mut Vec<u8>) {
     let sets = membership.get_joint_config();
-    out.push(VERSION);
+    out.push(TAG);
     out.push(u8::try_from(sets.len()).expect("a joint configuration has two sets"));
     for set in sets {
         encode_ids(set.iter().copied(), set.len(), out);
@@ -44,7 +45,7 @@ fn encode_ids(ids: impl Iterator<Item = u64>, count: usize, out: &mut Vec<u8>) {
 /// Reads what [`encode`] wrote; all of `bytes` must be used.
 pub fn decode(bytes: &[u8]) -> Result<Membership, BadMembership> {
     let rest = &mut &bytes[..];
-    if take::<1>(rest)? != [VERSION] {
+    if take::<1>(rest)? != [TAG] {
         return Err(BadMembership);
     }
     let [sets] = take::<1>(rest)?;

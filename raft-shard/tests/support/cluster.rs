@@ -187,7 +187,7 @@ impl Cluster {
     pub fn propose(&mut self, id: u64) -> Option<u64> {
         let write = self.next_write;
         let taken = self.ask(id, |group| {
-            group.propose(Bytes::copy_from_slice(&write.to_le_bytes())).is_ok()
+            group.propose(Bytes::copy_from_slice(&write.to_be_bytes())).is_ok()
         })?;
         self.next_write += 1;
         self.oracle.borrow_mut().proposed(id, write);

@@ -44,7 +44,7 @@ impl Machine {
 
 impl StateMachine for Machine {
     fn apply(&mut self, index: LogIndex, _term: Term, payload: &[u8]) {
-        let write = u64::from_le_bytes(payload.try_into().expect("every payload of these tests is a number"));
+        let write = u64::from_be_bytes(payload.try_into().expect("every payload of these tests is a number"));
         self.executed.push((index, write));
         self.at.set(index);
         self.oracle.borrow_mut().executed(self.node, index, write);

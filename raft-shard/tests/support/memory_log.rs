@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 
-use slotcore_raft_shard::{GroupLogStore, LogEntry, VoteRecord};
+use slotcore_raft_shard::{GroupLogStore, LogEntry, VoteRecord, WriteError};
 use slotcore_rt::ids::{FrameNo, LogIndex, Term};
 
 type Position = (LogIndex, Term);
@@ -102,7 +102,7 @@ impl MemoryLog {
         self.0.borrow().contents.entries.iter().cloned().collect()
     }
 
-    fn write(&self, write: Write) -> io::Result<FrameNo> {
+    fn write(&self, write: Write) -> Result<FrameNo, WriteError> {
         let mut journal = self.0.borrow_mut();
         journal.contents.carry_out(write.clone());
         journal.writes.push(write);
@@ -111,21 +111,23 @@ impl MemoryLog {
 }
 
 impl GroupLogStore for MemoryLog {
-    fn append(&mut self, entry: LogEntry) -> io::Result<FrameNo> {
-        self.write(Write::Append(entry))
+    fn append(&mut self, entry: &LogEntry) -> Result<FrameNo, WriteError> {
+        self.write(Write::Append(entry.clone()))
     }
 
-    fn save_vote(&mut self, vote: VoteRecord) -> io::Result<FrameNo> {
+    fn save_vote(&mut self, vote: VoteRecord) -> Result<FrameNo, WriteError> {
         self.write(Write::Vote(vote))
     }
 
-    fn truncate_after(&mut self, last: LogIndex) -> io::Result<FrameNo> {
+    fn truncate_after(&mut self, last: LogIndex) -> Result<FrameNo, WriteError> {
         self.write(Write::TruncateAfter(last))
     }
 
-    fn purge(&mut self, upto: LogIndex, term: Term) -> io::Result<FrameNo> {
+    fn purge(&mut self, upto: LogIndex, term: Term) -> Result<FrameNo, WriteError> {
         self.write(Write::Purge((upto, term)))
     }
+
+    fn release(&mut self, _upto: LogIndex) {}
 
     fn note_committed(&mut self, index: LogIndex, term: Term) {
         self.write(Write::Committed((index, term)))
