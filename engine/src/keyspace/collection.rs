@@ -36,13 +36,9 @@ macro_rules! collection_access {
         #[doc = concat!("The ", $what, " at `key`, made empty when there is no such key.")]
         pub fn $or_create(&mut self, key: &[u8]) -> Result<&mut $ty, WrongType> {
             let hash = self.key_hash(key);
-            let (found, alive) = self.find_to_write(hash, key);
-            if !alive {
-                if let Some(dead) = found {
-                    self.release_value(dead);
-                }
+            if self.live(hash, key).is_none() {
                 let shape = Shape { kind: RecKind::$variant, value_len: 0, volatile: false };
-                let rec = self.place(found, hash, key, shape, None);
+                let rec = self.place(None, hash, key, shape, None);
                 rec.set_object(self.objects.insert(Object::Coll(Collection::$variant(<$ty>::default()))));
             }
             self.$get_mut(key).map(|x| x.expect("found or made above"))

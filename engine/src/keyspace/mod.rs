@@ -6,7 +6,7 @@
 //! A key is visible while its expiry lies after the group clock. The clock moves only with applied entries, so all
 //! replicas see the same keys at the same log position. A leader read that meets a key which the wall clock, but not yet
 //! the group clock, says is gone raises [`Keyspace::take_needs_tick`]. Expired keys are removed locally, when their timer
-//! or a write gets to them: that changes nothing anybody can see but [`Keyspace::len`] and the memory.
+//! or a command gets to them: that changes nothing anybody can see but [`Keyspace::len`] and the memory.
 //!
 //! Where things are: records (key, expiry, short strings) in the [`crate::table`]; long strings and collections in
 //! [`object`]; a timer for each volatile key in the [`crate::expiry`] wheel. Whoever moves a volatile record tells its
@@ -100,17 +100,24 @@ impl Keyspace {
         self.table.prefetch_record(hash);
     }
 
-    /// The record of `key`, if visible.
+    /// The record of `key`, if visible. One whose time has passed is removed on the spot.
     #[inline]
     fn live(&mut self, hash: KeyHash, key: &[u8]) -> Option<Spot> {
         let spot = self.table.find(hash, key)?;
         if let Some(expire) = self.table.rec(spot.at).expire() {
             if expire <= self.clock_ms {
+                self.remove_expired(hash, spot);
                 return None;
             }
             self.needs_tick |= expire <= self.wall_ms;
         }
         Some(spot)
+    }
+
+    #[cold]
+    fn remove_expired(&mut self, hash: KeyHash, spot: Spot) {
+        self.remove(hash, spot);
+        self.stats.expired += 1;
     }
 
     /// [`Keyspace::live`], counted as a read.
@@ -122,13 +129,6 @@ impl Keyspace {
             None => self.stats.misses += 1,
         }
         spot
-    }
-
-    /// The record of `key`, visible or not, and whether it is visible.
-    fn find_to_write(&mut self, hash: KeyHash, key: &[u8]) -> (Option<Spot>, bool) {
-        let found = self.table.find(hash, key);
-        let expire = found.and_then(|spot| self.table.rec(spot.at).expire());
-        (found, found.is_some() && expire.is_none_or(|t| t > self.clock_ms))
     }
 
     /// Frees what the record at `spot` names outside itself. The record must get another value, or go.
@@ -275,7 +275,7 @@ impl Keyspace {
     /// Gives a detached value to `key`, replacing what was there.
     fn attach(&mut self, key: &[u8], shape: Shape, expire: Option<u64>, value: Detached) {
         let hash = self.key_hash(key);
-        let found = self.table.find(hash, key);
+        let found = self.live(hash, key);
         if let Some(spot) = found {
             self.release_value(spot);
         }

@@ -57,6 +57,10 @@ impl Keyspace {
     /// [`Keyspace::set_str_hashed`] in general.
     fn replace_str(&mut self, found: Option<Spot>, hash: KeyHash, key: &[u8], value: &[u8], expire: Expire) {
         let old_expire = found.and_then(|spot| self.table.rec(spot.at).expire());
+        if old_expire.is_some_and(|t| t <= self.clock_ms) {
+            // The key is absent, whatever lies there still.
+            self.stats.expired += 1;
+        }
         let expire = match expire {
             Expire::Clear => None,
             Expire::Keep => old_expire.filter(|&t| t > self.clock_ms),
@@ -95,17 +99,10 @@ impl Keyspace {
     /// expiry stays. Growing a large string step by step costs amortised constant time per byte.
     pub fn resize_str(&mut self, key: &[u8], new_len: usize) -> Result<&mut [u8], WrongType> {
         let hash = self.key_hash(key);
-        let (found, alive) = self.find_to_write(hash, key);
-        let Some(spot) = found.filter(|_| alive) else {
-            if let Some(dead) = found {
-                self.release_value(dead);
-            }
-            self.write_str(found, hash, key, &[], None);
-            return self.resize_str_at(hash, key, new_len);
-        };
-        let kind = self.table.rec(spot.at).kind();
-        if !matches!(kind, RecKind::Str | RecKind::BigStr) {
-            return Err(WrongType);
+        match self.live(hash, key).map(|spot| self.table.rec(spot.at).kind()) {
+            Some(RecKind::Str | RecKind::BigStr) => {}
+            Some(_) => return Err(WrongType),
+            None => self.write_str(None, hash, key, &[], None),
         }
         self.resize_str_at(hash, key, new_len)
     }

@@ -41,8 +41,7 @@ impl Keyspace {
             return self.wheel.rearm(timer, expire);
         }
         let (hash, spot) = self.table.locate(owner);
-        self.remove(hash, spot);
-        self.stats.expired += 1;
+        self.remove_expired(hash, spot);
     }
 
     /// When [`Keyspace::expire_work`] should next be called, in milliseconds since 1970; `None` without volatile keys.
