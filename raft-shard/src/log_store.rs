@@ -150,10 +150,39 @@ impl<RT: Runtime, L: GroupLogStore + Clone> LogStore<RT, L> {
     /// Forgets what has been executed.
     fn forget_applied(&mut self) {
         let (applied, _) = self.group.applied();
-        self.unapplied
-            .borrow_mut()
-            .retain(|entry| log_index(entry.log_id.index) <= index);
-        self.group.set_appended(self.log.last().0);
+        let mut unapplied = self.unapplied.borrow_mut();
+        while unapplied
+            .pop_front_if(|entry| log_index(entry.log_id.index) <= applied)
+            .is_some()
+        {}
+        drop(unapplied);
+        if self.group.is_alone() {
+            self.log.release(applied);
+        }
+    }
+}
+
+impl<RT: Runtime, L: GroupLogStore + Clone> RaftLogStorage<RaftTypes<RT>> for LogStore<RT, L> {
+    type LogReader = LogReader<L>;
+
+    async fn get_log_state(&mut self) -> io::Result<LogState<RaftTypes<RT>>> {
+        let id = |(index, term)| log_id(index, term);
+        Ok(LogState {
+            last_purged_log_id: id(self.log.purged()),
+            last_log_id: id(self.log.last()),
+        })
+    }
+
+    async fn get_log_reader(&mut self) -> LogReader<L> {
+        LogReader {
+            log: self.log.clone(),
+            unapplied: self.unapplied.clone(),
+        }
+    }
+
+    async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
+        let record = VoteRecord::from(vote);
+        let frame = self.write(|log| log.save_vote(record)).await?;
         self.hub.durable(frame).await
     }
 
@@ -195,12 +224,9 @@ impl<RT: Runtime, L: GroupLogStore + Clone> LogStore<RT, L> {
     async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
         let (index, _) = position(last.as_ref());
         let frame = self.write(|log| log.truncate_after(index)).await?;
-        let mut unapplied = self.unapplied.borrow_mut();
-        while unapplied
-            .pop_back_if(|entry| log_index(entry.log_id.index) > index)
-            .is_some()
-        {}
-        drop(unapplied);
+        self.unapplied
+            .borrow_mut()
+            .retain(|entry| log_index(entry.log_id.index) <= index);
         self.group.set_appended(self.log.last().0);
         self.hub.durable(frame).await
     }
