@@ -102,6 +102,10 @@ impl CoreLog {
         remember(&mut self.segments, &placed.loc);
         let group = self.group_mut(slot).expect("checked above");
         let old = group.relocate(pos.index, placed.loc, placed.chain);
+        if group.cached(pos.index).is_none() {
+            group.pin(pos.index, payload.clone());
+            self.has_pinned = true;
+        }
         forget(&mut self.segments, &old);
         Ok(placed.frame)
     }

@@ -114,6 +114,8 @@ struct Scan<'a> {
     bytes: u64,
     prev_body_crc: Option<u32>,
     clean: bool,
+    /// The segment that the last one names as its successor, though nothing of it was kept.
+    successor: Option<SegmentId>,
 }
 
 impl CoreLog {
@@ -139,6 +141,7 @@ impl CoreLog {
             bytes: 0,
             prev_body_crc,
             clean: false,
+            successor: None,
         };
         let used = scan.survey()?;
         match scan.choose_checkpoint()? {
@@ -281,7 +284,9 @@ impl Scan<'_> {
                 continue;
             }
             let Some(&bytes) = self.files.get(&old.id) else {
-                return Err(self.corrupt(old.place(), Damage::MissingSegment)?);
+                // Given back, which happens only once a later checkpoint is durable; no header needs to say so yet.
+                self.prev_body_crc = None;
+                continue;
             };
             self.reader.enter(old.id, bytes);
             let mut place = old.place();
@@ -372,12 +377,12 @@ impl Scan<'_> {
         let mut tail = Tail::Ended;
         for old in ckpt.segments.iter().chain([&current]) {
             let Some(&bytes) = self.files.get(&old.id) else {
-                // The oldest may have been given back since the checkpoint; whether they were needed shows at the end.
-                if live.is_empty() {
-                    missing.get_or_insert(old.place());
-                    continue;
-                }
-                return Err(self.corrupt(old.place(), Damage::MissingSegment)?);
+                // Given back since the checkpoint, and with it all older ones, whether their files are still there or
+                // not. Whether any of them was needed after all shows at the end.
+                missing = Some(old.place());
+                self.prev_body_crc = None;
+                live.clear();
+                continue;
             };
             self.reader.enter(old.id, bytes);
             let is_current = old.id == ckpt.segment;
@@ -413,18 +418,20 @@ impl Scan<'_> {
             tail = Tail::Clean;
         }
         let records = rebuild.records;
-        match rebuild.finish() {
+        match rebuild.finish(live.first().map_or(ckpt.segment, |s| s.id)) {
             Ok((groups, cached)) => Ok(self.open(opts, groups, cached, live, used, tail, records)),
             Err(slot) => {
-                let place = missing.unwrap_or(current.place());
+                let (place, damage) = match missing {
+                    Some(place) => (place, Damage::MissingSegment),
+                    None => (current.place(), Damage::MissingEntries),
+                };
                 let Place { segment, offset, frame } = place;
-                let (damage, groups) = (Damage::MissingEntries, vec![slot]);
                 Err(RecoverError::Corrupt {
                     damage,
                     segment,
                     offset,
                     frame,
-                    groups,
+                    groups: vec![slot],
                 })
             }
         }
@@ -439,6 +446,7 @@ impl Scan<'_> {
                 // It has no complete checkpoint, else the log would have been read from there.
                 let there = self.files.contains_key(&next);
                 if there && self.seen.durable < place.frame {
+                    self.successor = Some(next);
                     return Ok(Tail::Ended);
                 }
                 let place = Place {
@@ -508,7 +516,7 @@ impl Scan<'_> {
             if live.iter().any(|s| s.id == id) {
                 continue;
             }
-            if used.contains(&id) {
+            if used.contains(&id) || self.successor == Some(id) {
                 held = Held::UntilCheckpoint;
                 segments.add_held(id, bytes);
             } else {
@@ -552,6 +560,7 @@ impl Scan<'_> {
             groups,
             segments,
             cached_bytes,
+            has_pinned: false,
             failed: None,
             seal: Seal::Open,
             tail_sealed: false,
@@ -560,6 +569,7 @@ impl Scan<'_> {
             write_ns: 0,
             held,
             stats: LogStats::default(),
+            first_frame: next_frame,
             report,
             opts,
         }
