@@ -177,7 +177,7 @@ pub fn shows_facts(cmd: ServerCmd) -> bool {
 }
 
 /// Everything a server command may look at or change.
-pub struct ServerCtx<'a> {
+struct ServerCtx<'a> {
     /// The configuration in force.
     pub config: &'a mut ConfigRegistry,
     /// Everybody connected, the caller excepted (it was taken out of the registry).
