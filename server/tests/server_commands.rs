@@ -24,7 +24,7 @@ use std::time::Duration;
 use slotcore_engine::cmd::{self, Args, Reply, Run};
 use slotcore_engine::keyspace::{Expire, Keyspace, KeyspaceOptions};
 use slotcore_rt::clock::Tick;
-use slotcore_server::clients::{ClientState, NoBuffers};
+use slotcore_server::clients::{BufferUse, Buffers, ClientState};
 use slotcore_server::commands::{self, Around, Conditions, Flow, ServerIdentity, ServerState};
 use slotcore_server::config::{self, Config, ConfigRegistry, Invocation};
 use slotcore_server::metrics::{CoreFacts, LatencyKind};
@@ -107,6 +107,21 @@ fn compare(path: &Path, script: &str, told: &str) {
         assert_eq!(expected, found, "{}:{}", path.display(), number + 1);
     }
     assert_eq!(script.lines().count(), told.lines().count(), "{}", path.display());
+}
+
+/// Buffers with something in them.
+struct SomeBytes;
+
+impl Buffers for SomeBytes {
+    fn of(&self, slot: usize) -> BufferUse {
+        let output_bytes = if slot == 0 { 0 } else { 100 };
+        BufferUse {
+            query_bytes: 26,
+            query_free_bytes: 1024,
+            output_bytes,
+            total_bytes: 2048,
+        }
+    }
 }
 
 /// Everything a command can touch.
@@ -259,7 +274,7 @@ impl World {
                 let (keyspace, now, wall_us) = (&mut self.keyspace, self.now, self.wall_us);
                 let around = Around {
                     keyspace,
-                    buffers: &NoBuffers,
+                    buffers: &SomeBytes,
                     now,
                     wall_us,
                 };
