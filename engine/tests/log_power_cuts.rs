@@ -28,7 +28,7 @@ fn run(seed: u64, cuts: u64, bug: Bug) -> Result<(), String> {
 
 #[test]
 fn no_durable_record_is_lost_in_a_thousand_power_cuts() {
-    for seed in 0..24 {
+    for seed in 0..40 {
         if let Err(violation) = run(seed, 60, Bug::None) {
             panic!("{violation}");
         }

@@ -469,7 +469,12 @@ impl CoreLog {
         self.segments
             .live
             .push_back(LiveSegment::new(id, self.builder.next_frame()));
-        self.builder.open(FrameFlags::CKPT_BEGIN);
+        let opened = self.builder.next_frame() == self.first_frame;
+        self.builder.open(if opened {
+            FrameFlags::CKPT_BEGIN.with(FrameFlags::OPENED)
+        } else {
+            FrameFlags::CKPT_BEGIN
+        });
         self.write_long(head, &table);
         for at in 0..self.groups.len() {
             let Some(group) = self.groups[at].as_deref() else {

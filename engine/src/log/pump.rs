@@ -69,7 +69,16 @@ impl CoreLog {
         }
     }
 
+    /// What recovery found is flushed before the first frame is written: that frame's `durable_no` tells where the log
+    /// before it really ended.
+    fn waits_for_flush(&self) -> bool {
+        self.submitted() < self.first_frame && self.durable() < self.submitted()
+    }
+
     fn submit_frames(&mut self, now: Tick, out: &mut Vec<LogEffect>) {
+        if self.waits_for_flush() {
+            return;
+        }
         while self.flights.in_flight() < self.opts.inflight_max {
             if !self.builder.has_queued() {
                 if !self.cut_due(now) {
@@ -180,7 +189,7 @@ impl CoreLog {
         if self.failed.is_some() {
             return None;
         }
-        let free_place = self.flights.in_flight() < self.opts.inflight_max;
+        let free_place = self.flights.in_flight() < self.opts.inflight_max && !self.waits_for_flush();
         let cut = (free_place && self.builder.is_open()).then(|| self.cut_at + self.floor());
         let sync = self.flights.round_due(self.sync_interval());
         [cut, sync, self.idle_seal_at(), self.segments.retry_at()]

@@ -165,7 +165,11 @@ impl Scan<'_> {
             }
             if seen.first.0 > 0 {
                 used.push(id);
-                self.seen.merge(&seen);
+                // What these headers knew to be durable counts when their segment's turn comes.
+                self.seen.merge(&Seen {
+                    durable: FrameNo(0),
+                    ..seen
+                });
             }
         }
         Ok(used)
@@ -183,8 +187,18 @@ impl Scan<'_> {
                 }
                 Err((place, damage)) => self.check_stray(place, damage)?,
             }
+            // Numbers of frames dropped before the log was opened here say nothing about older segments: only what the
+            // opening frame itself knew does, and that is all there was.
+            if let Some(first) = self.reopen(id, bytes)?.filter(|h| h.flags.has(FrameFlags::OPENED)) {
+                self.seen.durable = first.durable_no;
+            }
         }
         Ok(None)
+    }
+
+    fn reopen(&mut self, id: SegmentId, bytes: u64) -> Result<Option<FrameHeader>, RecoverError> {
+        self.reader.enter(id, bytes);
+        self.reader.header_at(0)
     }
 
     /// A segment without a complete checkpoint: never begun, begun when the power went, or damaged.
