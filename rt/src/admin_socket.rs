@@ -48,7 +48,11 @@ pub fn serve(port: u16, mut answer: impl FnMut(&[u8]) -> Vec<u8> + Send + 'stati
             }
         }
     })?;
-    Ok(AdminSocket { address, stopping, thread })
+    Ok(AdminSocket {
+        address,
+        stopping,
+        thread,
+    })
 }
 
 impl AdminSocket {

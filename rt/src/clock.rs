@@ -29,8 +29,12 @@ impl Add<Duration> for Tick {
 pub trait Clock {
     /// Monotonic, counts suspend.
     fn tick(&self) -> Tick;
+    /// Microseconds since 1970-01-01 UTC; may jump.
+    fn wall_us(&self) -> u64;
     /// Milliseconds since 1970-01-01 UTC; may jump.
-    fn wall_ms(&self) -> u64;
+    fn wall_ms(&self) -> u64 {
+        self.wall_us() / 1000
+    }
 }
 
 /// The machine's own clocks.
@@ -50,7 +54,7 @@ impl Clock for SystemClock {
         Tick(clock_ns(libc::CLOCK_BOOTTIME))
     }
 
-    fn wall_ms(&self) -> u64 {
-        clock_ns(libc::CLOCK_REALTIME) / 1_000_000
+    fn wall_us(&self) -> u64 {
+        clock_ns(libc::CLOCK_REALTIME) / 1000
     }
 }

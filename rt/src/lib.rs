@@ -20,3 +20,4 @@ pub mod rng;
 pub mod signal;
 pub mod sim;
 pub mod thread;
+pub mod wake;

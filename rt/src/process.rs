@@ -5,12 +5,16 @@ use std::mem::MaybeUninit;
 
 /// The kernel's release as `uname -r` prints it, `"Linux "` not included.
 pub fn kernel_release() -> String {
-    fs::read_to_string("/proc/sys/kernel/osrelease").map(|text| text.trim().to_string()).unwrap_or_default()
+    fs::read_to_string("/proc/sys/kernel/osrelease")
+        .map(|text| text.trim().to_string())
+        .unwrap_or_default()
 }
 
 /// Path of the running program; empty when the kernel does not say.
 pub fn executable() -> String {
-    fs::read_link("/proc/self/exe").map(|path| path.display().to_string()).unwrap_or_default()
+    fs::read_link("/proc/self/exe")
+        .map(|path| path.display().to_string())
+        .unwrap_or_default()
 }
 
 /// Files and sockets this process may hold open (`ulimit -n`); `u64::MAX` = no limit.
@@ -31,7 +35,10 @@ pub fn raise_open_files(wanted: u64) -> u64 {
 }
 
 fn open_files_limit() -> libc::rlimit {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
     // SAFETY: `limit` is a valid, exclusively borrowed rlimit for the duration of the call.
     let rc = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
     assert_eq!(rc, 0, "getrlimit of a known resource cannot fail");
@@ -74,7 +81,12 @@ fn microseconds(time: libc::timeval) -> u64 {
 }
 
 fn field_kib(text: &str, name: &str) -> Option<u64> {
-    text.lines().find_map(|line| line.strip_prefix(name))?.split_ascii_whitespace().next()?.parse().ok()
+    text.lines()
+        .find_map(|line| line.strip_prefix(name))?
+        .split_ascii_whitespace()
+        .next()?
+        .parse()
+        .ok()
 }
 
 #[cfg(test)]

@@ -41,6 +41,9 @@ pub struct Completion {
 pub const TOKEN_BITS: u32 = 56;
 const TOKEN_MASK: u64 = (1 << TOKEN_BITS) - 1;
 
+/// `IORING_ENTER_GETEVENTS`.
+const ENTER_GETEVENTS: u32 = 1;
+
 /// A submission and completion queue owned by one thread.
 pub struct Ring {
     uring: IoUring,
@@ -88,37 +91,42 @@ impl Ring {
 
     /// Hands everything queued to the kernel and lets it post finished work, without waiting.
     pub fn submit(&mut self) -> io::Result<()> {
-        self.enter(0, None)
-    }
-
-    /// As [`Ring::submit`], then waits until a completion is there or `timeout` has passed.
-    pub fn submit_and_wait(&mut self, timeout: Duration) -> io::Result<()> {
-        self.enter(1, Some(timeout))
-    }
-
-    fn enter(&mut self, want: usize, timeout: Option<Duration>) -> io::Result<()> {
-        let submitter = self.uring.submitter();
-        let done = match timeout {
-            None => submitter.submit_and_wait(want),
-            Some(t) => {
-                let ts = types::Timespec::new().sec(t.as_secs()).nsec(t.subsec_nanos());
-                submitter.submit_with_args(want, &types::SubmitArgs::new().timespec(&ts))
-            }
+        let queued = self.uring.submission().len() as u32;
+        // With deferred task work the kernel posts completions only when it is asked for events.
+        // SAFETY: no signal mask is passed; the entries were vouched for when they were pushed.
+        let done = unsafe {
+            self.uring
+                .submitter()
+                .enter::<libc::sigset_t>(queued, 0, ENTER_GETEVENTS, None)
         };
+        self.entered(done)
+    }
+
+    /// As [`Ring::submit`], then waits until `want` completions are there or `timeout` has passed.
+    pub fn submit_and_wait(&mut self, want: usize, timeout: Duration) -> io::Result<()> {
+        let ts = types::Timespec::new()
+            .sec(timeout.as_secs())
+            .nsec(timeout.subsec_nanos());
+        let args = types::SubmitArgs::new().timespec(&ts);
+        let done = self.uring.submitter().submit_with_args(want, &args);
+        self.entered(done)
+    }
+
+    fn entered(&mut self, done: io::Result<usize>) -> io::Result<()> {
+        self.unsubmitted = self.uring.submission().len() as u32;
         match done {
-            Ok(_) => self.unsubmitted = 0,
-            // The wait ended (time, signal) or the completion queue is full and must be drained first.
+            Ok(_) => Ok(()),
+            // The wait ended (time, signal), or the completion queue is full and must be drained first.
             Err(e)
                 if matches!(
                     e.raw_os_error(),
                     Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN)
                 ) =>
             {
-                self.unsubmitted = self.uring.submission().len() as u32;
+                Ok(())
             }
-            Err(e) => return Err(e),
+            Err(e) => Err(e),
         }
-        Ok(())
     }
 
     /// True when operations wait for a submit.

@@ -37,6 +37,11 @@ pub fn spawn<T: Send + 'static>(
     })
 }
 
+/// Holds the calling thread for `time`. For `DEBUG SLEEP`, which is meant to hold everything.
+pub fn hold(time: std::time::Duration) {
+    std::thread::sleep(time);
+}
+
 /// Binds the calling thread to `cpu`.
 ///
 /// # Errors

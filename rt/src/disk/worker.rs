@@ -99,20 +99,30 @@ impl SegmentWorker {
         })
     }
 
+    /// As [`SegmentWorker::client`], to be called later and on another thread: the core that makes the eventfd.
+    pub fn client_maker(&self, core: CoreId, dir: SegmentDir) -> impl FnOnce(OwnedFd) -> SegmentClient + Send + use<> {
+        let jobs = self.jobs.clone().expect("the queue is closed only by drop");
+        move |wake| client_of(jobs, core, dir, wake)
+    }
+
     /// A way in for `core`, whose segments are in `dir`. `wake` is an eventfd, written after each report.
     pub fn client(&self, core: CoreId, dir: SegmentDir, wake: OwnedFd) -> SegmentClient {
         let jobs = self.jobs.clone().expect("the queue is closed only by drop");
-        let (sender, reports) = mpsc::channel();
-        SegmentClient {
-            core,
-            jobs,
-            desk: Arc::new(Desk {
-                dir,
-                reports: sender,
-                wake,
-            }),
-            reports,
-        }
+        client_of(jobs, core, dir, wake)
+    }
+}
+
+fn client_of(jobs: SyncSender<Job>, core: CoreId, dir: SegmentDir, wake: OwnedFd) -> SegmentClient {
+    let (sender, reports) = mpsc::channel();
+    SegmentClient {
+        core,
+        jobs,
+        desk: Arc::new(Desk {
+            dir,
+            reports: sender,
+            wake,
+        }),
+        reports,
     }
 }
 

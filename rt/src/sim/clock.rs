@@ -85,9 +85,9 @@ impl Clock for SimClock {
         Tick(course.local.0 + (passed + drift) as u64)
     }
 
-    fn wall_ms(&self) -> u64 {
+    fn wall_us(&self) -> u64 {
         let offset = self.course.borrow().wall_offset_ms;
-        (self.tick().0 / 1_000_000).saturating_add_signed(offset)
+        (self.tick().0 / 1_000).saturating_add_signed(offset * 1_000)
     }
 }
 
