@@ -64,6 +64,11 @@ impl Keyspace {
         }
     }
 
+    /// Seed of the key hash.
+    pub fn hash_seed(&self) -> u64 {
+        self.opts.hash_seed
+    }
+
     /// Sets the group clock and the wall clock, milliseconds since 1970. Before an entry is applied both are the entry's
     /// time; before reads of a leader the clock is repeated and `wall_ms` is now. The group clock never goes back.
     pub fn set_time(&mut self, clock_ms: u64, wall_ms: u64) {

@@ -46,6 +46,23 @@ impl CoreLog {
         }
     }
 
+    /// Whether entries of `payload_bytes` altogether can be appended now: asked before they are proposed, because an
+    /// entry that cannot be appended stops its group.
+    ///
+    /// # Errors
+    /// [`AppendError::NotReady`] and [`AppendError::Backlog`] pass by themselves; [`AppendError::NoSpace`] when the disk
+    /// has space again; the others stay.
+    pub fn admit(&mut self, payload_bytes: usize) -> Result<(), AppendError> {
+        if let Some(failure) = self.failed {
+            return Err(AppendError::Failed(failure));
+        }
+        if self.seal != Seal::Open {
+            return Err(AppendError::Sealed);
+        }
+        // The entries' frames, and the commit positions written along with them.
+        self.check_entry_room(payload_bytes + 2 * self.opts.block_bytes)
+    }
+
     fn group_mut(&mut self, slot: GroupSlot) -> Result<&mut GroupLog, AppendError> {
         let group = self.groups.get_mut(usize::from(slot.0)).and_then(Option::as_deref_mut);
         group.ok_or(AppendError::UnknownGroup(slot))
@@ -102,10 +119,6 @@ impl CoreLog {
         remember(&mut self.segments, &placed.loc);
         let group = self.group_mut(slot).expect("checked above");
         let old = group.relocate(pos.index, placed.loc, placed.chain);
-        if group.cached(pos.index).is_none() {
-            group.pin(pos.index, payload.clone());
-            self.has_pinned = true;
-        }
         forget(&mut self.segments, &old);
         Ok(placed.frame)
     }
@@ -469,12 +482,7 @@ impl CoreLog {
         self.segments
             .live
             .push_back(LiveSegment::new(id, self.builder.next_frame()));
-        let opened = self.builder.next_frame() == self.first_frame;
-        self.builder.open(if opened {
-            FrameFlags::CKPT_BEGIN.with(FrameFlags::OPENED)
-        } else {
-            FrameFlags::CKPT_BEGIN
-        });
+        self.builder.open(FrameFlags::CKPT_BEGIN);
         self.write_long(head, &table);
         for at in 0..self.groups.len() {
             let Some(group) = self.groups[at].as_deref() else {

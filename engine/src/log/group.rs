@@ -22,13 +22,6 @@ pub struct FrameRange {
     pub len: u32,
 }
 
-impl FrameRange {
-    /// Frames are written in this order.
-    pub(crate) fn place(&self) -> (SegmentId, u64) {
-        (self.segment, self.offset)
-    }
-}
-
 /// Where an entry's (first) frame lies.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EntryLoc {
@@ -101,8 +94,6 @@ pub struct GroupLog {
     /// Payloads of the newest entries, up to the last one.
     cache: VecDeque<Bytes>,
     chains: BTreeMap<u64, Vec<FrameRange>>,
-    /// Payloads of rewritten entries whose new place is not written yet.
-    pinned: BTreeMap<u64, Bytes>,
 }
 
 impl GroupLog {
@@ -116,7 +107,6 @@ impl GroupLog {
             ring: VecDeque::new(),
             cache: VecDeque::new(),
             chains: BTreeMap::new(),
-            pinned: BTreeMap::new(),
         }
     }
 
@@ -183,10 +173,8 @@ impl GroupLog {
     }
 
     pub(crate) fn cached(&self, index: LogIndex) -> Option<&Bytes> {
-        match index.0.checked_sub(self.cache_first().0) {
-            Some(at) => self.cache.get(usize::try_from(at).ok()?),
-            None => self.pinned.get(&index.0),
-        }
+        let at = index.0.checked_sub(self.cache_first().0)?;
+        self.cache.get(usize::try_from(at).ok()?)
     }
 
     /// The frames to read for an entry.
@@ -226,22 +214,6 @@ impl GroupLog {
         }
     }
 
-    /// Keeps the payload of a rewritten entry until [`GroupLog::unpin`].
-    pub(crate) fn pin(&mut self, index: LogIndex, payload: Bytes) {
-        self.pinned.insert(index.0, payload);
-    }
-
-    /// Lets go of the rewritten payloads whose new frames `written` accepts. Returns how many stay.
-    pub(crate) fn unpin(&mut self, written: impl Fn(FrameRange) -> bool) -> usize {
-        for index in self.pinned.keys().copied().collect::<Vec<_>>() {
-            let frames = self.frames_of(LogIndex(index));
-            if frames.is_none_or(|f| f.last().is_some_and(|&last| written(last))) {
-                self.pinned.remove(&index);
-            }
-        }
-        self.pinned.len()
-    }
-
     /// A live entry has moved.
     pub(crate) fn relocate(&mut self, index: LogIndex, loc: EntryLoc, chain: Vec<FrameRange>) -> EntryLoc {
         let slot = self.loc_mut(index).expect("the caller checked that the entry is kept");
@@ -262,7 +234,6 @@ impl GroupLog {
             gone(loc, bytes);
         }
         self.chains.split_off(&(index.0 + 1));
-        self.pinned.split_off(&(index.0 + 1));
     }
 
     /// Drops entries up to `pos`, which may lie beyond the last one.
@@ -283,7 +254,6 @@ impl GroupLog {
         }
         self.purged = pos;
         self.chains = self.chains.split_off(&(pos.index.0 + 1));
-        self.pinned = self.pinned.split_off(&(pos.index.0 + 1));
         self.committed = if self.committed.index < pos.index {
             pos
         } else {

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::{Bytes, BytesMut};
-use slotcore_rt::ids::{FrameNo, GroupId, GroupSlot, LogIndex, SegmentId};
+use slotcore_rt::ids::{FrameNo, GroupId, GroupSlot, LogIndex};
 
 use super::checkpoint::CkptGroup;
 use super::group::{EntryLoc, FrameRange, GroupLog, GroupSlots};
@@ -197,15 +197,20 @@ impl Rebuild {
         }
         let group = self.groups.entry(slot).or_insert_with(|| FoundGroup::new(GroupId(0)));
         match record {
-            // An index may lie beyond the last one: the entry between lay partly in a segment that is gone, and is no
-            // longer needed. `finish` sees to it that none that is needed is missing.
-            Record::Entry { pos, payload, .. } | Record::Rewrite { pos, payload, .. } => {
-                if self.past_checkpoint && pos.index <= group.state.purged.index {
+            Record::Entry { pos, payload, .. } => {
+                if self.past_checkpoint
+                    && (pos.index <= group.state.purged.index || pos.index.0 > group.last.index.0 + 1)
+                {
                     return Err(Nonsense);
                 }
-                if head.kind == RecordKind::Entry {
-                    group.entries.split_off(&pos.index.0);
-                    group.last = *pos;
+                group.entries.split_off(&pos.index.0);
+                group.entries.insert(pos.index.0, found(*pos, frames, payload));
+                group.last = *pos;
+                self.note_cached(head.group, pos.index, payload.len() as u64);
+            }
+            Record::Rewrite { pos, payload, .. } => {
+                if self.past_checkpoint && (pos.index <= group.state.purged.index || pos.index > group.last.index) {
+                    return Err(Nonsense);
                 }
                 group.entries.insert(pos.index.0, found(*pos, frames, payload));
                 self.note_cached(head.group, pos.index, payload.len() as u64);
@@ -214,8 +219,9 @@ impl Rebuild {
             Record::Commit { pos, .. } => group.state.committed = *pos,
             Record::TruncateAfter { index, .. } => {
                 group.entries.split_off(&(index.0 + 1));
-                // Written with the position that is the last one from then on.
-                group.last = head.pos();
+                if *index < group.last.index {
+                    group.last = head.pos();
+                }
             }
             Record::Purge { pos, .. } => group.purge(*pos),
             Record::Manifest { bytes, .. } => group.state.manifest = bytes.clone(),
@@ -272,17 +278,15 @@ impl Rebuild {
         Ok(())
     }
 
-    /// The groups as they now are, and the payload bytes they hold. An error names a group with entries missing, or left
-    /// in segments before `oldest`, which were given back.
-    pub(crate) fn finish(self, oldest: SegmentId) -> Result<(GroupSlots, u64), GroupSlot> {
+    /// The groups as they now are, and the payload bytes they hold. An error names a group with entries missing.
+    pub(crate) fn finish(self) -> Result<(GroupSlots, u64), GroupSlot> {
         let mut groups = Vec::new();
         let mut cached_bytes = 0;
         for (slot, found) in self.groups {
             let purged = found.state.purged.index.0;
             // The map's keys lie within (purged, last], so the right number of them means all of them.
             let complete = found.entries.keys().all(|&i| i > purged && i <= found.last.index.0)
-                && found.entries.len() as u64 == found.last.index.0.saturating_sub(purged)
-                && found.entries.values().all(|e| e.loc.segment() >= oldest);
+                && found.entries.len() as u64 == found.last.index.0 - purged;
             if !complete {
                 return Err(GroupSlot(slot));
             }

@@ -114,8 +114,6 @@ struct Scan<'a> {
     bytes: u64,
     prev_body_crc: Option<u32>,
     clean: bool,
-    /// The segment that the last one names as its successor, though nothing of it was kept.
-    successor: Option<SegmentId>,
 }
 
 impl CoreLog {
@@ -141,7 +139,6 @@ impl CoreLog {
             bytes: 0,
             prev_body_crc,
             clean: false,
-            successor: None,
         };
         let used = scan.survey()?;
         match scan.choose_checkpoint()? {
@@ -165,11 +162,7 @@ impl Scan<'_> {
             }
             if seen.first.0 > 0 {
                 used.push(id);
-                // What these headers knew to be durable counts when their segment's turn comes.
-                self.seen.merge(&Seen {
-                    durable: FrameNo(0),
-                    ..seen
-                });
+                self.seen.merge(&seen);
             }
         }
         Ok(used)
@@ -187,18 +180,8 @@ impl Scan<'_> {
                 }
                 Err((place, damage)) => self.check_stray(place, damage)?,
             }
-            // Numbers of frames dropped before the log was opened here say nothing about older segments: only what the
-            // opening frame itself knew does, and that is all there was.
-            if let Some(first) = self.reopen(id, bytes)?.filter(|h| h.flags.has(FrameFlags::OPENED)) {
-                self.seen.durable = first.durable_no;
-            }
         }
         Ok(None)
-    }
-
-    fn reopen(&mut self, id: SegmentId, bytes: u64) -> Result<Option<FrameHeader>, RecoverError> {
-        self.reader.enter(id, bytes);
-        self.reader.header_at(0)
     }
 
     /// A segment without a complete checkpoint: never begun, begun when the power went, or damaged.
@@ -298,9 +281,7 @@ impl Scan<'_> {
                 continue;
             }
             let Some(&bytes) = self.files.get(&old.id) else {
-                // Given back, which happens only once a later checkpoint is durable; no header needs to say so yet.
-                self.prev_body_crc = None;
-                continue;
+                return Err(self.corrupt(old.place(), Damage::MissingSegment)?);
             };
             self.reader.enter(old.id, bytes);
             let mut place = old.place();
@@ -391,12 +372,12 @@ impl Scan<'_> {
         let mut tail = Tail::Ended;
         for old in ckpt.segments.iter().chain([&current]) {
             let Some(&bytes) = self.files.get(&old.id) else {
-                // Given back since the checkpoint, and with it all older ones, whether their files are still there or
-                // not. Whether any of them was needed after all shows at the end.
-                missing = Some(old.place());
-                self.prev_body_crc = None;
-                live.clear();
-                continue;
+                // The oldest may have been given back since the checkpoint; whether they were needed shows at the end.
+                if live.is_empty() {
+                    missing.get_or_insert(old.place());
+                    continue;
+                }
+                return Err(self.corrupt(old.place(), Damage::MissingSegment)?);
             };
             self.reader.enter(old.id, bytes);
             let is_current = old.id == ckpt.segment;
@@ -432,20 +413,18 @@ impl Scan<'_> {
             tail = Tail::Clean;
         }
         let records = rebuild.records;
-        match rebuild.finish(live.first().map_or(ckpt.segment, |s| s.id)) {
+        match rebuild.finish() {
             Ok((groups, cached)) => Ok(self.open(opts, groups, cached, live, used, tail, records)),
             Err(slot) => {
-                let (place, damage) = match missing {
-                    Some(place) => (place, Damage::MissingSegment),
-                    None => (current.place(), Damage::MissingEntries),
-                };
+                let place = missing.unwrap_or(current.place());
                 let Place { segment, offset, frame } = place;
+                let (damage, groups) = (Damage::MissingEntries, vec![slot]);
                 Err(RecoverError::Corrupt {
                     damage,
                     segment,
                     offset,
                     frame,
-                    groups: vec![slot],
+                    groups,
                 })
             }
         }
@@ -460,7 +439,6 @@ impl Scan<'_> {
                 // It has no complete checkpoint, else the log would have been read from there.
                 let there = self.files.contains_key(&next);
                 if there && self.seen.durable < place.frame {
-                    self.successor = Some(next);
                     return Ok(Tail::Ended);
                 }
                 let place = Place {
@@ -530,7 +508,7 @@ impl Scan<'_> {
             if live.iter().any(|s| s.id == id) {
                 continue;
             }
-            if used.contains(&id) || self.successor == Some(id) {
+            if used.contains(&id) {
                 held = Held::UntilCheckpoint;
                 segments.add_held(id, bytes);
             } else {
@@ -574,7 +552,6 @@ impl Scan<'_> {
             groups,
             segments,
             cached_bytes,
-            has_pinned: false,
             failed: None,
             seal: Seal::Open,
             tail_sealed: false,
@@ -583,7 +560,6 @@ impl Scan<'_> {
             write_ns: 0,
             held,
             stats: LogStats::default(),
-            first_frame: next_frame,
             report,
             opts,
         }
