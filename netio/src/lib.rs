@@ -1,1 +1,11 @@
-//! placeholder
+//! Bytes in, bytes out: connections on the core's ring, and the Redis protocol. Knows nothing of storage, Raft or what
+//! a command means.
+
+mod buffers;
+pub mod conn;
+pub mod net;
+pub mod resp;
+mod socket;
+
+pub use conn::{Conn, ConnId};
+pub use net::{Net, NetEvent, NetOptions, NetStats};
