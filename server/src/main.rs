@@ -1,2 +1,172 @@
-//! placeholder
-fn main() {}
+//! The `slotcore` binary.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+
+use slotcore_rt::clock::{Clock, SystemClock};
+use slotcore_rt::disk::{DataDir, DirectIo, SegmentDir, SegmentWorker};
+use slotcore_rt::ids::CoreId;
+use slotcore_rt::rng::SeededRng;
+use slotcore_rt::thread::CpuId;
+use slotcore_rt::{admin_socket, kernel, mem, process, signal, thread, wake};
+use slotcore_server::admin::{Admin, CoreHandle};
+use slotcore_server::commands::ServerIdentity;
+use slotcore_server::config::{Config, ConfigError, Invocation, from_command_line};
+use slotcore_server::core_loop::CoreControl;
+use slotcore_server::core_thread::{self, CorePlan, CoreReady};
+use slotcore_server::logging::{self, Event};
+use slotcore_server::startup::{OPEN_FILES_RESERVED, StartupError, clients_that_fit, memlock_needed};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let config = match from_command_line(std::env::args_os()) {
+        Ok(Invocation::Server(config)) => *config,
+        Err(ConfigError::CommandLine(error)) => error.exit(),
+        Err(error) => return refuse(&StartupError::Config(error)),
+    };
+    match serve(config) {
+        Ok(code) => code,
+        Err(error) => refuse(&error),
+    }
+}
+
+fn refuse(error: &StartupError) -> ExitCode {
+    eprintln!("slotcore: {error}");
+    ExitCode::from(StartupError::EXIT_CODE as u8)
+}
+
+fn resource(what: &'static str) -> impl Fn(std::io::Error) -> StartupError {
+    move |error| StartupError::Resource { what, error }
+}
+
+/// Opens everything, serves until told to stop, closes everything.
+fn serve(mut config: Config) -> Result<ExitCode, StartupError> {
+    signal::block_ending_signals().map_err(resource("signal handling"))?;
+    let log_control = logging::start(config.log_format, config.settings.log_level);
+    Event::Starting {
+        version: env!("CARGO_PKG_VERSION"),
+        dir: &config.dir,
+        durability: config.settings.durability,
+    }
+    .log();
+    for warning in config.warnings() {
+        Event::Warning(&warning).log();
+    }
+    kernel::check(memlock_needed(config.cores)).map_err(StartupError::Kernel)?;
+    let wanted = u64::from(config.settings.clients_max) + OPEN_FILES_RESERVED;
+    let fits = clients_that_fit(process::raise_open_files(wanted), config.settings.clients_max);
+    if fits < config.settings.clients_max {
+        Event::Warning(&format!("the limit on open files allows only {fits} clients")).log();
+        config.settings.clients_max = fits;
+    }
+
+    let data = DataDir::open(&config.dir).map_err(StartupError::DataDir)?;
+    let core = CoreId(0);
+    let path = data.core_log(core).map_err(StartupError::Disk)?;
+    let dir = SegmentDir::open(&path, DirectIo::Preferred).map_err(StartupError::Disk)?;
+    let worker = SegmentWorker::start().map_err(resource("a thread"))?;
+    let control = CoreControl::default();
+    let (ready, outcome) = mpsc::channel();
+    let segments = worker.client_maker(core, dir.clone());
+    let plan = CorePlan {
+        core,
+        config: config.clone(),
+        dir,
+        identity: identity()?,
+        segments: Box::new(segments),
+        control: control.clone(),
+        log_control,
+        ready,
+    };
+    let cpu = cpu_of(core)?;
+    let running = thread::spawn("core-0", cpu, move || {
+        let outcome = core_thread::run(plan);
+        if let Err(failure) = &outcome {
+            Event::Fatal(failure).log();
+            // Nothing more may be acknowledged, and nothing is left to be saved in order.
+            std::process::abort();
+        }
+        signal::raise_term();
+    })
+    .map_err(resource("a thread"))?;
+    let core = match outcome.recv() {
+        Ok(Ok(core)) => core,
+        Ok(Err(error)) => return Err(error),
+        Err(_) => return Ok(ExitCode::FAILURE),
+    };
+    for address in &core.addresses {
+        Event::Listening { address: *address }.log();
+    }
+    let admin_ready = Arc::new(AtomicBool::new(true));
+    let admin = start_admin(&config, &control, &core, admin_ready.clone())?;
+
+    signal::wait_for_ending_signal().map_err(resource("signal handling"))?;
+    admin_ready.store(false, Ordering::Release);
+    control.stop.store(true, Ordering::Relaxed);
+    wake::wake(&core.wake);
+    let ended = running.join();
+    if let Some(admin) = admin {
+        admin.stop();
+    }
+    drop(data);
+    match ended {
+        Ok(()) => {
+            Event::Stopped.log();
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(_) => Ok(ExitCode::FAILURE),
+    }
+}
+
+/// The processor a core runs on: cores are spread over those this process may use.
+fn cpu_of(core: CoreId) -> Result<Option<CpuId>, StartupError> {
+    let cpus = thread::allowed_cpus().map_err(resource("the list of processors"))?;
+    Ok((!cpus.is_empty()).then(|| cpus[usize::from(core.0) % cpus.len()]))
+}
+
+fn identity() -> Result<ServerIdentity, StartupError> {
+    let mut rng = SeededRng::from_os().map_err(resource("random numbers"))?;
+    let mut run_id = [0; 20];
+    rng.fill(&mut run_id);
+    Ok(ServerIdentity {
+        run_id: run_id.iter().map(|byte| format!("{byte:02x}")).collect(),
+        kernel_release: process::kernel_release(),
+        process_id: std::process::id(),
+        port: 0,
+        executable: process::executable(),
+        machine_memory_bytes: mem::machine_bytes().unwrap_or(0),
+        started_at: SystemClock.tick(),
+    })
+}
+
+fn start_admin(
+    config: &Config,
+    control: &CoreControl,
+    core: &CoreReady,
+    ready: Arc<AtomicBool>,
+) -> Result<Option<admin_socket::AdminSocket>, StartupError> {
+    let Some(port) = config.admin_port else { return Ok(None) };
+    let wake = core.wake.try_clone().map_err(resource("an eventfd"))?;
+    let admin = Admin {
+        metrics_prefix: config.metrics_prefix.clone(),
+        memory_bytes_max: config.settings.memory_bytes_max,
+        started_at: SystemClock.tick(),
+        cores: vec![CoreHandle {
+            slot: control.metrics.clone(),
+            wake: Box::new(move || wake::wake(&wake)),
+        }],
+        ready,
+    };
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+    let socket = admin_socket::serve(port, move |head| admin.answer(head))
+        .map_err(|error| StartupError::from_listen("admin-port", address, error))?;
+    Event::AdminListening {
+        address: socket.address(),
+    }
+    .log();
+    Ok(Some(socket))
+}

@@ -1,0 +1,251 @@
+//! The second half of a command: the batch becomes an entry, the entry is committed, its commands are executed and
+//! answered.
+
+use bytes::Bytes;
+use slotcore_engine::cmd::op::{self, BATCH_HEADER_BYTES, BatchHeader, op_seed};
+use slotcore_engine::cmd::{Args, CommandSpec, Exec, Flags, NoReply, Reply, Run, by_id};
+use slotcore_engine::keyspace::Keyspace;
+use slotcore_netio::ConnId;
+use slotcore_rt::clock::{Clock, SystemClock};
+
+use crate::batch::{Item, ItemKind, Sealed};
+use crate::core_state::{CoreState, lane_of};
+use crate::dispatch::run_data;
+use crate::reply::RespReply;
+
+/// Batches in flight at once. Together with the batch's own limits this bounds what a core holds for its clients.
+const PROPOSED_MAX: usize = 32;
+/// Waiting commands of a connection below which its input is looked at again.
+const WAITING_RESUME: u32 = 1024;
+
+impl CoreState {
+    /// False when no more commands should be taken: too many batches wait for their entry.
+    pub(crate) fn has_room(&self) -> bool {
+        self.proposed.len() < PROPOSED_MAX
+    }
+
+    /// Closes the batch, if there is anything in it, and puts its payload into the outbox.
+    pub(crate) fn seal(&mut self) {
+        if self.batch.is_empty() {
+            return;
+        }
+        // The stamp never goes back, whatever the wall clock does.
+        self.last_stamp_ms = self.last_stamp_ms.max(self.now.wall_ms()).max(self.keyspace.now_ms());
+        self.seeds = self.seeds.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let header = BatchHeader {
+            time_ms: self.last_stamp_ms,
+            seed: self.seeds,
+            origin: self.origin,
+            batch_seq: self.next_batch,
+        };
+        self.next_batch += 1;
+        let (payload, sealed) = self.batch.seal(&header, self.now.tick, self.spare.pop());
+        self.outbox.push_back(payload);
+        self.proposed.push_back(sealed);
+    }
+
+    /// Closes the turn's batch and returns the next payload to propose. `tick`: propose the time even when nobody sent a
+    /// command, because keys have expired.
+    pub fn next_proposal(&mut self, tick: bool) -> Option<Bytes> {
+        if self.outbox.is_empty() {
+            if tick && self.batch.is_empty() && self.proposed.is_empty() {
+                self.batch.touch();
+            }
+            self.seal();
+        }
+        self.outbox.pop_front()
+    }
+
+    /// Executes a committed entry, and answers whoever waits for it here.
+    pub fn apply(&mut self, payload: &[u8]) {
+        let header = match op::decode_header(payload) {
+            Ok(header) => header,
+            Err(error) => panic!("a committed entry cannot be read: {error}"),
+        };
+        self.keyspace.set_time(header.time_ms, header.time_ms);
+        let ours = header.origin == self.origin && self.proposed.front().is_some_and(|b| b.seq == header.batch_seq);
+        let mut cursor = Cursor {
+            payload,
+            at: BATCH_HEADER_BYTES,
+            number: 0,
+            seed: header.seed,
+        };
+        let mut spans = std::mem::take(&mut self.spans);
+        if ours && let Some(sealed) = self.proposed.pop_front() {
+            let began = SystemClock.tick();
+            for item in &sealed.items {
+                self.apply_item(item, &sealed, &mut cursor, &mut spans);
+            }
+            let ended = SystemClock.tick();
+            let run_ns = ended.since(began).as_nanos() as u64;
+            let waited_ns = ended.since(sealed.sealed_at).as_nanos() as u64;
+            self.tally.settle(&mut self.server.metrics, run_ns, waited_ns);
+            self.spare.push(sealed);
+        } else {
+            cursor.run_all(&mut self.keyspace, &mut spans);
+        }
+        self.spans = spans;
+    }
+
+    #[inline]
+    fn apply_item(&mut self, item: &Item, sealed: &Sealed, cursor: &mut Cursor<'_>, spans: &mut Vec<(u32, u32)>) {
+        match item.kind {
+            ItemKind::Write => {
+                let (spec, args, seed) = cursor
+                    .next(spans)
+                    .expect("the entry holds an operation for every write of its batch");
+                self.run_for(item.conn, spec, args, seed);
+            }
+            ItemKind::Aside(at) => {
+                let (id, _) = op::decode_op(&sealed.asides[at as usize..], spans).expect("encoded by this process");
+                let spec = by_id(id).expect("encoded by this process");
+                let args = Args::new(&sealed.asides[at as usize..], spans);
+                match spec.run {
+                    Run::Server(cmd) => self.run_server(item.conn, spec, cmd, args),
+                    _ => self.run_for(item.conn, spec, args, self.seeds),
+                }
+            }
+            ItemKind::Refusal(at) => {
+                op::decode_op(&sealed.asides[at as usize..], spans).expect("encoded by this process");
+                let text = Args::new(&sealed.asides[at as usize..], spans).get(1);
+                self.answer_refusal(item.conn, std::str::from_utf8(text).unwrap_or("ERR"));
+            }
+        }
+        self.waited(item.conn);
+    }
+
+    /// Executes a command that touches keys; answers if the connection is still there.
+    #[inline]
+    fn run_for(&mut self, id: ConnId, spec: &'static CommandSpec, args: Args<'_>, seed: u64) {
+        let Run::Data(f) = spec.run else { return };
+        let timed = !spec.flags.has(Flags::FAST) && spec.id.0 != self.untimed_id;
+        let began = timed.then(|| SystemClock.tick());
+        let mut exec = Exec {
+            ks: &mut self.keyspace,
+            args,
+            seed,
+        };
+        match self.net.io(id) {
+            Some((_, out)) => match self.server.clients.get_mut(id.index()) {
+                Some(client) => {
+                    run_data(&mut exec, client, out, spec, f, self.now, &mut self.server.metrics);
+                }
+                None => f(&mut exec, &mut NoReply),
+            },
+            None => f(&mut exec, &mut NoReply),
+        }
+        self.tally.note(spec);
+        if let Some(began) = began {
+            self.note_slow(id, args, spec, began);
+        }
+    }
+
+    #[cold]
+    fn answer_refusal(&mut self, id: ConnId, text: &str) {
+        let Some(client) = self.server.clients.get_mut(id.index()) else {
+            return;
+        };
+        client.begin_command("", self.now.tick);
+        let (answered, proto) = (client.wants_reply(), client.proto);
+        client.end_command();
+        if answered && let Some((_, out)) = self.net.io(id) {
+            self.server.metrics.errors.count(text);
+            RespReply::new(out, proto).error(text);
+        }
+    }
+
+    /// One command less that a connection waits for.
+    #[inline]
+    fn waited(&mut self, id: ConnId) {
+        if self.net.conn(id).is_none() {
+            return;
+        }
+        let lane = lane_of(&mut self.lanes, id);
+        lane.waiting -= 1;
+        if lane.held && lane.waiting <= WAITING_RESUME {
+            lane.held = false;
+            self.net.mark_ready(id);
+        }
+        if lane.waiting == 0 && lane_of(&mut self.lanes, id).broken.is_some() {
+            self.finish_broken(id);
+        }
+    }
+
+    /// Takes back a payload that could not be proposed now; it is the first to be proposed later.
+    pub fn put_back(&mut self, payload: Bytes) {
+        self.outbox.push_front(payload);
+    }
+
+    /// True when `payload`, just taken from the outbox, belongs to the oldest batch: nothing is under way before it.
+    pub fn is_first(&self) -> bool {
+        self.proposed.len() == self.outbox.len() + 1
+    }
+
+    /// The oldest batch was refused before it was executed: its commands are answered with `text`.
+    pub fn refuse_batch(&mut self, text: &str) {
+        let Some(sealed) = self.proposed.pop_front() else {
+            return;
+        };
+        for item in &sealed.items {
+            self.answer_refusal(item.conn, text);
+            self.waited(item.conn);
+        }
+        self.spare.push(sealed);
+    }
+}
+
+/// Walks the operations of an entry.
+struct Cursor<'a> {
+    payload: &'a [u8],
+    at: usize,
+    number: u64,
+    seed: u64,
+}
+
+/// Executes a committed entry that nobody waits for: another's, or one met when the log is read at start.
+pub fn replay(keyspace: &mut Keyspace, payload: &[u8], spans: &mut Vec<(u32, u32)>) {
+    let header = match op::decode_header(payload) {
+        Ok(header) => header,
+        Err(error) => panic!("a committed entry cannot be read: {error}"),
+    };
+    keyspace.set_time(header.time_ms, header.time_ms);
+    Cursor {
+        payload,
+        at: BATCH_HEADER_BYTES,
+        number: 0,
+        seed: header.seed,
+    }
+    .run_all(keyspace, spans);
+}
+
+impl<'a> Cursor<'a> {
+    fn run_all(&mut self, ks: &mut Keyspace, spans: &mut Vec<(u32, u32)>) {
+        while let Some((spec, args, seed)) = self.next(spans) {
+            if let Run::Data(f) = spec.run {
+                f(&mut Exec { ks, args, seed }, &mut NoReply);
+            }
+        }
+    }
+
+    /// The next operation, its arguments and its seed.
+    #[inline]
+    fn next<'s>(&mut self, spans: &'s mut Vec<(u32, u32)>) -> Option<(&'static CommandSpec, Args<'s>, u64)>
+    where
+        'a: 's,
+    {
+        let rest = &self.payload[self.at..];
+        if rest.is_empty() {
+            return None;
+        }
+        let (id, bytes) = match op::decode_op(rest, spans) {
+            Ok(found) => found,
+            Err(error) => panic!("a committed entry cannot be read: {error}"),
+        };
+        let spec =
+            by_id(id).unwrap_or_else(|| panic!("a committed entry holds command {}, which is unknown here", id.0));
+        self.at += bytes;
+        let seed = op_seed(self.seed, self.number);
+        self.number += 1;
+        Some((spec, Args::new(rest, spans), seed))
+    }
+}

@@ -1,0 +1,147 @@
+//! [`Batch`]: what one turn gathered for one group, and becomes one Raft entry.
+//!
+//! A batch holds the writes of the turn in the order they arrived, encoded for the log, and the *asides* between them:
+//! commands that are not replicated but must be answered in order behind a write of their connection. Applying the
+//! entry walks both together. Nothing is allocated per command; the buffers of an applied batch serve a later one.
+
+use bytes::Bytes;
+use slotcore_engine::cmd::op::{BATCH_HEADER_BYTES, BatchHeader, encode_header, encode_op};
+use slotcore_engine::cmd::{Args, CommandId};
+use slotcore_netio::ConnId;
+use slotcore_rt::clock::Tick;
+
+/// Entry payload at which a batch is proposed before its turn ends, in bytes: an entry should fit in one log frame.
+pub const BATCH_BYTES_MAX: usize = 256 * 1024;
+/// Commands at which a batch is proposed before its turn ends: bounds the time one apply holds the core.
+pub const BATCH_ITEMS_MAX: usize = 4096;
+
+/// One command of a batch, with the connection that waits for its reply.
+#[derive(Clone, Copy, Debug)]
+pub struct Item {
+    /// Who is answered; may be gone when the batch is applied.
+    pub conn: ConnId,
+    /// What is to be done for it.
+    pub kind: ItemKind,
+}
+
+/// See [`Item`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ItemKind {
+    /// The next operation of the payload.
+    Write,
+    /// A command at this offset of the side buffer.
+    Aside(u32),
+    /// An error line to answer, argument 1 of the operation at this offset of the side buffer.
+    Refusal(u32),
+}
+
+/// Stands in the side buffer where a command's number would be, before the text of a refusal.
+const REFUSAL: CommandId = CommandId(u16::MAX);
+
+/// The batch under construction.
+#[derive(Debug, Default)]
+pub struct Batch {
+    payload: Vec<u8>,
+    asides: Vec<u8>,
+    items: Vec<Item>,
+    header: Vec<u8>,
+}
+
+/// A batch that was proposed and waits to be applied.
+#[derive(Debug, Default)]
+pub struct Sealed {
+    /// Its number, also stamped into the entry.
+    pub seq: u64,
+    /// When it was closed.
+    pub sealed_at: Tick,
+    /// Commands in order.
+    pub items: Vec<Item>,
+    /// Asides, encoded as operations.
+    pub asides: Vec<u8>,
+}
+
+impl Batch {
+    /// Appends a write.
+    pub fn push_write(&mut self, conn: ConnId, id: CommandId, args: &Args<'_>) {
+        self.touch();
+        encode_op(&mut self.payload, id, args);
+        self.items.push(Item {
+            conn,
+            kind: ItemKind::Write,
+        });
+    }
+
+    /// Appends a command that is executed at its place between the writes, on this core only.
+    pub fn push_aside(&mut self, conn: ConnId, id: CommandId, args: &Args<'_>) {
+        let at = self.aside_offset();
+        encode_op(&mut self.asides, id, args);
+        self.items.push(Item {
+            conn,
+            kind: ItemKind::Aside(at),
+        });
+    }
+
+    /// Appends an error to be answered in order: the command was refused before it could be anything else.
+    pub fn push_refusal(&mut self, conn: ConnId, text: &str) {
+        let at = self.aside_offset();
+        let len = u32::try_from(text.len()).expect("an error line is short");
+        encode_op(
+            &mut self.asides,
+            REFUSAL,
+            &Args::new(text.as_bytes(), &[(0, 0), (0, len)]),
+        );
+        self.items.push(Item {
+            conn,
+            kind: ItemKind::Refusal(at),
+        });
+    }
+
+    fn aside_offset(&self) -> u32 {
+        u32::try_from(self.asides.len()).expect("the side buffer is bounded by BATCH_BYTES_MAX and one command")
+    }
+
+    /// Commands gathered so far.
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// True when there is nothing to propose.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty() && self.payload.is_empty()
+    }
+
+    /// Makes the batch worth proposing even without commands: its entry then carries the time alone.
+    pub fn touch(&mut self) {
+        if self.payload.is_empty() {
+            self.payload.resize(BATCH_HEADER_BYTES, 0);
+        }
+    }
+
+    /// True when the batch should be proposed without waiting for the turn's end.
+    pub fn is_full(&self) -> bool {
+        self.payload.len() + self.asides.len() >= BATCH_BYTES_MAX || self.items.len() >= BATCH_ITEMS_MAX
+    }
+
+    /// Closes the batch: stamps the header and returns the entry's payload and what applying it needs here. `spare`
+    /// gives its buffers to the next batch.
+    pub fn seal(&mut self, header: &BatchHeader, now: Tick, spare: Option<Sealed>) -> (Bytes, Sealed) {
+        let mut spare = spare.unwrap_or_default();
+        spare.items.clear();
+        spare.asides.clear();
+        // Asides alone make an entry, too.
+        self.touch();
+        self.header.clear();
+        encode_header(&mut self.header, header);
+        self.payload[..BATCH_HEADER_BYTES].copy_from_slice(&self.header);
+        let sealed = Sealed {
+            seq: header.batch_seq,
+            sealed_at: now,
+            items: std::mem::replace(&mut self.items, spare.items),
+            asides: std::mem::replace(&mut self.asides, spare.asides),
+        };
+        // The payload is shared by the log's cache and the apply path, so it is not recycled; its size is a good guess
+        // for the next turn's.
+        let next = Vec::with_capacity(self.payload.len().min(BATCH_BYTES_MAX));
+        (Bytes::from(std::mem::replace(&mut self.payload, next)), sealed)
+    }
+}

@@ -1,0 +1,141 @@
+//! Opening a core: its log is read, its keys are rebuilt, its first segments are prepared. Before anybody is served.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use slotcore_engine::keyspace::{Keyspace, KeyspaceOptions};
+use slotcore_engine::log::{CoreLog, LogOptions, Record, RecoverError, SyncPolicy, segment_file_name};
+use slotcore_raft_shard::{Applied, BadSnapshot, Replay, StateMachine};
+use slotcore_rt::clock::{Clock, SystemClock};
+use slotcore_rt::disk::SegmentDir;
+use slotcore_rt::ids::{CoreId, GroupId, GroupSlot, LogIndex, ReplicaId, Term};
+use slotcore_rt::rng::SeededRng;
+
+use crate::apply::replay;
+use crate::config::{Config, Durability};
+use crate::log_driver::SegmentReader;
+use crate::logging::Event;
+use crate::startup::StartupError;
+
+/// The one group of a node that has one core: more come with more cores.
+pub const FIRST_GROUP: GroupSlot = GroupSlot(0);
+/// This replica: node 0, core 0.
+pub const REPLICA: ReplicaId = ReplicaId(0);
+/// How often storage is synced in `everysec`.
+const SYNC_EVERY: Duration = Duration::from_secs(1);
+
+/// What the log gave back.
+pub struct Opened {
+    /// The log, ready but for its first new segment.
+    pub log: CoreLog,
+    /// The keys, as far as entries are known to be committed.
+    pub keyspace: Keyspace,
+    /// What the keyspace stands for.
+    pub at: Applied,
+}
+
+/// When frames of the log become durable, for a durability mode.
+pub fn sync_policy(durability: Durability) -> SyncPolicy {
+    match durability {
+        Durability::Always => SyncPolicy::Each,
+        Durability::EverySec => SyncPolicy::Every(SYNC_EVERY),
+        Durability::Off => SyncPolicy::Never,
+    }
+}
+
+/// Reads the log in `dir` and executes what it holds.
+///
+/// # Errors
+/// The log is damaged or unreadable; nothing was changed.
+pub fn open_log(core: CoreId, dir: &SegmentDir, config: &Config, rng: &mut SeededRng) -> Result<Opened, StartupError> {
+    let began = SystemClock.tick();
+    let mut opts = LogOptions::new(core).with_segment_bytes(config.segment_bytes);
+    opts.sync = sync_policy(config.settings.durability);
+    let keyspace = Rc::new(RefCell::new(None));
+    let mut rebuilt = Rebuilt {
+        keyspace: keyspace.clone(),
+        spans: Vec::new(),
+    };
+    let mut replayed = Replay::new(REPLICA, FIRST_GROUP, &mut rebuilt, Applied::default());
+    let mut refused = None;
+    let mut reader = SegmentReader::new(dir.clone());
+    let log = CoreLog::recover(opts, &mut reader, &mut |found| {
+        if let Record::GroupCreate { id, .. } = found.record {
+            keyspace.borrow_mut().get_or_insert_with(|| keyspace_of(id));
+        }
+        if refused.is_none() {
+            refused = replayed.visit(found.record).err();
+        }
+    })
+    .map_err(|error| startup_error(dir, error))?;
+    let at = match refused {
+        Some(error) => Err(error),
+        None => replayed.finish(),
+    };
+    let at = at.map_err(|error| StartupError::Resource {
+        what: "executing the log",
+        error: std::io::Error::other(error),
+    })?;
+    let report = *log.recovery();
+    let found = keyspace.borrow_mut().take();
+    let keyspace = found.unwrap_or_else(|| keyspace_of(GroupId(rng.next_u64())));
+    let took = SystemClock.tick().since(began);
+    Event::Recovered {
+        keys: keyspace.len(),
+        log_bytes: report.bytes,
+        took,
+    }
+    .log();
+    Ok(Opened { log, keyspace, at })
+}
+
+/// The empty keyspace of a group. The key hash is seeded by the group's name: the same on all its replicas and after
+/// each start, and unknown to clients.
+fn keyspace_of(id: GroupId) -> Keyspace {
+    Keyspace::new(KeyspaceOptions { hash_seed: id.0 })
+}
+
+/// The state of a group while its log is read.
+#[derive(Default)]
+struct Rebuilt {
+    keyspace: Rc<RefCell<Option<Keyspace>>>,
+    spans: Vec<(u32, u32)>,
+}
+
+impl StateMachine for Rebuilt {
+    fn apply(&mut self, _index: LogIndex, _term: Term, payload: &[u8]) {
+        let mut keyspace = self.keyspace.borrow_mut();
+        let keyspace = keyspace.as_mut().expect("a group is created before its first entry");
+        replay(keyspace, payload, &mut self.spans);
+    }
+
+    fn snapshot(&mut self, _at: &Applied) -> Bytes {
+        unreachable!("reading a log takes no snapshots")
+    }
+
+    fn install(&mut self, _at: &Applied, _data: &[u8]) -> Result<(), BadSnapshot> {
+        unreachable!("reading a log installs no snapshots")
+    }
+}
+
+fn startup_error(dir: &SegmentDir, error: RecoverError) -> StartupError {
+    let what = error.to_string();
+    match error {
+        RecoverError::Corrupt { segment, offset, .. } => StartupError::CorruptLog {
+            file: dir.path().join(segment_file_name(segment)),
+            offset,
+            what,
+        },
+        RecoverError::Version { segment, version, .. } => StartupError::UnknownFormat {
+            file: dir.path().join(segment_file_name(segment)),
+            found: u32::from(version),
+            known: u32::from(slotcore_engine::log::frame::LOG_FORMAT_VERSION),
+        },
+        RecoverError::Io { error, .. } => StartupError::Resource {
+            what: "reading the log",
+            error,
+        },
+    }
+}

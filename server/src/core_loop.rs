@@ -1,0 +1,551 @@
+//! [`CoreLoop`]: the turns of one core.
+//!
+//! A turn: take what the kernel finished; parse and execute what arrived; propose the batch; let Raft append it to the
+//! log; start the log's writes; send the replies; enter the kernel once for all of it. What the log completed meanwhile
+//! counts towards commits, which execute batches and answer clients. Everything a client waits for happens in the turn in
+//! which it can.
+//!
+//! The loop is one task of the core's executor and shares its thread with Raft's tasks, which run when it yields; see
+//! `docs/decisions/0001-own-ring.md`.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use slotcore_engine::log::{AppendError, CoreLog, LogFailure};
+use slotcore_raft_shard::runtime::glommio::GlommioRuntime;
+use slotcore_raft_shard::{Applied, BadSnapshot, Consensus, Group, LogHub, ProposeError, StateMachine};
+use slotcore_rt::clock::{Clock, SystemClock, Tick};
+use slotcore_rt::ids::{FrameNo, LogIndex, Term};
+use slotcore_rt::ring::{Class, Completion, Ring};
+use slotcore_rt::wake::Waker;
+
+use crate::batch::BATCH_BYTES_MAX;
+use crate::boot::sync_policy;
+use crate::config::{Durability, Setting};
+use crate::core_state::{CoreState, DISK_FULL, Now, WriteBarrier};
+use crate::log_driver::LogDriver;
+use crate::logging::{Event, LogControl};
+use crate::metrics::{CoreSnapshot, SnapshotSlot};
+use crate::spin::Spin;
+
+/// Longest wait in the ring while there is traffic: how late a timer of the executor may fire then.
+const WAIT_BUSY: Duration = Duration::from_millis(1);
+/// Longest wait in the ring without traffic.
+const WAIT_IDLE: Duration = Duration::from_millis(20);
+/// Without traffic for this long a core counts as idle.
+const IDLE_AFTER: Duration = Duration::from_millis(20);
+/// Facts, rates and idle connections are looked at this often.
+const CHORES_EVERY: Duration = Duration::from_millis(100);
+/// Most yields in a row for Raft's tasks: a chain of messages between them takes a handful.
+const SETTLE_YIELDS_MAX: u32 = 64;
+/// Keys removed, and pieces of big values freed, in one turn: well below 100 us.
+const EXPIRE_BUDGET: usize = 128;
+const FREE_BUDGET: usize = 256;
+/// How long a stop waits for replies to be taken.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why a core ended by itself. Nothing more may be acknowledged: the process ends.
+#[derive(Debug)]
+pub enum CoreFailure {
+    /// The log's device failed.
+    Log(LogFailure),
+    /// The group's consensus has stopped.
+    Consensus(String),
+    /// The ring failed.
+    Ring(io::Error),
+}
+
+impl std::fmt::Display for CoreFailure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Log(failure) => write!(
+                f,
+                "{failure}. Nothing written since can be relied on, so the process ends; what was acknowledged is safe. \
+                 Check the device, then start again"
+            ),
+            Self::Consensus(what) => write!(f, "consensus has stopped: {what}"),
+            Self::Ring(error) => write!(f, "io_uring failed: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for CoreFailure {}
+
+impl From<LogFailure> for CoreFailure {
+    fn from(failure: LogFailure) -> Self {
+        Self::Log(failure)
+    }
+}
+
+impl From<io::Error> for CoreFailure {
+    fn from(error: io::Error) -> Self {
+        Self::Ring(error)
+    }
+}
+
+/// The keyspace of a group as Raft sees it.
+pub struct ShardMachine(pub Rc<RefCell<CoreState>>);
+
+impl StateMachine for ShardMachine {
+    fn apply(&mut self, _index: LogIndex, _term: Term, payload: &[u8]) {
+        self.0.borrow_mut().apply(payload);
+    }
+
+    fn snapshot(&mut self, _at: &Applied) -> Bytes {
+        unreachable!("a single voter keeps its whole log and never builds a snapshot")
+    }
+
+    fn install(&mut self, _at: &Applied, _data: &[u8]) -> Result<(), BadSnapshot> {
+        Err(BadSnapshot("a single voter takes no snapshot from anybody".into()))
+    }
+}
+
+/// How others reach a running core.
+#[derive(Clone, Default)]
+pub struct CoreControl {
+    /// Set to make the core drain, seal and end.
+    pub stop: Arc<AtomicBool>,
+    /// Where its metrics are left.
+    pub metrics: Arc<SnapshotSlot>,
+}
+
+/// See the module's text.
+pub struct CoreLoop {
+    pub(crate) ring: Ring,
+    pub(crate) waker: Waker,
+    pub(crate) log: Rc<RefCell<CoreLog>>,
+    pub(crate) driver: LogDriver,
+    pub(crate) hub: Rc<LogHub<GlommioRuntime>>,
+    pub(crate) state: Rc<RefCell<CoreState>>,
+    pub(crate) control: CoreControl,
+    pub(crate) log_control: LogControl,
+    pub(crate) durability: Durability,
+    /// For each proposal that reached the log: the frame it must wait for, and its index.
+    marks: VecDeque<(FrameNo, LogIndex)>,
+    advanced: (FrameNo, FrameNo),
+    completions: Vec<Completion>,
+    last_traffic: Tick,
+    next_chores: Tick,
+    next_idle_check: usize,
+    spin: Spin,
+    sends: usize,
+    /// Proposals have not reached the log although Raft's tasks ran.
+    waiting_for_room: bool,
+    /// As last reported.
+    barrier: Option<WriteBarrier>,
+}
+
+impl CoreLoop {
+    /// A core about to take its first turn.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "each is a part that was built before and is owned from here on"
+    )]
+    pub fn new(
+        ring: Ring,
+        waker: Waker,
+        log: Rc<RefCell<CoreLog>>,
+        driver: LogDriver,
+        hub: Rc<LogHub<GlommioRuntime>>,
+        state: Rc<RefCell<CoreState>>,
+        control: CoreControl,
+        log_control: LogControl,
+    ) -> Self {
+        let (durability, spin_us) = {
+            let state = state.borrow();
+            let settings = state.server.config.settings();
+            (settings.durability, settings.spin_us)
+        };
+        Self {
+            ring,
+            waker,
+            log,
+            driver,
+            hub,
+            state,
+            control,
+            log_control,
+            durability,
+            marks: VecDeque::new(),
+            advanced: (FrameNo(0), FrameNo(0)),
+            completions: Vec::with_capacity(1024),
+            last_traffic: Tick::ZERO,
+            next_chores: Tick::ZERO,
+            next_idle_check: 0,
+            spin: Spin::new(Duration::from_micros(u64::from(spin_us))),
+            sends: 0,
+            waiting_for_room: false,
+            barrier: None,
+        }
+    }
+
+    /// Drives the log until `opening`, which waits for it, is done.
+    pub async fn until_open<T>(&mut self, opening: impl Future<Output = T>) -> Result<T, CoreFailure> {
+        let mut opening = std::pin::pin!(opening);
+        loop {
+            // Polled once, then the tasks it waits for get their turn.
+            if let Poll::Ready(opened) = poll_fn(|cx| Poll::Ready(opening.as_mut().poll(cx))).await {
+                return Ok(opened);
+            }
+            glommio::executor().yield_now().await;
+            self.pump_log()?;
+        }
+    }
+
+    /// Drives the log until the group can serve.
+    pub async fn until_leading<S: StateMachine>(
+        &mut self,
+        group: &mut Group<GlommioRuntime, S>,
+    ) -> Result<(), CoreFailure> {
+        while !group.may_read(SystemClock.tick()) {
+            if group.failure().is_some() {
+                return Err(self.consensus_failure(group));
+            }
+            glommio::executor().yield_now().await;
+            self.pump_log()?;
+        }
+        Ok(())
+    }
+
+    /// One round of log work without clients, for start-up.
+    pub fn pump_log(&mut self) -> Result<(), CoreFailure> {
+        let now = SystemClock.tick();
+        self.take_completions(now)?;
+        self.driver.take_reports(&mut self.log.borrow_mut(), now);
+        self.driver.step(&mut self.log.borrow_mut(), now, &mut self.ring)?;
+        self.advance();
+        self.ring.submit_and_wait(1, WAIT_BUSY)?;
+        Ok(())
+    }
+
+    /// Turns until the core is told to stop.
+    pub async fn run<S: StateMachine>(&mut self, group: &mut Group<GlommioRuntime, S>) -> Result<(), CoreFailure> {
+        while !self.control.stop.load(Ordering::Relaxed) {
+            self.turn(group).await?;
+            let wishes = std::mem::take(&mut self.state.borrow_mut().wishes);
+            if let Some(at_once) = wishes.shutdown {
+                Event::Stopping {
+                    reason: "SHUTDOWN command",
+                }
+                .log();
+                return self.stop(group, at_once).await;
+            }
+            self.put_into_force(&wishes.changed);
+            if let Some(time) = wishes.sleep {
+                slotcore_rt::thread::hold(time);
+            }
+        }
+        Event::Stopping { reason: "signal" }.log();
+        self.stop(group, false).await
+    }
+
+    async fn turn<S: StateMachine>(&mut self, group: &mut Group<GlommioRuntime, S>) -> Result<(), CoreFailure> {
+        let began = SystemClock.tick();
+        self.take_completions(began)?;
+        self.advance();
+        self.settle_applied(group).await;
+
+        // After the sockets were drained: what a client knew when it asked lies before this moment.
+        let now = self.now();
+        let reads_allowed = group.may_read(now.tick);
+        {
+            let mut state = self.state.borrow_mut();
+            state.take_net_events(now);
+            if state.net.has_ready() {
+                self.last_traffic = now.tick;
+                state.run_ready(now, reads_allowed);
+            }
+            // The keys' clock moves only by entries: when keys are due and nobody writes, the time is an entry itself.
+            let due = state.server.active_expire
+                && state.keyspace.next_deadline().is_some_and(|at| at <= now.wall_ms())
+                && state.write_barrier.is_none();
+            let mut bytes = 0;
+            while let Some(payload) = state.next_proposal(due) {
+                bytes += payload.len();
+                match self.log.borrow_mut().admit(bytes) {
+                    Ok(()) => {}
+                    Err(AppendError::NoSpace | AppendError::TooLarge { .. }) if state.is_first() => {
+                        state.refuse_batch(DISK_FULL);
+                        state.write_barrier = Some(WriteBarrier::DiskFull);
+                        break;
+                    }
+                    // It will fit, or become the first one, when what is under way is done.
+                    Err(_) => {
+                        state.put_back(payload);
+                        break;
+                    }
+                }
+                match group.propose(payload.clone()) {
+                    Ok(_) => {}
+                    Err(ProposeError::Busy | ProposeError::NotLeader(_)) => {
+                        state.put_back(payload);
+                        break;
+                    }
+                    Err(ProposeError::Failed) => return Err(self.consensus_failure(group)),
+                }
+            }
+        }
+        self.settle_appended(group).await;
+        {
+            let mut log = self.log.borrow_mut();
+            self.driver.step(&mut log, now.tick, &mut self.ring)?;
+        }
+        self.advance();
+        self.settle_applied(group).await;
+        self.housekeeping(group, now)?;
+        self.sends = self.state.borrow_mut().net.flush(&mut self.ring)?;
+        self.wait().await
+    }
+
+    fn now(&self) -> Now {
+        Now {
+            tick: SystemClock.tick(),
+            wall_us: SystemClock.wall_us(),
+        }
+    }
+
+    fn take_completions(&mut self, now: Tick) -> Result<(), CoreFailure> {
+        let mut completions = std::mem::take(&mut self.completions);
+        self.ring.reap(&mut completions);
+        let mut state = self.state.borrow_mut();
+        for c in completions.drain(..) {
+            match c.class {
+                Class::Net => state.net.on_completion(c),
+                Class::Log => {
+                    let before = self.log.borrow().durable();
+                    self.driver.on_completion(&mut self.log.borrow_mut(), now, c)?;
+                    if self.log.borrow().durable() > before {
+                        state.server.facts.last_durable_at_s = SystemClock.wall_ms() / 1000;
+                    }
+                }
+                Class::Wake => {
+                    self.waker.rearm(&mut self.ring)?;
+                    self.driver.take_reports(&mut self.log.borrow_mut(), now);
+                }
+                Class::Ignore => {}
+            }
+        }
+        self.completions = completions;
+        Ok(())
+    }
+
+    /// Tells the groups how far the log has come, as far as their durability mode counts it.
+    fn advance(&mut self) {
+        let log = self.log.borrow();
+        let counted = match self.durability {
+            Durability::Always => log.durable(),
+            Durability::EverySec | Durability::Off => log.submitted(),
+        };
+        let reached = (counted, log.durable());
+        drop(log);
+        // A proposal that found no room in the log tries again each time.
+        if reached != self.advanced || self.waiting_for_room {
+            self.advanced = reached;
+            self.hub.advance(reached.0, reached.1);
+        }
+    }
+
+    /// Lets Raft's tasks run until they have put every proposal into the log.
+    async fn settle_appended<S: StateMachine>(&mut self, group: &Group<GlommioRuntime, S>) {
+        for _ in 0..SETTLE_YIELDS_MAX {
+            let progress = group.progress();
+            if progress.proposed == progress.digested {
+                break;
+            }
+            glommio::executor().yield_now().await;
+        }
+        let progress = group.progress();
+        self.waiting_for_room = progress.proposed != progress.digested;
+        let (frame, index) = (self.log.borrow().appended(), progress.appended);
+        if self.marks.back().is_none_or(|(_, last)| *last < index) {
+            self.marks.push_back((frame, index));
+        }
+    }
+
+    /// Lets Raft's tasks run until what counts is executed.
+    async fn settle_applied<S: StateMachine>(&mut self, group: &Group<GlommioRuntime, S>) {
+        let mut target = None;
+        while let Some((frame, index)) = self.marks.front()
+            && *frame <= self.advanced.0
+        {
+            target = Some(*index);
+            self.marks.pop_front();
+        }
+        let Some(target) = target else { return };
+        for _ in 0..SETTLE_YIELDS_MAX {
+            if group.progress().applied >= target {
+                break;
+            }
+            glommio::executor().yield_now().await;
+        }
+    }
+
+    /// Bounded work that nobody waits for, and what is looked at a few times a second.
+    fn housekeeping<S: StateMachine>(&mut self, group: &Group<GlommioRuntime, S>, now: Now) -> Result<(), CoreFailure> {
+        let mut guard = self.state.borrow_mut();
+        let state = &mut *guard;
+        if state.server.active_expire {
+            state.keyspace.expire_work(EXPIRE_BUDGET);
+        }
+        state.keyspace.free_work(FREE_BUDGET);
+        let asked = self.control.metrics.wanted();
+        if now.tick < self.next_chores && !asked {
+            return Ok(());
+        }
+        self.next_chores = now.tick + CHORES_EVERY;
+        drop(guard);
+        if group.failure().is_some() {
+            return Err(self.consensus_failure(group));
+        }
+        self.log
+            .borrow_mut()
+            .release(crate::boot::FIRST_GROUP, group.progress().applied);
+        self.gather_facts(group);
+        let mut guard = self.state.borrow_mut();
+        let state = &mut *guard;
+        self.next_idle_check = state.close_idle(self.next_idle_check, now);
+        let memory = state.keyspace.memory();
+        state.server.metrics.tick(now.tick, memory.total() as u64);
+        if asked {
+            self.control.metrics.publish(CoreSnapshot {
+                core: slotcore_rt::ids::CoreId(0),
+                metrics: state.server.metrics.clone(),
+                facts: state.server.facts,
+                keyspace: state.keyspace.stats(),
+                keys: state.keyspace.len(),
+                volatile_keys: state.keyspace.volatile_len(),
+                memory,
+            });
+        }
+        Ok(())
+    }
+
+    /// Brings up to date what other parts count, and whether writes can be taken.
+    fn gather_facts<S: StateMachine>(&mut self, group: &Group<GlommioRuntime, S>) {
+        let (stats, room) = {
+            let mut log = self.log.borrow_mut();
+            (log.stats(), log.admit(BATCH_BYTES_MAX))
+        };
+        let progress = group.progress();
+        let mut guard = self.state.borrow_mut();
+        let state = &mut *guard;
+        let barrier = matches!(room, Err(AppendError::NoSpace)).then_some(WriteBarrier::DiskFull);
+        if barrier != self.barrier {
+            match barrier {
+                Some(_) => Event::DiskFull.log(),
+                None => Event::DiskSpaceReturned.log(),
+            }
+            self.barrier = barrier;
+        }
+        state.write_barrier = barrier;
+        state.server.facts.clients = state.net.open_count() as u64;
+        state.server.facts.commands_in_flight = state.commands_in_flight();
+        let facts = &mut state.server.facts;
+        facts.raft_term = group.term().0;
+        facts.raft_commit_index = progress.applied.0;
+        facts.raft_applied_index = progress.applied.0;
+        facts.log_frames = stats.frames;
+        facts.log_bytes = stats.bytes;
+        facts.log_payload_bytes = stats.bytes - stats.padding_bytes;
+        facts.log_frames_in_flight = stats.in_flight;
+        facts.log_segments = stats.segments_live + stats.segments_ready;
+        facts.disk_bytes = facts.log_segments * self.log.borrow().segment_bytes();
+        facts.disk_full = barrier.is_some();
+    }
+
+    fn consensus_failure<S: StateMachine>(&self, group: &Group<GlommioRuntime, S>) -> CoreFailure {
+        match self.log.borrow().failure() {
+            Some(failure) => CoreFailure::Log(failure),
+            None => CoreFailure::Consensus(group.failure().unwrap_or_else(|| "its task has ended".into())),
+        }
+    }
+
+    fn put_into_force(&mut self, changed: &[Setting]) {
+        if changed.is_empty() {
+            return;
+        }
+        let state = self.state.borrow();
+        let settings = state.server.config.settings();
+        for setting in changed {
+            match setting {
+                Setting::Durability => {
+                    self.durability = settings.durability;
+                    self.log.borrow_mut().set_sync(sync_policy(settings.durability));
+                }
+                Setting::LogLevel => self.log_control.set_level(settings.log_level),
+                Setting::SpinUs => self.spin = Spin::new(Duration::from_micros(u64::from(settings.spin_us))),
+                // Looked up where they are used, or taken over by the state itself.
+                _ => {}
+            }
+        }
+    }
+
+    /// Ends a turn: enters the kernel, and sleeps there when there is nothing to do.
+    async fn wait(&mut self) -> Result<(), CoreFailure> {
+        // Raft's timers and tasks get their turn whatever the traffic.
+        glommio::executor().yield_if_needed().await;
+        if self.state.borrow().net.has_ready() || self.ring.has_completions() {
+            self.ring.submit()?;
+            return Ok(());
+        }
+        let now = SystemClock.tick();
+        if self.spin.is_worth_it(now, self.last_traffic) {
+            self.ring.submit()?;
+            let until = now + self.spin.budget();
+            loop {
+                if self.ring.has_completions() || self.ring.wants_enter() {
+                    self.spin.succeeded();
+                    if !self.ring.has_completions() {
+                        self.ring.submit()?;
+                    }
+                    return Ok(());
+                }
+                if SystemClock.tick() >= until {
+                    self.spin.failed();
+                    break;
+                }
+                std::hint::spin_loop();
+            }
+        }
+        let longest = if now.since(self.last_traffic) < IDLE_AFTER {
+            WAIT_BUSY
+        } else {
+            WAIT_IDLE
+        };
+        let log_wait = self.log.borrow().next_wake().map_or(longest, |at| at.since(now));
+        self.ring.submit_and_wait(self.sends + 1, longest.min(log_wait))?;
+        Ok(())
+    }
+
+    /// Takes no more commands, waits for those under way, seals the log.
+    async fn stop<S: StateMachine>(
+        &mut self,
+        group: &mut Group<GlommioRuntime, S>,
+        at_once: bool,
+    ) -> Result<(), CoreFailure> {
+        self.state.borrow_mut().net.stop_listening();
+        let patience = if at_once { Duration::ZERO } else { DRAIN_PATIENCE };
+        let until = SystemClock.tick() + patience;
+        loop {
+            self.turn(group).await?;
+            let state = self.state.borrow();
+            let quiet = state.commands_in_flight() == 0 && !state.net.has_ready() && state.net.unsent() == 0;
+            if quiet || SystemClock.tick() >= until {
+                break;
+            }
+        }
+        self.log.borrow_mut().seal();
+        while !self.log.borrow().is_sealed() {
+            self.pump_log()?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,241 @@
+//! [`CoreState`]: everything a core owns that a command can touch.
+//!
+//! The synchronous part of a turn is two files beside this one: `dispatch.rs` takes commands from connections, and
+//! executes what may be executed at once; `apply.rs` proposes the rest as a batch, and executes it when its entry is
+//! committed. From bytes in a connection's input to bytes in its output all of it is plain functions on `&mut self`.
+//!
+//! Order of replies: as long as a connection has commands in an unapplied batch (`waiting > 0`), everything it sends is
+//! put into a batch too. So replies are simply appended, and there are no reply slots.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+use slotcore_engine::cmd::lookup;
+use slotcore_engine::keyspace::Keyspace;
+use slotcore_netio::resp::decode::Limits;
+use slotcore_netio::{ConnId, Net, NetEvent};
+use slotcore_rt::clock::Tick;
+
+use crate::batch::{Batch, Sealed};
+use crate::clients::{BufferUse, Buffers, ClientState};
+use crate::commands::ServerState;
+use crate::config::Setting;
+use crate::tally::Tally;
+use crate::window::Window;
+
+/// Connections looked at for idleness in one turn's end.
+const IDLE_CHECK_BUDGET: usize = 64;
+
+/// The time a turn works with, taken once after its sockets were drained.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Now {
+    /// Monotonic.
+    pub tick: Tick,
+    /// Microseconds since 1970.
+    pub wall_us: u64,
+}
+
+impl Now {
+    /// Milliseconds since 1970.
+    #[inline]
+    pub fn wall_ms(&self) -> u64 {
+        self.wall_us / 1000
+    }
+}
+
+/// What a write hears that finds no room in the log.
+pub const DISK_FULL: &str = "OOM disk is full: writes are refused until there is space again";
+
+/// Why writes are refused for now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteBarrier {
+    /// The log cannot grow: the disk is full.
+    DiskFull,
+}
+
+/// What the synchronous part of a turn asks of the core loop, beyond replies.
+#[derive(Debug, Default)]
+pub struct Wishes {
+    /// End the process in order: `Some(true)` without waiting for clients to take their replies.
+    pub shutdown: Option<bool>,
+    /// Settings that changed and have an effect outside the commands.
+    pub changed: Vec<Setting>,
+    /// Hold the core for this long.
+    pub sleep: Option<Duration>,
+}
+
+/// What the server keeps of a connection for the sake of order.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Lane {
+    /// Commands in batches that are not applied yet.
+    pub waiting: u32,
+    /// The input is malformed from here on: answered when nothing waits any more, then closed.
+    pub broken: Option<String>,
+    /// Input was left unparsed because too much waits.
+    pub held: bool,
+}
+
+/// See the module's text.
+pub struct CoreState {
+    /// Keys and values.
+    pub keyspace: Keyspace,
+    /// Connections.
+    pub net: Net,
+    /// What commands about connection and server work on.
+    pub server: ServerState,
+    /// What the core loop should do next.
+    pub wishes: Wishes,
+    /// Set by the core loop while writes cannot be taken.
+    pub write_barrier: Option<WriteBarrier>,
+    pub(crate) lanes: Vec<Lane>,
+    pub(crate) window: Window,
+    pub(crate) tally: Tally,
+    pub(crate) batch: Batch,
+    /// Payloads that are ready to be proposed, in order.
+    pub(crate) outbox: VecDeque<Bytes>,
+    /// Batches sealed and not yet applied, in order; those in the outbox included.
+    pub(crate) proposed: VecDeque<Sealed>,
+    pub(crate) spare: Vec<Sealed>,
+    pub(crate) origin: u64,
+    pub(crate) seeds: u64,
+    pub(crate) next_batch: u64,
+    pub(crate) last_stamp_ms: u64,
+    pub(crate) now: Now,
+    pub(crate) reads_allowed: bool,
+    pub(crate) over_memory: bool,
+    pub(crate) limits: Limits,
+    /// The longest of common commands without the `fast` flag: not worth a clock reading of its own.
+    pub(crate) untimed_id: u16,
+    pub(crate) spans: Vec<(u32, u32)>,
+    pub(crate) scratch_in: Vec<u8>,
+    pub(crate) scratch_out: Vec<u8>,
+}
+
+impl CoreState {
+    /// A core without connections. `origin` tells this run of this core from all others, `seed` feeds the random choices
+    /// of commands.
+    pub fn new(keyspace: Keyspace, net: Net, server: ServerState, origin: u64, seed: u64) -> Self {
+        let mut state = Self {
+            keyspace,
+            net,
+            server,
+            wishes: Wishes::default(),
+            write_barrier: None,
+            lanes: Vec::new(),
+            window: Window::default(),
+            tally: Tally::default(),
+            batch: Batch::default(),
+            outbox: VecDeque::new(),
+            proposed: VecDeque::new(),
+            spare: Vec::new(),
+            origin,
+            seeds: seed,
+            next_batch: 1,
+            last_stamp_ms: 0,
+            now: Now::default(),
+            reads_allowed: false,
+            over_memory: false,
+            limits: Limits::default(),
+            untimed_id: lookup(b"set").map_or(0, |spec| spec.id.0),
+            spans: Vec::new(),
+            scratch_in: Vec::new(),
+            scratch_out: Vec::new(),
+        };
+        state.take_over_settings();
+        state
+    }
+
+    /// Puts the settings that the synchronous part needs at every command where they are at hand.
+    pub fn take_over_settings(&mut self) {
+        let settings = self.server.config.settings();
+        self.limits.bulk_bytes_max = settings.bulk_bytes_max;
+        self.net.set_clients_max(settings.clients_max as usize);
+        self.server.metrics.slow_log.limit(settings.slow_log_len_max);
+    }
+
+    /// Notes connections that came and went.
+    pub fn take_net_events(&mut self, now: Now) {
+        while let Some(event) = self.net.next_event() {
+            match event {
+                NetEvent::Opened(id) => {
+                    let needs_password = !self.server.config.settings().password.is_empty();
+                    let client_id = self.server.clients.issue_id();
+                    let Some(conn) = self.net.conn(id) else { continue };
+                    let client = ClientState::new(
+                        client_id,
+                        conn.peer(),
+                        conn.local(),
+                        conn.fd(),
+                        now.tick,
+                        needs_password,
+                    );
+                    self.server.clients.insert(id.index(), client);
+                    if id.index() >= self.lanes.len() {
+                        self.lanes.resize_with(id.index() + 1, Lane::default);
+                    }
+                    self.lanes[id.index()] = Lane::default();
+                    self.server.metrics.net.connections_total += 1;
+                }
+                NetEvent::Closed(id) => {
+                    self.server.clients.remove(id.index());
+                }
+            }
+        }
+        let stats = self.net.stats();
+        self.server.metrics.net.rejected_connections = stats.rejected;
+        self.server.metrics.net.input_bytes = stats.bytes_in;
+        self.server.metrics.net.output_bytes = stats.bytes_out;
+    }
+
+    /// Closes connections that were silent for too long, a few at a time. `from`: where the last call stopped; returns
+    /// where the next one goes on.
+    pub fn close_idle(&mut self, from: usize, now: Now) -> usize {
+        let timeout_s = self.server.config.settings().idle_timeout_s;
+        if timeout_s == 0 {
+            return 0;
+        }
+        let mut idle = Vec::new();
+        let next = self
+            .server
+            .clients
+            .idle(from, IDLE_CHECK_BUDGET, now.tick, timeout_s, &mut idle);
+        for slot in idle {
+            if let Some(id) = self.net.id_at(slot) {
+                self.net.kill(id);
+            }
+        }
+        next
+    }
+
+    /// Commands that wait for their entry.
+    pub fn commands_in_flight(&self) -> u64 {
+        self.proposed
+            .iter()
+            .map(|sealed| sealed.items.len() as u64)
+            .sum::<u64>()
+            + self.batch.len() as u64
+    }
+}
+
+/// What connections hold, for `CLIENT LIST`.
+pub(crate) struct NetBuffers<'a>(pub &'a Net);
+
+impl Buffers for NetBuffers<'_> {
+    fn of(&self, slot: usize) -> BufferUse {
+        let Some(conn) = self.0.id_at(slot).and_then(|id| self.0.conn(id)) else {
+            return BufferUse::default();
+        };
+        BufferUse {
+            query_bytes: conn.unread() as u64,
+            query_free_bytes: 0,
+            output_bytes: conn.unsent() as u64,
+            total_bytes: conn.memory() as u64,
+        }
+    }
+}
+
+/// Names a connection of the core in the order of things.
+pub(crate) fn lane_of(lanes: &mut [Lane], id: ConnId) -> &mut Lane {
+    &mut lanes[id.index()]
+}

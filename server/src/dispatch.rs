@@ -1,0 +1,394 @@
+//! The first half of a command: from a connection's input to an immediate reply, or into the batch.
+
+use slotcore_engine::cmd::{Args, CommandSpec, DataFn, Exec, Flags, NoReply, Reply, Run, ServerCmd, resolve};
+use slotcore_netio::ConnId;
+use slotcore_netio::resp::decode::Request;
+use slotcore_rt::clock::{Clock, SystemClock, Tick};
+
+use crate::clients::ClientState;
+use crate::commands::{Around, Flow, NOAUTH, hello_reply};
+use crate::core_state::{CoreState, DISK_FULL, NetBuffers, Now, WriteBarrier, lane_of};
+use crate::metrics::{CoreMetrics, LatencyKind, SlowLog};
+use crate::reply::RespReply;
+use crate::window::{Parsed, Window};
+
+/// Commands of one connection that may wait in unapplied batches before its input is left alone.
+const WAITING_MAX: u32 = 8192;
+
+/// How a command that touches keys ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Answered,
+    /// Nothing was answered: the group clock must be brought up to the wall clock first.
+    NeedsTick,
+}
+
+impl CoreState {
+    /// Parses and executes what arrived, a window at a time, until nothing is left or too much is in flight.
+    /// `reads_allowed`: this core may answer reads by itself right now. Nothing here waits.
+    pub fn run_ready(&mut self, now: Now, reads_allowed: bool) {
+        (self.now, self.reads_allowed) = (now, reads_allowed);
+        self.keyspace.set_time(self.keyspace.now_ms(), now.wall_ms());
+        let memory_max = self.server.config.settings().memory_bytes_max;
+        self.over_memory = memory_max > 0 && self.keyspace.memory().total() as u64 > memory_max;
+        let mut window = std::mem::take(&mut self.window);
+        while self.has_room() {
+            let Some(id) = self.net.next_ready() else { break };
+            self.gather(&mut window, id);
+        }
+        self.run_window(&mut window);
+        self.window = window;
+    }
+
+    /// Parses the input of one connection into the window, running the window whenever it is full.
+    fn gather(&mut self, window: &mut Window, id: ConnId) {
+        let limits = match self.server.clients.get(id.index()) {
+            Some(client) => slotcore_netio::resp::decode::Limits {
+                authenticated: client.authenticated,
+                ..self.limits
+            },
+            None => return,
+        };
+        let mut taken = 0;
+        loop {
+            let lane = lane_of(&mut self.lanes, id);
+            if lane.broken.is_some() {
+                break;
+            }
+            if lane.waiting >= WAITING_MAX || !self.has_room() {
+                lane_of(&mut self.lanes, id).held = true;
+                break;
+            }
+            if window.is_full() || (!limits.authenticated && !window.commands.is_empty()) {
+                window.taken.push((id, taken));
+                taken = 0;
+                self.run_window(window);
+                continue;
+            }
+            let first = window.spans.len();
+            match self.net.decode(id, taken, &limits, &mut window.spans) {
+                Ok(Request::Complete(bytes)) => {
+                    if window.spans.len() > first {
+                        self.look_up(window, id, taken, first);
+                    }
+                    taken += bytes;
+                }
+                Ok(Request::Incomplete) => break,
+                Err(error) => {
+                    self.server.metrics.net.protocol_errors += 1;
+                    // What came before is answered first.
+                    window.taken.push((id, taken));
+                    self.run_window(window);
+                    self.break_off(id, error.to_string());
+                    return;
+                }
+            }
+        }
+        window.taken.push((id, taken));
+    }
+
+    /// Finds out what the request is whose spans start at `first`, and asks for its memory.
+    #[inline]
+    fn look_up(&mut self, window: &mut Window, id: ConnId, base: usize, first: usize) {
+        let input = &self.net.input(id)[base..];
+        let args = Args::new(input, &window.spans[first..]);
+        let (spec, key) = match resolve(&args) {
+            Ok(spec) => {
+                let reads_now = spec.flags.has(Flags::READONLY) && spec.first_key > 0;
+                let key = reads_now.then(|| self.keyspace.key_hash(args.get(spec.first_key as usize)));
+                if let Some(key) = key {
+                    self.keyspace.prefetch_bucket(key);
+                }
+                (Ok(spec), key)
+            }
+            Err(text) => {
+                window.refusals.push(text);
+                (Err(window.refusals.len() as u32 - 1), None)
+            }
+        };
+        let spans = (first as u32, window.spans.len() as u32);
+        window.commands.push(Parsed {
+            conn: id,
+            base,
+            spans,
+            spec,
+            key,
+        });
+    }
+
+    fn run_window(&mut self, window: &mut Window) {
+        for key in window.commands.iter().filter_map(|c| c.key) {
+            self.keyspace.prefetch_record(key);
+        }
+        for command in &window.commands {
+            self.run_parsed(window, command);
+        }
+        for &(id, bytes) in &window.taken {
+            if bytes > 0 {
+                self.net.consume(id, bytes);
+            }
+        }
+        if !window.commands.is_empty() {
+            let ended = SystemClock.tick();
+            let run_ns = ended.since(self.now.tick).as_nanos() as u64;
+            self.tally.settle(&mut self.server.metrics, run_ns, run_ns);
+        }
+        window.clear();
+    }
+
+    #[inline]
+    fn run_parsed(&mut self, window: &Window, c: &Parsed) {
+        let id = c.conn;
+        let spans = &window.spans[c.spans.0 as usize..c.spans.1 as usize];
+        let Some(client) = self.server.clients.get_mut(id.index()) else {
+            return;
+        };
+        let waiting = self.lanes[id.index()].waiting;
+        let refusal = match c.spec {
+            Ok(spec) => refuse(spec, client, self.over_memory, self.write_barrier),
+            Err(at) => Some(window.refusals[at as usize].as_str()),
+        };
+        let Some((input, out)) = self.net.io(id) else { return };
+        let args = Args::new(&input[c.base..], spans);
+        match (c.spec, refusal) {
+            (spec, Some(text)) => {
+                if let Ok(spec) = spec {
+                    self.server.metrics.commands.rejected(spec.id.0, spec.full_name);
+                }
+                if waiting > 0 {
+                    self.batch.push_refusal(id, text);
+                    self.waits(id);
+                } else {
+                    client.begin_command("", self.now.tick);
+                    if client.wants_reply() {
+                        self.server.metrics.errors.count(text);
+                        RespReply::new(out, client.proto).error(text);
+                    }
+                    client.end_command();
+                }
+            }
+            (Ok(spec), None) if spec.is_write() => {
+                self.batch.push_write(id, spec.id, &args);
+                self.waits(id);
+            }
+            (Ok(spec), None) if waiting > 0 => {
+                self.batch.push_aside(id, spec.id, &args);
+                self.waits(id);
+            }
+            (Ok(spec), None) => match spec.run {
+                Run::Data(_) if !self.reads_allowed => {
+                    self.batch.push_aside(id, spec.id, &args);
+                    self.waits(id);
+                }
+                Run::Data(f) => {
+                    let began = (!spec.flags.has(Flags::FAST)).then(|| SystemClock.tick());
+                    let mut exec = Exec {
+                        ks: &mut self.keyspace,
+                        args,
+                        seed: self.seeds,
+                    };
+                    match run_data(&mut exec, client, out, spec, f, self.now, &mut self.server.metrics) {
+                        Outcome::Answered => self.tally.note(spec),
+                        Outcome::NeedsTick => {
+                            self.batch.push_aside(id, spec.id, &args);
+                            self.waits(id);
+                        }
+                    }
+                    if let Some(began) = began {
+                        // Only slow commands choose at random, or are worth a clock reading of their own.
+                        self.seeds = self.seeds.wrapping_add(0x9e37_79b9_7f4a_7c15);
+                        let mut copy = std::mem::take(&mut self.scratch_in);
+                        copy.clear();
+                        if let Some((input, _)) = self.net.io(id) {
+                            let end = spans.last().map_or(0, |(at, len)| (at + len) as usize);
+                            copy.extend_from_slice(&input[c.base..c.base + end]);
+                            self.note_slow(id, Args::new(&copy, spans), spec, began);
+                        }
+                        self.scratch_in = copy;
+                    }
+                }
+                Run::Server(cmd) => {
+                    let mut copy = std::mem::take(&mut self.scratch_in);
+                    copy.clear();
+                    let end = spans.last().map_or(0, |(at, len)| (at + len) as usize);
+                    copy.extend_from_slice(&input[c.base..c.base + end]);
+                    self.run_server(id, spec, cmd, Args::new(&copy, spans));
+                    self.scratch_in = copy;
+                }
+                Run::Container => {}
+            },
+            (Err(_), None) => {}
+        }
+    }
+
+    /// Notes one more command of a connection that waits for a batch, and closes the batch when it is full.
+    #[inline]
+    fn waits(&mut self, id: ConnId) {
+        self.lanes[id.index()].waiting += 1;
+        if self.batch.is_full() {
+            self.seal();
+        }
+    }
+
+    /// Carries out a command about connection or server.
+    pub(crate) fn run_server(&mut self, id: ConnId, spec: &'static CommandSpec, cmd: ServerCmd, args: Args<'_>) {
+        let slot = id.index();
+        let Some(client) = self.server.clients.get_mut(slot) else {
+            return;
+        };
+        client.begin_command(spec.full_name, self.now.tick);
+        let mut out = std::mem::take(&mut self.scratch_out);
+        out.clear();
+        self.server.facts.clients = self.net.open_count() as u64;
+        let around = Around {
+            keyspace: &mut self.keyspace,
+            buffers: &NetBuffers(&self.net),
+            now: self.now.tick,
+            wall_us: self.now.wall_us,
+        };
+        let mut reply = RespReply::new(&mut out, client.proto);
+        let flow = self.server.run(cmd, slot, args, around, &mut reply);
+        if reply.failed() {
+            note_error(&mut self.server.metrics, spec, &out, 0);
+        }
+        self.tally.note(spec);
+        let Some(client) = self.server.clients.get_mut(slot) else {
+            return;
+        };
+        if flow == Flow::Hello {
+            hello_reply(client, &mut RespReply::new(&mut out, client.proto));
+        }
+        if client.wants_reply()
+            && let Some((_, to)) = self.net.io(id)
+        {
+            to.extend_from_slice(&out);
+        }
+        client.end_command();
+        if client.close_after_reply {
+            self.net.close_after_flush(id);
+        }
+        self.scratch_out = out;
+        match flow {
+            Flow::Done | Flow::Hello => {}
+            Flow::Kill(slots) => {
+                for slot in slots {
+                    if let Some(id) = self.net.id_at(slot) {
+                        self.net.kill(id);
+                    }
+                }
+            }
+            Flow::Reconfigure(settings) => {
+                self.wishes.changed.extend(settings);
+                self.take_over_settings();
+            }
+            Flow::Sleep(time) => self.wishes.sleep = Some(time),
+            Flow::Shutdown { now } => self.wishes.shutdown = Some(now),
+        }
+    }
+
+    /// Puts a command that took long into the slow log and the latency events.
+    pub(crate) fn note_slow(&mut self, id: ConnId, args: Args<'_>, spec: &'static CommandSpec, began: Tick) {
+        let took_us = SystemClock.tick().since(began).as_micros() as u64;
+        let settings = self.server.config.settings();
+        let at_s = self.now.wall_us / 1_000_000;
+        if SlowLog::is_slow(took_us, settings.slow_log_slower_than_us)
+            && let Some(client) = self.server.clients.get(id.index())
+        {
+            let mut words = Vec::with_capacity(args.len());
+            words.push(spec.name.as_bytes());
+            words.extend(args.iter_from(1));
+            let (peer, len_max) = (client.peer.to_string(), settings.slow_log_len_max);
+            self.server
+                .metrics
+                .slow_log
+                .push(at_s, took_us, words.into_iter(), peer, &client.name, len_max);
+        }
+        let ms = (took_us / 1000) as u32;
+        self.server
+            .metrics
+            .latency
+            .note(LatencyKind::Command, at_s, ms, settings.latency_threshold_ms);
+    }
+
+    /// The rest of a connection's input cannot be understood: says so in order, then closes.
+    fn break_off(&mut self, id: ConnId, text: String) {
+        let lane = lane_of(&mut self.lanes, id);
+        lane.broken = Some(text);
+        self.finish_broken(id);
+    }
+
+    /// Answers a malformed request once nothing waits before it.
+    pub(crate) fn finish_broken(&mut self, id: ConnId) {
+        let lane = lane_of(&mut self.lanes, id);
+        if lane.waiting > 0 {
+            return;
+        }
+        let Some(text) = &lane.broken else { return };
+        let proto = self.server.clients.get(id.index()).map_or(2, |c| c.proto);
+        if let Some((_, out)) = self.net.io(id) {
+            self.server.metrics.errors.count(text);
+            RespReply::new(out, proto).error(text);
+        }
+        self.net.close_after_flush(id);
+    }
+}
+
+/// Why a command that exists and has the right number of arguments is not carried out now, if so.
+#[inline]
+pub(crate) fn refuse(
+    spec: &CommandSpec,
+    client: &ClientState,
+    over_memory: bool,
+    barrier: Option<WriteBarrier>,
+) -> Option<&'static str> {
+    if !client.authenticated && !spec.flags.has(Flags::NO_AUTH) {
+        return Some(NOAUTH);
+    }
+    if over_memory && spec.flags.has(Flags::DENYOOM) {
+        return Some("OOM command not allowed when used memory > 'maxmemory'.");
+    }
+    if barrier.is_some() && spec.is_write() {
+        return Some(DISK_FULL);
+    }
+    None
+}
+
+/// Executes a command that touches keys, for one client.
+#[inline]
+pub(crate) fn run_data(
+    exec: &mut Exec<'_>,
+    client: &mut ClientState,
+    out: &mut Vec<u8>,
+    spec: &'static CommandSpec,
+    f: DataFn,
+    now: Now,
+    metrics: &mut CoreMetrics,
+) -> Outcome {
+    client.begin_command(spec.full_name, now.tick);
+    if !client.wants_reply() {
+        f(exec, &mut NoReply);
+        client.end_command();
+        return Outcome::Answered;
+    }
+    let mark = out.len();
+    let mut reply = RespReply::new(out, client.proto);
+    f(exec, &mut reply);
+    if reply.failed() {
+        note_error(metrics, spec, out, mark);
+    }
+    if exec.ks.take_needs_tick() {
+        out.truncate(mark);
+        return Outcome::NeedsTick;
+    }
+    Outcome::Answered
+}
+
+/// Counts the error reply that starts at `mark`.
+#[cold]
+fn note_error(metrics: &mut CoreMetrics, spec: &CommandSpec, out: &[u8], mark: usize) {
+    metrics.commands.failed(spec.id.0, spec.full_name);
+    let line = out[mark..].split(|c| *c == b'\r').next().unwrap_or_default();
+    metrics
+        .errors
+        .count(std::str::from_utf8(line.get(1..).unwrap_or_default()).unwrap_or("ERR"));
+}
