@@ -475,11 +475,14 @@ impl SimDisk {
     }
 
     /// The process ends (kill -9) while the machine goes on: what is in flight is carried out, nobody hears of it.
-    pub fn process_killed(&mut self) {
+    /// Returns false when some of it failed, which nobody hears of either.
+    pub fn process_killed(&mut self) -> bool {
+        let mut sound = true;
         for (_, op) in std::mem::take(&mut self.in_flight) {
-            self.complete(op);
+            sound &= self.complete(op).result.is_ok();
         }
         self.drop_nameless();
+        sound
     }
 
     /// Frees files without a name; open descriptors ended with the process.

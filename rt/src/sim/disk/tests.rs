@@ -159,7 +159,7 @@ fn a_killed_process_loses_nothing_it_handed_over() {
     for seed in 0..SEED_COUNT {
         let (mut disk, file) = with_file(seed);
         disk.submit(Tick::ZERO, 1, write(file, 0, 1, 8, false));
-        disk.process_killed();
+        assert!(disk.process_killed());
         assert_eq!(sectors(&mut disk, file), [1; 8]);
     }
 }
