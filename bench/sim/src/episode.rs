@@ -106,6 +106,7 @@ impl Episode {
         opts.inflight_max = 1 + rng.index(8);
         opts.spare_segments = 1 + rng.index(2);
         opts.cache_bytes_max = 1 << (12 + rng.below(8));
+        opts.log_bytes_target = opts.segment_bytes * (1 + rng.below(3));
         opts.sync = match rng.below(5) {
             0 => SyncPolicy::Never,
             1 => SyncPolicy::Every(Duration::from_millis(1 + rng.below(20))),
@@ -154,18 +155,23 @@ impl Episode {
             }
             Err(stop) => return Err(explain(stop)),
         };
-        match crash {
-            Crash::PowerLost => {
-                self.report.cuts += 1;
-                self.disk.power_cut();
-            }
-            Crash::ProcessKilled | Crash::DeviceFailed => {
-                self.report.kills += 1;
-                self.disk.process_killed();
-            }
-        }
+        let crash = self.crash(crash);
         self.check(crash)
             .map_err(|what| format!("{what} ({crash:?}, {:?})", self.opts.sync))
+    }
+
+    /// Carries out the crash; returns what it came to be.
+    fn crash(&mut self, crash: Crash) -> Crash {
+        if crash != Crash::PowerLost {
+            self.report.kills += 1;
+            if self.disk.process_killed() {
+                return crash;
+            }
+            // Something in flight failed and the process never knew: as above, only a cut settles it.
+        }
+        self.report.cuts += 1;
+        self.disk.power_cut();
+        Crash::PowerLost
     }
 
     fn recover(&mut self) -> Result<Machine, String> {
@@ -201,6 +207,9 @@ impl Episode {
             if self.rng.chance(1, 20) && self.history.acked() > 0 {
                 let upto = LogIndex(1 + self.rng.below(self.history.acked()));
                 machine.purge(self.history.pos(upto))?;
+            }
+            if begun && self.rng.chance(1, 10) {
+                machine.tidy(&mut self.disk)?;
             }
             self.turn(machine)?;
             if self.rng.chance(1, 10) {

@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use slotcore_engine::log::{
-    AppendError, CoreLog, EntryRead, LogEffect, LogFailure, LogOptions, LogPos, Record, SyncPolicy, Ticket, Vote,
-    decode_entry,
+    AppendError, CoreLog, EntryRead, GcAdvice, LogEffect, LogFailure, LogOptions, LogPos, Record, SyncPolicy, Ticket,
+    Vote, decode_entry,
 };
 use slotcore_rt::buf::AlignedBuf;
 use slotcore_rt::clock::Tick;
@@ -223,6 +223,30 @@ impl Machine {
             group: GROUP,
             pos: upto,
         })
+    }
+
+    /// Writes again what little is left in the oldest segment, when the log advises it.
+    ///
+    /// # Errors
+    /// [`Stop::Wrong`] when the log refuses; [`Stop::Damaged`] when an entry cannot be read back.
+    pub fn tidy(&mut self, disk: &mut SimDisk) -> Result<(), Stop> {
+        let GcAdvice::Rewrite(entries) = self.log.gc_advice() else {
+            return Ok(());
+        };
+        let mut reads = Vec::new();
+        for (group, index) in entries {
+            reads.clear();
+            self.log
+                .entries(group, index, LogIndex(index.0 + 1), READ_BYTES_MAX, &mut reads);
+            let read = reads
+                .pop()
+                .ok_or_else(|| Stop::Wrong(format!("entry {index} cannot be rewritten: not kept")))?;
+            let (pos, payload) = self.read_back(disk, read)?;
+            if !self.state(Record::Rewrite { group, pos, payload })? {
+                break;
+            }
+        }
+        Ok(())
     }
 
     fn state(&mut self, record: Record) -> Result<bool, Stop> {
