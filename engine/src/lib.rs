@@ -13,3 +13,4 @@ mod long_double;
 pub mod number;
 pub mod ord;
 pub mod table;
+mod varint;

@@ -6,6 +6,7 @@
 //! Format: `docs/formats/op.md`.
 
 use super::{Args, CommandId};
+use crate::varint::{LengthError, put_bytes, put_len, take, take_len};
 
 /// Version of the batch format this code writes, and the only one it reads.
 pub const BATCH_VERSION: u8 = 1;
@@ -63,6 +64,15 @@ impl std::fmt::Display for OpError {
 
 impl std::error::Error for OpError {}
 
+impl From<LengthError> for OpError {
+    fn from(error: LengthError) -> Self {
+        match error {
+            LengthError::Truncated => OpError::Truncated,
+            LengthError::Malformed => OpError::BadLength,
+        }
+    }
+}
+
 /// Appends the header that starts a batch.
 pub fn encode_header(out: &mut Vec<u8>, header: &BatchHeader) {
     out.extend_from_slice(&[BATCH_VERSION, 0]);
@@ -106,8 +116,7 @@ pub fn encode_op(out: &mut Vec<u8>, id: CommandId, args: &Args<'_>) {
     out.extend_from_slice(&id.0.to_le_bytes());
     put_len(out, args.len() - 1);
     for arg in args.iter_from(1) {
-        put_len(out, arg.len());
-        out.extend_from_slice(arg);
+        put_bytes(out, arg);
     }
 }
 
@@ -126,39 +135,10 @@ pub fn decode_op(buf: &[u8], spans: &mut Vec<(u32, u32)>) -> Result<(CommandId, 
     spans.push((0, 0));
     for _ in 0..count {
         let len = take_len(buf, &mut at)?;
-        let end = at
-            .checked_add(len as usize)
-            .filter(|end| *end <= buf.len())
-            .ok_or(OpError::Truncated)?;
         spans.push((u32::try_from(at).map_err(|_| OpError::BadLength)?, len));
-        at = end;
+        take(buf, &mut at, len as usize)?;
     }
     Ok((id, at))
-}
-
-/// LEB128 of at most 32 bits.
-#[inline]
-fn put_len(out: &mut Vec<u8>, len: usize) {
-    let mut n = u32::try_from(len).expect("an argument is limited to proto-max-bulk-len, far below 4 GiB");
-    while n >= 0x80 {
-        out.push(n as u8 | 0x80);
-        n >>= 7;
-    }
-    out.push(n as u8);
-}
-
-#[inline]
-fn take_len(buf: &[u8], at: &mut usize) -> Result<u32, OpError> {
-    let mut n = 0u64;
-    for shift in [0, 7, 14, 21, 28] {
-        let byte = *buf.get(*at).ok_or(OpError::Truncated)?;
-        *at += 1;
-        n |= u64::from(byte & 0x7f) << shift;
-        if byte < 0x80 {
-            return u32::try_from(n).map_err(|_| OpError::BadLength);
-        }
-    }
-    Err(OpError::BadLength)
 }
 
 #[cfg(test)]

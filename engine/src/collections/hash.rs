@@ -4,8 +4,10 @@
 //! [`LISTPACK_VALUE_BYTES_MAX`] or there were more than [`LISTPACK_LEN_MAX`] fields; `hashtable` from then on.
 
 use super::Elements;
+use super::codec::{DecodeError, Source, form};
 use super::members::Members;
 use crate::digest::{Digest, combine};
+use crate::varint::put_bytes;
 
 /// Redis's `hash-max-listpack-entries`.
 const LISTPACK_LEN_MAX: usize = 512;
@@ -46,6 +48,25 @@ impl HashObj {
     /// Calls `f` for every field and value.
     pub fn for_each(&self, f: impl FnMut(&[u8], &[u8])) {
         self.fields.for_each(f);
+    }
+
+    pub(super) fn form(&self) -> u8 {
+        u8::from(self.fields.is_many()) * form::MANY + u8::from(self.outgrew_listpack) * form::OUTGREW_LISTPACK
+    }
+
+    /// Appends fields and values, in order.
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        self.for_each(|field, value| {
+            put_bytes(out, field);
+            put_bytes(out, value);
+        });
+    }
+
+    pub(super) fn decode(form: u8, len: usize, source: &mut Source<'_>) -> Result<Self, DecodeError> {
+        Ok(HashObj {
+            fields: Members::decode(form & form::MANY != 0, true, len, source)?,
+            outgrew_listpack: form & form::OUTGREW_LISTPACK != 0,
+        })
     }
 
     /// What OBJECT ENCODING says.

@@ -11,7 +11,9 @@
 //! An element that is larger than that has a chunk for itself. No chunk is empty.
 
 use super::Elements;
+use super::codec::{DecodeError, Source};
 use crate::digest::Digest;
+use crate::varint::put_bytes;
 use std::collections::VecDeque;
 
 /// Size of a full chunk. An LRANGE of 600 small elements touches few of them, and moving one when both ends are used costs
@@ -195,6 +197,19 @@ impl List {
             End::Front => self.chunks.push_front(chunk),
             End::Back => self.chunks.push_back(chunk),
         }
+    }
+
+    /// Appends the elements, first to last.
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        self.range(0, self.len).for_each(|element| put_bytes(out, element));
+    }
+
+    pub(super) fn decode(len: usize, source: &mut Source<'_>) -> Result<Self, DecodeError> {
+        let mut list = List::default();
+        for _ in 0..len {
+            list.push(source.bytes()?, End::Back);
+        }
+        Ok(list)
     }
 
     /// The element at one end.

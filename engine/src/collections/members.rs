@@ -2,6 +2,7 @@
 //!
 //! Sets (with empty values) and hashes are made of it. The order of the pairs depends on the history of calls alone.
 
+use super::codec::{DecodeError, Source};
 use super::packed::Packed;
 use super::table::Table;
 
@@ -107,6 +108,40 @@ impl Members {
             Members::Few(p) => p.iter().for_each(|(k, v)| f(k, v)),
             Members::Many(t) => t.iter().for_each(|(k, v)| f(k, v)),
         }
+    }
+
+    /// Reads `len` pairs into the form that `many` asks for. Sets have no values.
+    pub(super) fn decode(
+        many: bool,
+        with_values: bool,
+        len: usize,
+        source: &mut Source<'_>,
+    ) -> Result<Self, DecodeError> {
+        let mut members = if many {
+            Members::Many(Box::default())
+        } else {
+            Members::default()
+        };
+        for _ in 0..len {
+            let key = source.bytes()?;
+            let value = if with_values { source.bytes()? } else { b"" };
+            let added = match &mut members {
+                Members::Many(table) => table.insert_new(key, value).1,
+                Members::Few(packed) if packed.len() < PACKED_LEN_MAX && packed.find(key).is_none() => {
+                    packed.push(key, value);
+                    true
+                }
+                Members::Few(_) => false,
+            };
+            if !added {
+                return Err(DecodeError::Element);
+            }
+        }
+        Ok(members)
+    }
+
+    pub(super) fn is_many(&self) -> bool {
+        matches!(self, Members::Many(_))
     }
 
     /// Drops about `budget` pairs; afterwards only this may be called. Returns how many are left.

@@ -1,6 +1,7 @@
 //! The values that hold many elements. They are plain structures; the keyspace owns them and asks only what
 //! [`Elements`] offers.
 
+mod codec;
 pub mod hash;
 pub mod list;
 mod members;
@@ -10,6 +11,7 @@ pub mod set;
 mod table;
 pub mod zset;
 
+pub use codec::DecodeError;
 pub use hash::HashObj;
 pub use list::{End, List};
 pub use set::Set;

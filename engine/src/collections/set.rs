@@ -4,9 +4,11 @@
 //! than [`INTSET_LEN_MAX`]; `hashtable` from then on.
 
 use super::Elements;
+use super::codec::{DecodeError, Source, form};
 use super::members::Members;
 use crate::digest::{Digest, combine};
 use crate::number::parse_i64;
+use crate::varint::put_bytes;
 
 /// Redis's `set-max-intset-entries`.
 const INTSET_LEN_MAX: usize = 512;
@@ -93,6 +95,41 @@ impl Set {
             }
             Repr::Members(members) => members.for_each(|member, _| f(member)),
         }
+    }
+
+    pub(super) fn form(&self) -> u8 {
+        match &self.0 {
+            Repr::Ints(_) => form::INTS,
+            Repr::Members(members) => u8::from(members.is_many()) * form::MANY,
+        }
+    }
+
+    /// Appends the members, in order.
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        match &self.0 {
+            Repr::Ints(ints) => ints.iter().for_each(|n| out.extend_from_slice(&n.to_le_bytes())),
+            Repr::Members(members) => members.for_each(|member, _| put_bytes(out, member)),
+        }
+    }
+
+    pub(super) fn decode(form: u8, len: usize, source: &mut Source<'_>) -> Result<Self, DecodeError> {
+        if form & form::INTS == 0 {
+            return Ok(Set(Repr::Members(Members::decode(
+                form & form::MANY != 0,
+                false,
+                len,
+                source,
+            )?)));
+        }
+        let mut ints = Vec::new();
+        for _ in 0..len {
+            let n = i64::from_le_bytes(source.eight()?);
+            if ints.last().is_some_and(|last| *last >= n) || ints.len() == INTSET_LEN_MAX {
+                return Err(DecodeError::Element);
+            }
+            ints.push(n);
+        }
+        Ok(Set(Repr::Ints(ints)))
     }
 
     /// What OBJECT ENCODING says.

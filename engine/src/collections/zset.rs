@@ -7,11 +7,13 @@
 //! [`LISTPACK_MEMBER_BYTES_MAX`]; `skiplist` once there was more.
 
 use super::Elements;
+use super::codec::{DecodeError, Source, form};
 use super::members::{PACKED_BYTES_MAX, PACKED_LEN_MAX};
 use super::ordered::{Entry, Ordered};
 use super::packed::{Packed, Place};
 use super::table::Table;
 use crate::digest::{Digest, combine};
+use crate::varint::put_bytes;
 use std::cmp::Ordering;
 
 /// Redis's `zset-max-listpack-entries`.
@@ -194,6 +196,52 @@ impl ZSet {
             }
             Repr::Few(p) => p.iter().skip(start).take(count).for_each(|(k, v)| f(k, score_of(v))),
         }
+    }
+
+    pub(super) fn form(&self) -> u8 {
+        u8::from(matches!(self.repr, Repr::Many(_))) * form::MANY
+            + u8::from(self.outgrew_listpack) * form::OUTGREW_LISTPACK
+    }
+
+    /// Appends members and scores: in their order while few, in that of the table when many.
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        let mut put = |(member, score): (&[u8], &[u8])| {
+            put_bytes(out, member);
+            out.extend_from_slice(score);
+        };
+        match &self.repr {
+            Repr::Few(p) => p.iter().for_each(&mut put),
+            Repr::Many(many) => many.table.iter().for_each(&mut put),
+        }
+    }
+
+    pub(super) fn decode(form: u8, len: usize, source: &mut Source<'_>) -> Result<Self, DecodeError> {
+        let (mut few, mut many) = (Packed::default(), Box::<Many>::default());
+        let is_many = form & form::MANY != 0;
+        let mut last: Option<(f64, &[u8])> = None;
+        for _ in 0..len {
+            let (member, bytes) = (source.bytes()?, source.eight()?);
+            let score = f64::from_le_bytes(bytes);
+            if score.is_nan() {
+                return Err(DecodeError::Element);
+            }
+            if is_many {
+                if !many.insert(member, score) {
+                    return Err(DecodeError::Element);
+                }
+                continue;
+            }
+            let in_order = last.is_none_or(|last| compare(last, (score, member)) == Ordering::Less);
+            if !in_order || few.len() == PACKED_LEN_MAX || few.find(member).is_some() {
+                return Err(DecodeError::Element);
+            }
+            few.push(member, &bytes);
+            last = Some((score, member));
+        }
+        Ok(ZSet {
+            repr: if is_many { Repr::Many(many) } else { Repr::Few(few) },
+            outgrew_listpack: form & form::OUTGREW_LISTPACK != 0,
+        })
     }
 
     /// What OBJECT ENCODING says.
