@@ -35,7 +35,7 @@ pub fn serve(port: u16, mut answer: impl FnMut(&[u8]) -> Vec<u8> + Send + 'stati
     let address = listener.local_addr()?;
     let stopping = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&stopping);
-    let thread = thread::Builder::new().name("admin-http".to_string()).spawn(move || {
+    let thread = crate::thread::spawn("admin-http", None, move || {
         while !told.load(Ordering::Acquire) {
             // A failed accept concerns that client alone (it went away, or descriptors are short): go on.
             match listener.accept() {
