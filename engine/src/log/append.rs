@@ -119,6 +119,10 @@ impl CoreLog {
         remember(&mut self.segments, &placed.loc);
         let group = self.group_mut(slot).expect("checked above");
         let old = group.relocate(pos.index, placed.loc, placed.chain);
+        if group.cached(pos.index).is_none() {
+            group.pin(pos.index, payload.clone());
+            self.has_pinned = true;
+        }
         forget(&mut self.segments, &old);
         Ok(placed.frame)
     }
@@ -482,7 +486,12 @@ impl CoreLog {
         self.segments
             .live
             .push_back(LiveSegment::new(id, self.builder.next_frame()));
-        self.builder.open(FrameFlags::CKPT_BEGIN);
+        let opened = self.builder.next_frame() == self.first_frame;
+        self.builder.open(if opened {
+            FrameFlags::CKPT_BEGIN.with(FrameFlags::OPENED)
+        } else {
+            FrameFlags::CKPT_BEGIN
+        });
         self.write_long(head, &table);
         for at in 0..self.groups.len() {
             let Some(group) = self.groups[at].as_deref() else {

@@ -80,6 +80,8 @@ impl FrameFlags {
     pub const SEAL: Self = Self(4);
     /// With `SEAL`: the process then ended on purpose.
     pub const CLEAN: Self = Self(8);
+    /// First frame since the log was opened. Frames between its `durable_no` and itself were dropped by recovery.
+    pub const OPENED: Self = Self(16);
 
     /// True when every bit of `other` is set.
     pub fn has(self, other: Self) -> bool {

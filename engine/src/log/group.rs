@@ -22,6 +22,13 @@ pub struct FrameRange {
     pub len: u32,
 }
 
+impl FrameRange {
+    /// Frames are written in this order.
+    pub(crate) fn place(&self) -> (SegmentId, u64) {
+        (self.segment, self.offset)
+    }
+}
+
 /// Where an entry's (first) frame lies.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EntryLoc {
@@ -94,6 +101,8 @@ pub struct GroupLog {
     /// Payloads of the newest entries, up to the last one.
     cache: VecDeque<Bytes>,
     chains: BTreeMap<u64, Vec<FrameRange>>,
+    /// Payloads of rewritten entries whose new place is not written yet.
+    pinned: BTreeMap<u64, Bytes>,
 }
 
 impl GroupLog {
@@ -107,6 +116,7 @@ impl GroupLog {
             ring: VecDeque::new(),
             cache: VecDeque::new(),
             chains: BTreeMap::new(),
+            pinned: BTreeMap::new(),
         }
     }
 
@@ -173,8 +183,10 @@ impl GroupLog {
     }
 
     pub(crate) fn cached(&self, index: LogIndex) -> Option<&Bytes> {
-        let at = index.0.checked_sub(self.cache_first().0)?;
-        self.cache.get(usize::try_from(at).ok()?)
+        match index.0.checked_sub(self.cache_first().0) {
+            Some(at) => self.cache.get(usize::try_from(at).ok()?),
+            None => self.pinned.get(&index.0),
+        }
     }
 
     /// The frames to read for an entry.
@@ -214,6 +226,22 @@ impl GroupLog {
         }
     }
 
+    /// Keeps the payload of a rewritten entry until [`GroupLog::unpin`].
+    pub(crate) fn pin(&mut self, index: LogIndex, payload: Bytes) {
+        self.pinned.insert(index.0, payload);
+    }
+
+    /// Lets go of the rewritten payloads whose new frames `written` accepts. Returns how many stay.
+    pub(crate) fn unpin(&mut self, written: impl Fn(FrameRange) -> bool) -> usize {
+        for index in self.pinned.keys().copied().collect::<Vec<_>>() {
+            let frames = self.frames_of(LogIndex(index));
+            if frames.is_none_or(|f| f.last().is_some_and(|&last| written(last))) {
+                self.pinned.remove(&index);
+            }
+        }
+        self.pinned.len()
+    }
+
     /// A live entry has moved.
     pub(crate) fn relocate(&mut self, index: LogIndex, loc: EntryLoc, chain: Vec<FrameRange>) -> EntryLoc {
         let slot = self.loc_mut(index).expect("the caller checked that the entry is kept");
@@ -234,6 +262,7 @@ impl GroupLog {
             gone(loc, bytes);
         }
         self.chains.split_off(&(index.0 + 1));
+        self.pinned.split_off(&(index.0 + 1));
     }
 
     /// Drops entries up to `pos`, which may lie beyond the last one.
@@ -254,6 +283,7 @@ impl GroupLog {
         }
         self.purged = pos;
         self.chains = self.chains.split_off(&(pos.index.0 + 1));
+        self.pinned = self.pinned.split_off(&(pos.index.0 + 1));
         self.committed = if self.committed.index < pos.index {
             pos
         } else {

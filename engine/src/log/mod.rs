@@ -10,6 +10,7 @@
 //! - What recovery finds is what was appended, up to some frame at or beyond the durable one, or an error that names the
 //!   damaged place.
 
+mod anchor;
 mod append;
 mod builder;
 mod checkpoint;

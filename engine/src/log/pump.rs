@@ -43,6 +43,7 @@ impl CoreLog {
         if self.failed.is_some() {
             return;
         }
+        self.unpin_written();
         self.free_segments();
         self.segments.upkeep(now, out);
         self.seal_step(now);
@@ -68,7 +69,16 @@ impl CoreLog {
         }
     }
 
+    /// What recovery found is flushed before the first frame is written: that frame's `durable_no` tells where the log
+    /// before it really ended.
+    fn waits_for_flush(&self) -> bool {
+        self.submitted() < self.first_frame && self.durable() < self.submitted()
+    }
+
     fn submit_frames(&mut self, now: Tick, out: &mut Vec<LogEffect>) {
+        if self.waits_for_flush() {
+            return;
+        }
         while self.flights.in_flight() < self.opts.inflight_max {
             if !self.builder.has_queued() {
                 if !self.cut_due(now) {
@@ -77,8 +87,7 @@ impl CoreLog {
                 self.close_frame();
                 self.cut_at = now;
             }
-            let durable = self.flights.durable();
-            let Some((frame, buf)) = self.builder.submit(durable) else {
+            let Some((frame, buf)) = self.builder.submit(self.durable_claim()) else {
                 return;
             };
             // A seal is written when nothing else is on its way: nobody waits for it, so it may as well be durable.
@@ -98,6 +107,17 @@ impl CoreLog {
                 buf,
                 sync,
             });
+        }
+    }
+
+    /// What a header may say to be durable. Numbers of frames that recovery dropped are skipped, not durable: a header
+    /// that covered them would turn them from torn to corrupt.
+    fn durable_claim(&self) -> FrameNo {
+        let durable = self.flights.durable();
+        if durable < self.first_frame {
+            durable.min(self.report.last_frame)
+        } else {
+            durable
         }
     }
 
@@ -169,7 +189,7 @@ impl CoreLog {
         if self.failed.is_some() {
             return None;
         }
-        let free_place = self.flights.in_flight() < self.opts.inflight_max;
+        let free_place = self.flights.in_flight() < self.opts.inflight_max && !self.waits_for_flush();
         let cut = (free_place && self.builder.is_open()).then(|| self.cut_at + self.floor());
         let sync = self.flights.round_due(self.sync_interval());
         [cut, sync, self.idle_seal_at(), self.segments.retry_at()]
@@ -239,7 +259,7 @@ impl CoreLog {
     pub fn on_segment_ready(&mut self, id: SegmentId, salt: u64) {
         self.segments.on_ready(id, salt);
         // A log just opened begins in a segment of its own: what a crash left behind is never written to.
-        if self.builder.position().is_none() && self.failed.is_none() {
+        if self.builder.position().is_none() && self.failed.is_none() && self.segments.ready_count() > 0 {
             self.roll_over();
         }
     }

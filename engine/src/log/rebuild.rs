@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::{Bytes, BytesMut};
-use slotcore_rt::ids::{FrameNo, GroupId, GroupSlot, LogIndex};
+use slotcore_rt::ids::{FrameNo, GroupId, GroupSlot, LogIndex, SegmentId};
 
 use super::checkpoint::CkptGroup;
 use super::group::{EntryLoc, FrameRange, GroupLog, GroupSlots};
@@ -197,20 +197,15 @@ impl Rebuild {
         }
         let group = self.groups.entry(slot).or_insert_with(|| FoundGroup::new(GroupId(0)));
         match record {
-            Record::Entry { pos, payload, .. } => {
-                if self.past_checkpoint
-                    && (pos.index <= group.state.purged.index || pos.index.0 > group.last.index.0 + 1)
-                {
+            // An index may lie beyond the last one: the entry between lay partly in a segment that is gone, and is no
+            // longer needed. `finish` sees to it that none that is needed is missing.
+            Record::Entry { pos, payload, .. } | Record::Rewrite { pos, payload, .. } => {
+                if self.past_checkpoint && pos.index <= group.state.purged.index {
                     return Err(Nonsense);
                 }
-                group.entries.split_off(&pos.index.0);
-                group.entries.insert(pos.index.0, found(*pos, frames, payload));
-                group.last = *pos;
-                self.note_cached(head.group, pos.index, payload.len() as u64);
-            }
-            Record::Rewrite { pos, payload, .. } => {
-                if self.past_checkpoint && (pos.index <= group.state.purged.index || pos.index > group.last.index) {
-                    return Err(Nonsense);
+                if head.kind == RecordKind::Entry {
+                    group.entries.split_off(&pos.index.0);
+                    group.last = *pos;
                 }
                 group.entries.insert(pos.index.0, found(*pos, frames, payload));
                 self.note_cached(head.group, pos.index, payload.len() as u64);
@@ -219,9 +214,8 @@ impl Rebuild {
             Record::Commit { pos, .. } => group.state.committed = *pos,
             Record::TruncateAfter { index, .. } => {
                 group.entries.split_off(&(index.0 + 1));
-                if *index < group.last.index {
-                    group.last = head.pos();
-                }
+                // Written with the position that is the last one from then on.
+                group.last = head.pos();
             }
             Record::Purge { pos, .. } => group.purge(*pos),
             Record::Manifest { bytes, .. } => group.state.manifest = bytes.clone(),
@@ -278,15 +272,17 @@ impl Rebuild {
         Ok(())
     }
 
-    /// The groups as they now are, and the payload bytes they hold. An error names a group with entries missing.
-    pub(crate) fn finish(self) -> Result<(GroupSlots, u64), GroupSlot> {
+    /// The groups as they now are, and the payload bytes they hold. An error names a group with entries missing, or left
+    /// in segments before `oldest`, which were given back.
+    pub(crate) fn finish(self, oldest: SegmentId) -> Result<(GroupSlots, u64), GroupSlot> {
         let mut groups = Vec::new();
         let mut cached_bytes = 0;
         for (slot, found) in self.groups {
             let purged = found.state.purged.index.0;
             // The map's keys lie within (purged, last], so the right number of them means all of them.
             let complete = found.entries.keys().all(|&i| i > purged && i <= found.last.index.0)
-                && found.entries.len() as u64 == found.last.index.0 - purged;
+                && found.entries.len() as u64 == found.last.index.0.saturating_sub(purged)
+                && found.entries.values().all(|e| e.loc.segment() >= oldest);
             if !complete {
                 return Err(GroupSlot(slot));
             }

@@ -8,27 +8,23 @@
 
 use std::collections::BTreeMap;
 
-use bytes::{Bytes, BytesMut};
 use slotcore_rt::clock::Tick;
-use slotcore_rt::ids::{FrameNo, GroupSlot, SegmentId};
+use slotcore_rt::ids::{FrameNo, SegmentId};
 
+use super::anchor::Checkpoint;
 use super::builder::FrameBuilder;
-use super::checkpoint::{CkptGroup, CkptSegment, decode_group, decode_head};
+use super::checkpoint::CkptSegment;
 use super::error::{Damage, RecoverError};
 use super::flights::Flights;
 use super::frame::{FrameFlags, FrameHeader};
 use super::group::{FrameRange, GroupSlots};
 use super::options::LogOptions;
 use super::rebuild::{FoundFrame, Rebuild};
-use super::record::{FRAG_MORE, Record, RecordKind, Records};
+use super::record::{Record, Records};
 use super::scan::{Expect, Reader, Seen, SegmentSource};
 use super::segments::{LiveSegment, Segments};
 use super::stats::LogStats;
 use super::writer::{CoreLog, Held, Seal, remember};
-
-/// How far into a segment that nothing points to recovery looks for frames, in bytes: more than any checkpoint's first
-/// frames, little enough to look at every spare.
-const STRAY_BYTES: u64 = 4 << 20;
 
 /// A record met in recovery, in log order; also such as were superseded later.
 #[derive(Clone, Debug)]
@@ -78,25 +74,16 @@ pub struct RecoveryReport {
     pub last_frame: FrameNo,
 }
 
-/// A complete checkpoint.
-struct Checkpoint {
-    segment: SegmentId,
-    first_frame: FrameNo,
-    last_frame: FrameNo,
-    segments: Vec<CkptSegment>,
-    groups: Vec<CkptGroup>,
-}
-
 /// A place in the log's frames.
 #[derive(Clone, Copy)]
-struct Place {
-    segment: SegmentId,
-    offset: u64,
-    frame: FrameNo,
+pub(super) struct Place {
+    pub(super) segment: SegmentId,
+    pub(super) offset: u64,
+    pub(super) frame: FrameNo,
 }
 
 /// How a segment was left by [`Scan::segment`].
-enum Left {
+pub(super) enum Left {
     /// After its last frame, which named the next segment if that is `Some`.
     End(Option<SegmentId>),
     /// At a frame that cannot be read.
@@ -104,16 +91,18 @@ enum Left {
 }
 
 /// Takes in one frame; returns the next segment if the frame names it.
-type Take<'a> = dyn FnMut(&FrameHeader, FoundFrame<'_>) -> Result<Option<SegmentId>, Damage> + 'a;
+pub(super) type Take<'a> = dyn FnMut(&FrameHeader, FoundFrame<'_>) -> Result<Option<SegmentId>, Damage> + 'a;
 
-struct Scan<'a> {
-    reader: Reader<'a>,
-    files: BTreeMap<SegmentId, u64>,
-    seen: Seen,
-    frames: u64,
-    bytes: u64,
-    prev_body_crc: Option<u32>,
-    clean: bool,
+/// A recovery under way.
+pub(super) struct Scan<'a> {
+    pub(super) reader: Reader<'a>,
+    pub(super) files: BTreeMap<SegmentId, u64>,
+    pub(super) seen: Seen,
+    pub(super) frames: u64,
+    pub(super) bytes: u64,
+    pub(super) prev_body_crc: Option<u32>,
+    /// The segment that the last one names as its successor, though nothing of it was kept.
+    pub(super) successor: Option<SegmentId>,
 }
 
 impl CoreLog {
@@ -138,7 +127,7 @@ impl CoreLog {
             frames: 0,
             bytes: 0,
             prev_body_crc,
-            clean: false,
+            successor: None,
         };
         let used = scan.survey()?;
         match scan.choose_checkpoint()? {
@@ -149,156 +138,14 @@ impl CoreLog {
 }
 
 impl Scan<'_> {
-    /// Looks at the start of every file. Returns those that were written to under their present name.
-    fn survey(&mut self) -> Result<Vec<SegmentId>, RecoverError> {
-        let mut used = Vec::new();
-        for (id, bytes) in self.files.clone() {
-            self.reader.enter(id, bytes);
-            let mut seen = Seen::default();
-            if let Some(header) = self.reader.header_at(0)? {
-                seen.note(&header);
-            } else {
-                self.reader.look_ahead(0..STRAY_BYTES, None, &mut seen)?;
-            }
-            if seen.first.0 > 0 {
-                used.push(id);
-                self.seen.merge(&seen);
-            }
-        }
-        Ok(used)
-    }
-
-    /// The newest checkpoint that is complete and whose log before it is, too.
-    fn choose_checkpoint(&mut self) -> Result<Option<Checkpoint>, RecoverError> {
-        for (id, bytes) in self.files.clone().into_iter().rev() {
-            self.reader.enter(id, bytes);
-            match self.read_checkpoint(id)? {
-                Ok(ckpt) => {
-                    if self.is_anchored(&ckpt)? {
-                        return Ok(Some(ckpt));
-                    }
-                }
-                Err((place, damage)) => self.check_stray(place, damage)?,
-            }
-        }
-        Ok(None)
-    }
-
-    /// A segment without a complete checkpoint: never begun, begun when the power went, or damaged.
-    fn check_stray(&mut self, place: Place, damage: Damage) -> Result<(), RecoverError> {
-        let mut stray = Seen::default();
-        self.reader
-            .look_ahead(place.offset..place.offset + STRAY_BYTES, None, &mut stray)?;
-        self.seen.merge(&stray);
-        // When even the first header is unreadable, its number is at most the one before the lowest seen.
-        let broken = if place.frame.0 > 0 {
-            place.frame.0
-        } else {
-            stray.first.0.saturating_sub(1)
-        };
-        if broken > 0 && self.seen.durable.0 >= broken && stray.first.0 > 0 {
-            return Err(self.corrupt(
-                Place {
-                    frame: FrameNo(broken),
-                    ..place
-                },
-                damage,
-            )?);
-        }
-        Ok(())
-    }
-
-    /// Reads the checkpoint at the start of the segment entered.
-    fn read_checkpoint(&mut self, id: SegmentId) -> Result<Result<Checkpoint, (Place, Damage)>, RecoverError> {
-        let mut place = Place {
-            segment: id,
-            offset: 0,
-            frame: FrameNo(0),
-        };
-        let Some(first) = self
-            .reader
-            .header_at(0)?
-            .filter(|h| h.flags.has(FrameFlags::CKPT_BEGIN))
-        else {
-            return Ok(Err((place, Damage::Header)));
-        };
-        place.frame = first.frame_no;
-        let mut expect = Expect {
-            frame_no: first.frame_no,
-            salt: Some(first.salt),
-            prev_body_crc: None,
-        };
-        let mut ckpt = Checkpoint {
-            segment: id,
-            first_frame: first.frame_no,
-            last_frame: first.frame_no,
-            segments: Vec::new(),
-            groups: Vec::new(),
-        };
-        let mut pending = BytesMut::new();
-        loop {
-            let header = match self.reader.frame_at(place.offset, expect)? {
-                Err(damage) => return Ok(Err((place, damage))),
-                Ok((header, body)) => {
-                    if ckpt.take_in(body, &mut pending).is_none() {
-                        return Ok(Err((place, Damage::Records)));
-                    }
-                    header
-                }
-            };
-            self.seen.note(&header);
-            if header.flags.has(FrameFlags::CKPT_END) {
-                ckpt.last_frame = header.frame_no;
-                return Ok(if ckpt.is_sane() {
-                    Ok(ckpt)
-                } else {
-                    Err((place, Damage::Records))
-                });
-            }
-            place.offset += header.frame_bytes() as u64;
-            place.frame = FrameNo(header.frame_no.0 + 1);
-            expect.frame_no = place.frame;
-            expect.prev_body_crc = Some(header.body_crc);
-        }
-    }
-
-    /// True when every frame before the checkpoint is there: some header knew it durable, or reading shows it.
-    fn is_anchored(&mut self, ckpt: &Checkpoint) -> Result<bool, RecoverError> {
-        let Some(before) = ckpt.segments.last() else {
-            return Ok(true);
-        };
-        if self.seen.durable < before.last_frame {
-            let bytes = self.files[&ckpt.segment];
-            self.reader.enter(ckpt.segment, bytes);
-            let salt = self.reader.header_at(0)?.map(|h| h.salt);
-            let mut seen = Seen::default();
-            self.reader.look_ahead(0..bytes, salt, &mut seen)?;
-            self.seen.merge(&seen);
-        }
-        self.prev_body_crc = None;
-        for old in &ckpt.segments {
-            if old.last_frame <= self.seen.durable {
-                continue;
-            }
-            let Some(&bytes) = self.files.get(&old.id) else {
-                return Err(self.corrupt(old.place(), Damage::MissingSegment)?);
-            };
-            self.reader.enter(old.id, bytes);
-            let mut place = old.place();
-            let left = self.segment(&mut place, Some(old.last_frame), &mut |_, _| Ok(None))?;
-            if let Left::Broken(damage) = left {
-                if place.frame <= self.seen.durable {
-                    return Err(self.corrupt(place, damage)?);
-                }
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
     /// Reads frames of the segment entered, from `place` on, up to frame `last` or the segment's own end. `place` is
     /// left at the first frame not read. `take` returns the next segment if the frame names it.
-    fn segment(&mut self, place: &mut Place, last: Option<FrameNo>, take: &mut Take<'_>) -> Result<Left, RecoverError> {
+    pub(super) fn segment(
+        &mut self,
+        place: &mut Place,
+        last: Option<FrameNo>,
+        take: &mut Take<'_>,
+    ) -> Result<Left, RecoverError> {
         let mut expect = Expect {
             frame_no: place.frame,
             salt: None,
@@ -372,12 +219,12 @@ impl Scan<'_> {
         let mut tail = Tail::Ended;
         for old in ckpt.segments.iter().chain([&current]) {
             let Some(&bytes) = self.files.get(&old.id) else {
-                // The oldest may have been given back since the checkpoint; whether they were needed shows at the end.
-                if live.is_empty() {
-                    missing.get_or_insert(old.place());
-                    continue;
-                }
-                return Err(self.corrupt(old.place(), Damage::MissingSegment)?);
+                // Given back since the checkpoint, and with it all older ones, whether their files are still there or
+                // not. Whether any of them was needed after all shows at the end.
+                missing = Some(old.place());
+                self.prev_body_crc = None;
+                live.clear();
+                continue;
             };
             self.reader.enter(old.id, bytes);
             let is_current = old.id == ckpt.segment;
@@ -408,23 +255,25 @@ impl Scan<'_> {
             }
             live.push(segment);
         }
-        (self.frames, self.bytes, self.clean) = (frames, bytes_read, clean);
+        (self.frames, self.bytes) = (frames, bytes_read);
         if clean && tail == Tail::Ended {
             tail = Tail::Clean;
         }
         let records = rebuild.records;
-        match rebuild.finish() {
+        match rebuild.finish(live.first().map_or(ckpt.segment, |s| s.id)) {
             Ok((groups, cached)) => Ok(self.open(opts, groups, cached, live, used, tail, records)),
             Err(slot) => {
-                let place = missing.unwrap_or(current.place());
+                let (place, damage) = match missing {
+                    Some(place) => (place, Damage::MissingSegment),
+                    None => (current.place(), Damage::MissingEntries),
+                };
                 let Place { segment, offset, frame } = place;
-                let (damage, groups) = (Damage::MissingEntries, vec![slot]);
                 Err(RecoverError::Corrupt {
                     damage,
                     segment,
                     offset,
                     frame,
-                    groups,
+                    groups: vec![slot],
                 })
             }
         }
@@ -439,6 +288,7 @@ impl Scan<'_> {
                 // It has no complete checkpoint, else the log would have been read from there.
                 let there = self.files.contains_key(&next);
                 if there && self.seen.durable < place.frame {
+                    self.successor = Some(next);
                     return Ok(Tail::Ended);
                 }
                 let place = Place {
@@ -465,7 +315,7 @@ impl Scan<'_> {
         })
     }
 
-    fn corrupt(&mut self, place: Place, damage: Damage) -> Result<RecoverError, RecoverError> {
+    pub(super) fn corrupt(&mut self, place: Place, damage: Damage) -> Result<RecoverError, RecoverError> {
         let mut groups = Vec::new();
         if let Some(&bytes) = self.files.get(&place.segment) {
             self.reader.enter(place.segment, bytes);
@@ -508,7 +358,7 @@ impl Scan<'_> {
             if live.iter().any(|s| s.id == id) {
                 continue;
             }
-            if used.contains(&id) {
+            if used.contains(&id) || self.successor == Some(id) {
                 held = Held::UntilCheckpoint;
                 segments.add_held(id, bytes);
             } else {
@@ -552,6 +402,7 @@ impl Scan<'_> {
             groups,
             segments,
             cached_bytes,
+            has_pinned: false,
             failed: None,
             seal: Seal::Open,
             tail_sealed: false,
@@ -560,6 +411,7 @@ impl Scan<'_> {
             write_ns: 0,
             held,
             stats: LogStats::default(),
+            first_frame: next_frame,
             report,
             opts,
         }
@@ -567,45 +419,11 @@ impl Scan<'_> {
 }
 
 impl CkptSegment {
-    fn place(&self) -> Place {
+    pub(super) fn place(&self) -> Place {
         Place {
             segment: self.id,
             offset: 0,
             frame: self.first_frame,
         }
-    }
-}
-
-impl Checkpoint {
-    /// Takes in one frame of the checkpoint; `None` when it makes no sense.
-    fn take_in(&mut self, body: &[u8], pending: &mut BytesMut) -> Option<()> {
-        for record in Records::new(body) {
-            let (head, _, payload) = record.ok()?;
-            pending.extend_from_slice(payload);
-            if head.flags & FRAG_MORE != 0 {
-                continue;
-            }
-            let whole: Bytes = std::mem::take(pending).freeze();
-            match head.kind {
-                RecordKind::CkptHead => self.segments = decode_head(&whole)?,
-                RecordKind::CkptGroup => self.groups.push(decode_group(GroupSlot(head.group.0), &whole)?),
-                _ => return None,
-            }
-        }
-        Some(())
-    }
-
-    /// Older segments have lower ids and lower frames, in order.
-    fn is_sane(&self) -> bool {
-        let here = CkptSegment {
-            id: self.segment,
-            first_frame: self.first_frame,
-            last_frame: FrameNo(0),
-            end: 0,
-        };
-        let chain = self.segments.iter().chain([&here]);
-        self.segments.iter().zip(chain.skip(1)).all(|(a, b)| {
-            a.id < b.id && a.first_frame <= a.last_frame && a.last_frame < b.first_frame && a.first_frame.0 > 0
-        })
     }
 }

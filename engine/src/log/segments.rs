@@ -153,9 +153,13 @@ impl Segments {
             .position(|p| p.to == id)
             .expect("only a segment asked for becomes ready");
         self.preparing.swap_remove(at);
-        // Ids rise along the chain: recovery tells older from newer by them.
-        let at = self.ready.partition_point(|&(r, _)| r < id);
-        self.ready.insert(at, (id, salt));
+        // Ids rise along the chain: recovery tells older from newer by them. One that was overtaken gets a new id.
+        if self.live.back().is_some_and(|current| current.id > id) {
+            self.free.push_back(id);
+        } else {
+            let at = self.ready.partition_point(|&(r, _)| r < id);
+            self.ready.insert(at, (id, salt));
+        }
         self.retry_at = None;
         self.retry_pause = RETRY_MIN;
         self.refused = None;

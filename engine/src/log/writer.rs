@@ -45,6 +45,8 @@ pub struct CoreLog {
     pub(crate) builder: FrameBuilder,
     pub(crate) flights: Flights,
     pub(crate) cached_bytes: u64,
+    /// Some group keeps payloads of rewritten entries.
+    pub(crate) has_pinned: bool,
     pub(crate) failed: Option<LogFailure>,
     pub(crate) seal: Seal,
     /// The newest submitted frame carries a `durable_no` that covers all before it.
@@ -58,20 +60,12 @@ pub struct CoreLog {
     /// Dead files that recovery might still meet.
     pub(crate) held: Held,
     pub(crate) stats: LogStats,
+    /// The first frame written since the log was opened.
+    pub(crate) first_frame: FrameNo,
     pub(crate) report: RecoveryReport,
 }
 
 impl CoreLog {
-    /// True once the first segment of this run is there, so that records can be appended.
-    pub fn takes_records(&self) -> bool {
-        self.builder.position().is_some()
-    }
-
-    /// Bytes of one segment's file.
-    pub fn segment_bytes(&self) -> u64 {
-        self.opts.segment_bytes
-    }
-
     /// What recovery found.
     pub fn recovery(&self) -> &RecoveryReport {
         &self.report
@@ -204,6 +198,22 @@ impl CoreLog {
         }
     }
 
+    /// Lets go of rewritten payloads that can be read from their new place.
+    pub(crate) fn unpin_written(&mut self) {
+        if !self.has_pinned {
+            return;
+        }
+        let unwritten = self.first_unwritten();
+        let written = |frame: FrameRange| unwritten.is_none_or(|u| frame.place() < u.place());
+        self.has_pinned = self
+            .groups
+            .iter_mut()
+            .flatten()
+            .map(|g| g.unpin(written))
+            .sum::<usize>()
+            > 0;
+    }
+
     fn first_unwritten(&self) -> Option<FrameRange> {
         self.flights
             .first_unwritten()
@@ -244,7 +254,7 @@ fn on_disk(group: &GroupLog, first_unwritten: Option<FrameRange>) -> bool {
         return false;
     };
     let last = frames.last().expect("an entry lies in at least one frame");
-    (last.segment, last.offset) < (unwritten.segment, unwritten.offset)
+    last.place() < unwritten.place()
 }
 
 /// Counts an entry out of the segment it lay in.
