@@ -66,6 +66,16 @@ pub struct CoreLog {
 }
 
 impl CoreLog {
+    /// True once the first segment of this run is there, so that records can be appended.
+    pub fn takes_records(&self) -> bool {
+        self.builder.position().is_some()
+    }
+
+    /// Bytes of one segment's file.
+    pub fn segment_bytes(&self) -> u64 {
+        self.opts.segment_bytes
+    }
+
     /// What recovery found.
     pub fn recovery(&self) -> &RecoveryReport {
         &self.report
