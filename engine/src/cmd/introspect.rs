@@ -90,7 +90,7 @@ pub fn command_docs(spec: &CommandSpec, reply: &mut dyn Reply) {
 }
 
 /// HELP of a container command: how to call it, and a line for each subcommand.
-pub fn help(container: &CommandSpec, reply: &mut dyn Reply) {
+pub(super) fn help(container: &CommandSpec, reply: &mut dyn Reply) {
     reply.array(1 + 2 * container.subcommands.len());
     let name = container.name.to_ascii_uppercase();
     reply.simple(&format!(

@@ -5,7 +5,7 @@
 //!
 //! Format: `docs/formats/collection.md`.
 
-use super::{Collection, Elements, HashObj, List, Set, ZSet};
+use super::{Collection, HashObj, List, Set, ZSet};
 use crate::varint::{LengthError, put_len, take, take_bytes, take_len};
 
 /// Why bytes are not a collection.
@@ -131,7 +131,7 @@ impl Collection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::collections::{End, testing::Random};
+    use crate::collections::{Elements, End, testing::Random};
 
     /// A collection with a history: it grew to about `size` elements and lost some.
     fn grown(kind: u64, size: u64, r: &mut Random) -> Collection {
