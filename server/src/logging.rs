@@ -2,11 +2,12 @@
 //!
 //! Events that matter are variants of [`Event`]: what is logged can be tested and counted, and a field has one name.
 
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -17,22 +18,23 @@ use crate::config::{Durability, LogFormat, LogLevel};
 /// Changes the level of the running log.
 #[derive(Clone, Debug)]
 pub struct LogControl {
-    level: reload::Handle<LevelFilter, Registry>,
+    level: reload::Handle<Targets, Registry>,
 }
 
 /// Starts the log of this process. To be called once, before the first event.
 pub fn start(format: LogFormat, level: LogLevel) -> LogControl {
-    let (subscriber, control) = subscriber(format, level, std::io::stderr);
+    let colours = std::io::stderr().is_terminal();
+    let (subscriber, control) = subscriber(format, level, colours, std::io::stderr);
     subscriber.init();
     control
 }
 
-fn subscriber<W>(format: LogFormat, level: LogLevel, writer: W) -> (impl SubscriberInitExt, LogControl)
+fn subscriber<W>(format: LogFormat, level: LogLevel, colours: bool, writer: W) -> (impl SubscriberInitExt, LogControl)
 where
     W: for<'w> fmt::MakeWriter<'w> + Send + Sync + 'static,
 {
     let (filter, handle) = reload::Layer::new(filter_of(level));
-    let lines = fmt::layer().with_writer(writer).with_target(false);
+    let lines = fmt::layer().with_writer(writer).with_target(false).with_ansi(colours);
     let lines = match format {
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
@@ -51,13 +53,19 @@ impl LogControl {
     }
 }
 
-fn filter_of(level: LogLevel) -> LevelFilter {
-    match level {
-        LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Debug => LevelFilter::DEBUG,
-    }
+/// Libraries that narrate at `info` what only their own developers want to know.
+const TALKATIVE: [&str; 2] = ["openraft", "glommio"];
+
+fn filter_of(level: LogLevel) -> Targets {
+    let (ours, theirs) = match level {
+        LogLevel::Error => (LevelFilter::ERROR, LevelFilter::ERROR),
+        LogLevel::Warn => (LevelFilter::WARN, LevelFilter::WARN),
+        LogLevel::Info => (LevelFilter::INFO, LevelFilter::WARN),
+        LogLevel::Debug => (LevelFilter::DEBUG, LevelFilter::INFO),
+    };
+    Targets::new()
+        .with_default(ours)
+        .with_targets(TALKATIVE.map(|target| (target, theirs)))
 }
 
 /// The milestones and troubles of a server's life.
@@ -181,7 +189,7 @@ mod tests {
     fn logged(format: LogFormat, level: LogLevel, body: impl FnOnce(&LogControl)) -> String {
         let lines = Lines::default();
         let writer = lines.clone();
-        let (subscriber, control) = subscriber(format, level, move || writer.clone());
+        let (subscriber, control) = subscriber(format, level, false, move || writer.clone());
         tracing::dispatcher::with_default(&subscriber.into(), || body(&control));
         String::from_utf8(lines.0.lock().unwrap().clone()).unwrap()
     }
@@ -218,5 +226,18 @@ mod tests {
             Event::Stopping { reason: "second" }.log();
         });
         assert!(!text.contains("first") && text.contains("second"), "{text}");
+    }
+
+    #[test]
+    fn libraries_are_heard_when_they_warn() {
+        let talk = |level| {
+            logged(LogFormat::Text, level, |_| {
+                tracing::info!(target: "openraft::core", "chatter");
+                tracing::warn!(target: "openraft::core", "trouble");
+            })
+        };
+        let text = talk(LogLevel::Info);
+        assert!(!text.contains("chatter") && text.contains("trouble"), "{text}");
+        assert!(talk(LogLevel::Debug).contains("chatter"));
     }
 }
