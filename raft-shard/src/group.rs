@@ -16,6 +16,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -29,7 +30,7 @@ use openraft::network::{NetSnapshot, RaftNetworkFactory};
 use openraft::type_config::alias::WatchReceiverOf;
 use openraft::{Raft, RaftMetrics, ServerState};
 use slotcore_rt::clock::Tick;
-use slotcore_rt::ids::{ReplicaId, Term};
+use slotcore_rt::ids::{LogIndex, ReplicaId, Term};
 
 use crate::consensus::{Consensus, PAYLOAD_TAGS_FROM, Progress, ProposalId, ProposeError, Refusal, Role};
 use crate::group_state::GroupState;
@@ -42,7 +43,7 @@ use crate::outgoing::Outgoing;
 use crate::proposal::Outcome;
 use crate::runtime::Runtime;
 use crate::state_machine::{Applied, Applier, StateMachine};
-use crate::types::{Membership, Payload, RaftTypes};
+use crate::types::{Membership, Payload, RaftTypes, raft_index};
 
 /// openraft's handle, over our types.
 pub(crate) type RaftHandle<RT, S> = Raft<RaftTypes<RT>, Applier<S>>;
@@ -164,18 +165,22 @@ impl<RT: Runtime, S: StateMachine> Group<RT, S> {
     }
 
     /// Hands leadership to another voter. Reads stop being served alone before the first message of it is sent.
-    pub async fn transfer_leader(&mut self, to: ReplicaId) -> Result<(), ProposeError> {
+    pub fn transfer_leader(&mut self, to: ReplicaId) -> Result<(), ProposeError> {
         self.lease.learn(LeaseInput::TransferBegins);
-        self.raft
-            .trigger()
-            .transfer_leader(to.0)
-            .await
-            .map_err(|_| ProposeError::Failed)
+        sent_at_once(self.raft.trigger().transfer_leader(to.0))
     }
 
-    /// Takes a snapshot of the state machine now and, once it is taken, lets the log be purged up to it.
-    pub async fn take_snapshot(&self) -> Result<(), ProposeError> {
-        self.raft.trigger().snapshot().await.map_err(|_| ProposeError::Failed)
+    /// Asks for a snapshot of the state machine as it is when its turn comes.
+    pub fn take_snapshot(&self) -> Result<(), ProposeError> {
+        sent_at_once(self.raft.trigger().snapshot())
+    }
+
+    /// Lets the log forget entries up to `upto`, as far as a snapshot holds them.
+    pub fn purge_log(&self, upto: LogIndex) -> Result<(), ProposeError> {
+        match raft_index(upto) {
+            Some(upto) => sent_at_once(self.raft.trigger().purge_log(upto)),
+            None => Ok(()),
+        }
     }
 
     /// Ends the group's tasks. What is in the log stays there; what was proposed and not yet appended is dropped.
@@ -222,17 +227,9 @@ impl<RT: Runtime, S: StateMachine> Consensus for Group<RT, S> {
         }
         let id = self.state.next_proposal();
         let outcome = Outcome::of(self.state.clone(), id);
-        // The future only puts a message into a queue with room for more than may be waiting: it is ready when first
-        // polled, and needs nobody to wake it.
-        let send = pin!(self.raft.client_write_ff(Payload::proposed(payload), Some(outcome)));
-        match send.poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Ok(())) => {
-                self.state.proposed(id);
-                Ok(id)
-            }
-            // Pending: the queue is closed and openraft waits to learn why its core has ended.
-            Poll::Ready(Err(_)) | Poll::Pending => Err(ProposeError::Failed),
-        }
+        sent_at_once(self.raft.client_write_ff(Payload::proposed(payload), Some(outcome)))?;
+        self.state.proposed(id);
+        Ok(id)
     }
 
     fn take_refused(&mut self, refused: &mut Vec<(ProposalId, Refusal)>) {
@@ -274,6 +271,16 @@ impl<RT: Runtime, S: StateMachine> Consensus for Group<RT, S> {
             Ok(()) | Err(Fatal::Stopped) => self.state.failure(),
             Err(fatal) => Some(fatal.to_string()),
         }
+    }
+}
+
+/// Carries out a future that only puts a message into the group's queue. There is room for more than may be waiting, so
+/// it is ready when first polled, and needs nobody to wake it.
+fn sent_at_once<E>(send: impl Future<Output = Result<(), E>>) -> Result<(), ProposeError> {
+    match pin!(send).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Ok(())) => Ok(()),
+        // Pending: the queue is closed and openraft waits to learn why its core has ended.
+        Poll::Ready(Err(_)) | Poll::Pending => Err(ProposeError::Failed),
     }
 }
 

@@ -4,7 +4,9 @@ mod support;
 
 use std::time::Duration;
 
+use slotcore_raft_shard::Consensus;
 use slotcore_raft_shard::options::Planted;
+use slotcore_rt::ids::ReplicaId;
 use slotcore_rt::rng::os_seed;
 use slotcore_rt::sim::disk::Rate;
 use slotcore_rt::sim::net::LinkQuality;
@@ -63,6 +65,109 @@ fn a_cut_off_leader_steps_back_without_harm() {
     cluster.net.heal();
     cluster.settle();
     assert_eq!(cluster.executed(old), cluster.executed(new));
+    assert_eq!(cluster.violations(), [""; 0]);
+}
+
+#[test]
+fn a_follower_behind_a_purged_log_gets_a_snapshot() {
+    let mut cluster = Cluster::new(3, 3, Planted::default());
+    let leader = cluster.elect();
+    let [heir, late] = cluster.ids().into_iter().filter(|id| *id != leader).collect::<Vec<_>>()[..] else {
+        unreachable!("three replicas")
+    };
+    cluster.crash(late);
+    for _ in 0..30 {
+        cluster.propose(leader).unwrap();
+        cluster.run_for(Duration::from_millis(1));
+    }
+    cluster.settle();
+    // A leader keeps what it is still sending to somebody, so the log is emptied on the one that is to lead next.
+    forget_all(&cluster, heir);
+    cluster.run_for(Duration::from_millis(20));
+    assert_eq!(cluster.log(heir).all_entries(), [], "the log still holds entries");
+    cluster
+        .ask(leader, |group| group.transfer_leader(ReplicaId(heir)))
+        .unwrap()
+        .unwrap();
+    assert!(cluster.run_until(Duration::from_secs(1), |cluster| cluster.leader() == Some(heir)));
+
+    cluster.start(late);
+    let caught_up = |cluster: &Cluster| cluster.executed(late).len() == 30;
+    assert!(cluster.run_until(Duration::from_secs(5), caught_up), "no snapshot came");
+    assert!(cluster.holds_snapshot(late), "it was brought up to date by entries");
+    cluster.elect();
+    cluster.propose(heir).unwrap();
+    cluster.settle();
+    assert_eq!(cluster.executed(late).len(), 31);
+
+    // A replica whose log is all forgotten comes back from its snapshot.
+    forget_all(&cluster, late);
+    cluster.run_for(Duration::from_millis(20));
+    cluster.crash(late);
+    cluster.start(late);
+    cluster.run_for(Duration::from_millis(20));
+    cluster.settle();
+    assert_eq!(cluster.executed(late).len(), 31);
+    assert_eq!(cluster.violations(), [""; 0]);
+}
+
+/// Takes a snapshot on `id` and lets its log forget what that holds.
+fn forget_all(cluster: &Cluster, id: u64) {
+    cluster.ask(id, |group| group.take_snapshot()).unwrap().unwrap();
+    cluster.run_for(Duration::from_millis(5));
+    let upto = cluster.applied(id);
+    cluster.ask(id, |group| group.purge_log(upto)).unwrap().unwrap();
+}
+
+/// openraft issue 2116 in small: a Raft core panicked on a purged log id within minutes of this.
+#[test]
+fn snapshots_and_purges_under_load_stop_nobody() {
+    let mut cluster = Cluster::new(4, 3, Planted::default());
+    let leader = cluster.elect();
+    for round in 0..600 {
+        for _ in 0..4 {
+            cluster.propose(leader);
+        }
+        if round % 5 == 0 {
+            let id = cluster.ids()[cluster.rng.index(3)];
+            let upto = cluster.applied(id);
+            cluster.ask(id, |group| group.take_snapshot()).unwrap().unwrap();
+            cluster.ask(id, |group| group.purge_log(upto)).unwrap().unwrap();
+        }
+        let pause = Duration::from_micros(cluster.rng.range(50..1500));
+        cluster.run_for(pause);
+    }
+    cluster.settle();
+    assert!(cluster.oracle.borrow().acknowledged_count() > 2000, "hardly any load");
+    assert_eq!(cluster.violations(), [""; 0]);
+}
+
+#[test]
+fn leadership_moves_without_a_stale_read() {
+    let mut cluster = Cluster::new(5, 3, Planted::default());
+    for round in 0..10 {
+        let old = cluster.elect();
+        cluster.propose(old).unwrap();
+        cluster.settle();
+        let now = cluster.sim.now();
+        let to = cluster.ids().into_iter().find(|id| *id != old).unwrap();
+        assert_eq!(cluster.ask(old, |group| group.may_read(now)), Some(true));
+        cluster
+            .ask(old, |group| group.transfer_leader(ReplicaId(to)))
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            cluster.ask(old, |group| group.may_read(now)),
+            Some(false),
+            "reads go on during the transfer"
+        );
+        let moved = |cluster: &Cluster| cluster.leader() == Some(to);
+        assert!(
+            cluster.run_until(Duration::from_millis(100), moved),
+            "round {round}: {to} does not take over"
+        );
+    }
+    cluster.settle();
     assert_eq!(cluster.violations(), [""; 0]);
 }
 

@@ -158,6 +158,11 @@ impl Cluster {
         &self.replicas[id as usize - 1].log
     }
 
+    /// Whether the replica's disk holds a snapshot, taken there or sent by a leader.
+    pub fn holds_snapshot(&self, id: u64) -> bool {
+        self.replicas[id as usize - 1].snapshot.borrow().is_some()
+    }
+
     /// Calls `ask` with the replica's group, when it is up and open.
     pub fn ask<T>(&self, id: u64, ask: impl FnOnce(&mut TestGroup) -> T) -> Option<T> {
         let running = self.replicas[id as usize - 1].running.as_ref()?;
