@@ -34,6 +34,10 @@ pub fn parse_i64(text: &[u8]) -> Option<i64> {
 
 /// Reads a floating point number; infinities allowed, NaN and what does not fit not.
 pub fn parse_f64(text: &[u8]) -> Option<f64> {
+    // Most scores are integers that a float holds exactly.
+    if let Some(n) = parse_i64(text).filter(|n| n.unsigned_abs() < 1 << 53) {
+        return Some(n as f64);
+    }
     let text = std::str::from_utf8(text).ok()?;
     let n: f64 = text.parse().ok()?;
     // An infinity must have been written as such: overflow is an error, as in strtod.

@@ -201,6 +201,23 @@ mod tests {
         check_exposition(body);
     }
 
+    #[test]
+    fn the_operating_page_names_metrics_that_exist() {
+        let body = get(&admin(true), "/metrics");
+        let page = include_str!("../../docs/operating.md");
+        let table = page.split("| metric |").nth(1).unwrap().split("\n\n").next().unwrap();
+        let names: Vec<&str> = table
+            .lines()
+            .filter_map(|row| row.strip_prefix("| `"))
+            .flat_map(|row| row.split('|').next().unwrap().split(", "))
+            .map(|name| name.trim().trim_matches('`').split('{').next().unwrap())
+            .collect();
+        assert!(names.len() > 10, "{names:?}");
+        for name in names {
+            assert!(body.contains(&format!("# TYPE slotcore_{name} ")), "{name}");
+        }
+    }
+
     /// The rules of the text format that a hand-made page could break.
     fn check_exposition(body: &str) {
         let mut announced = std::collections::BTreeSet::new();

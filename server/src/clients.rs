@@ -148,16 +148,6 @@ pub trait Buffers {
     fn of(&self, slot: usize) -> BufferUse;
 }
 
-/// Buffers nobody keeps count of.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NoBuffers;
-
-impl Buffers for NoBuffers {
-    fn of(&self, _: usize) -> BufferUse {
-        BufferUse::default()
-    }
-}
-
 /// Everybody connected to one core. Slots are numbers below the count of connections, chosen by the caller (`netio` has
 /// such numbers) and used again after [`ClientRegistry::remove`].
 ///

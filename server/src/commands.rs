@@ -1,5 +1,5 @@
-//! The commands about connection and server: plain functions over a [`ServerCtx`] that holds everything they may look at
-//! or change. They touch no socket and no clock; what must happen outside is their [`Flow`].
+//! The commands about connection and server: plain functions over everything they may look at or change, which
+//! [`ServerState`] and [`Around`] hold. They touch no socket and no clock; what must happen outside is their [`Flow`].
 //!
 //! Answers and error texts are those of Redis 7.0, and of 7.2 for the few commands that came with it. Source: each
 //! command's page on <https://redis.io/commands>, and the wire of redis-server 7.0.15.
@@ -177,7 +177,7 @@ pub fn shows_facts(cmd: ServerCmd) -> bool {
 }
 
 /// Everything a server command may look at or change.
-pub struct ServerCtx<'a> {
+struct ServerCtx<'a> {
     /// The configuration in force.
     pub config: &'a mut ConfigRegistry,
     /// Everybody connected, the caller excepted (it was taken out of the registry).

@@ -8,9 +8,10 @@ use std::path::PathBuf;
 
 use slotcore_rt::disk::DiskError;
 use slotcore_rt::disk::data_dir::DataDirError;
-use slotcore_rt::kernel::KernelProblem;
+use slotcore_rt::kernel::{self, KernelProblem};
+use slotcore_rt::process;
 
-use crate::config::ConfigError;
+use crate::config::{Config, ConfigError};
 
 /// Bytes of locked memory each core's rings need: glommio refuses to start with less than 512 KiB.
 pub const MEMLOCK_BYTES_PER_CORE: u64 = 512 << 10;
@@ -94,6 +95,26 @@ impl StartupError {
             _ => Self::CannotListen { option, address, error },
         }
     }
+}
+
+/// Checks kernel and limits before anything is opened, and raises the limits that may be raised. When fewer files may be
+/// open than clients are allowed, `config` is lowered to what fits. Returns what an operator should think about.
+///
+/// # Errors
+/// [`StartupError::Kernel`].
+pub fn check_machine(config: &mut Config) -> Result<Vec<String>, StartupError> {
+    kernel::check(memlock_needed(config.cores))?;
+    let mut warnings = config.warnings();
+    let wanted = config.settings.clients_max;
+    let open_files = process::raise_open_files(u64::from(wanted) + OPEN_FILES_RESERVED);
+    let fitting = clients_that_fit(open_files, wanted);
+    if fitting < wanted {
+        warnings.push(format!(
+            "only {open_files} files may be open (`ulimit -n`): --maxclients is lowered from {wanted} to {fitting}"
+        ));
+        config.settings.clients_max = fitting;
+    }
+    Ok(warnings)
 }
 
 /// Bytes of locked memory that `cores` cores need, for [`slotcore_rt::kernel::check`].

@@ -6,6 +6,7 @@
 //! > command with "quoted arguments"      runs it for the present client; its answer follows, two spaces deeper a level
 //! ! client b                             from here on another client speaks (made when it is new)
 //! ! wait 1500                            so many milliseconds pass
+//! ! again 99 command                     the command is run so many times, its answers are not told
 //! ! password secret                      the server asks for a password; clients made later must give it
 //! ! ran get 20000                        a command ran for so many microseconds
 //! ! latency command 120                  a moment of so many milliseconds was seen
@@ -23,9 +24,9 @@ use std::time::Duration;
 use slotcore_engine::cmd::{self, Args, Reply, Run};
 use slotcore_engine::keyspace::{Expire, Keyspace, KeyspaceOptions};
 use slotcore_rt::clock::Tick;
-use slotcore_server::clients::{ClientState, NoBuffers};
+use slotcore_server::clients::{BufferUse, Buffers, ClientState};
 use slotcore_server::commands::{self, Around, Conditions, Flow, ServerIdentity, ServerState};
-use slotcore_server::config::Config;
+use slotcore_server::config::{self, Config, ConfigRegistry, Invocation};
 use slotcore_server::metrics::{CoreFacts, LatencyKind};
 
 #[test]
@@ -44,7 +45,7 @@ fn client() {
 }
 
 #[test]
-fn config() {
+fn configuration() {
     check("config");
 }
 
@@ -68,6 +69,24 @@ fn lifecycle() {
     check("lifecycle");
 }
 
+#[test]
+fn config_rewrite_writes_what_is_in_force() {
+    let path = std::env::temp_dir().join(format!("slotcore-rewrite-{}.toml", std::process::id()));
+    std::fs::write(&path, "# Mine.\nmaxclients = 7\n").unwrap();
+    let args = ["slotcore".into(), "--config".into(), path.clone().into_os_string()];
+    let Invocation::Server(config) = config::from_command_line(args).unwrap();
+    let mut world = World::new();
+    world.server.config = ConfigRegistry::new(*config);
+    let told = world.tell("> config set maxclients 8 appendfsync no\n> config rewrite\n");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    assert!(told.ends_with("> config rewrite\n  +OK\n"), "{told}");
+    assert_eq!(
+        text,
+        "# Mine.\nmaxclients = 8\n# Added by CONFIG REWRITE.\ndurability = \"off\"\n"
+    );
+}
+
 /// Runs a script and compares the answers, or writes them down.
 fn check(name: &str) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -88,6 +107,21 @@ fn compare(path: &Path, script: &str, told: &str) {
         assert_eq!(expected, found, "{}:{}", path.display(), number + 1);
     }
     assert_eq!(script.lines().count(), told.lines().count(), "{}", path.display());
+}
+
+/// Buffers with something in them.
+struct SomeBytes;
+
+impl Buffers for SomeBytes {
+    fn of(&self, slot: usize) -> BufferUse {
+        let output_bytes = if slot == 0 { 0 } else { 100 };
+        BufferUse {
+            query_bytes: 26,
+            query_free_bytes: 1024,
+            output_bytes,
+            total_bytes: 2048,
+        }
+    }
 }
 
 /// Everything a command can touch.
@@ -132,12 +166,18 @@ impl World {
         let mut speaker = self.slot_of("a");
         for line in script.lines() {
             if let Some(command) = line.strip_prefix("> ") {
-                told += &format!("{line}\n{}", self.run(speaker, &words(command)));
+                told += &format!("{line}\n{}", self.run(speaker, &split(command)));
             } else if let Some(event) = line.strip_prefix("! ") {
                 told += &format!("{line}\n");
                 let words: Vec<&str> = event.split(' ').collect();
                 match words[..] {
                     ["client", name] => speaker = self.slot_of(name),
+                    ["again", times, ..] => {
+                        let command = words[2..].join(" ");
+                        for _ in 0..times.parse().unwrap() {
+                            self.run(speaker, &split(&command));
+                        }
+                    }
                     _ => self.happen(&words),
                 }
             } else if line.is_empty() || line.starts_with("# ") {
@@ -234,7 +274,7 @@ impl World {
                 let (keyspace, now, wall_us) = (&mut self.keyspace, self.now, self.wall_us);
                 let around = Around {
                     keyspace,
-                    buffers: &NoBuffers,
+                    buffers: &SomeBytes,
                     now,
                     wall_us,
                 };
@@ -275,7 +315,7 @@ impl World {
 }
 
 /// Splits at spaces; `"…"` may hold spaces and `\r`, `\n`, `\"`, `\\`.
-fn words(line: &str) -> Vec<Vec<u8>> {
+fn split(line: &str) -> Vec<Vec<u8>> {
     let mut words = Vec::new();
     let mut chars = line.chars().peekable();
     while let Some(&first) = chars.peek() {

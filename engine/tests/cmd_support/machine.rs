@@ -3,7 +3,7 @@
 
 use super::wire::{Value, Wire, normalised, parse};
 use slotcore_engine::cmd::op::{decode_op, encode_op, op_seed};
-use slotcore_engine::cmd::{Args, Exec, Reply, Run, ServerCmd, by_id, introspect, resolve};
+use slotcore_engine::cmd::{Args, Exec, NoReply, Reply, Run, ServerCmd, by_id, introspect, resolve};
 use slotcore_engine::keyspace::{Keyspace, KeyspaceOptions};
 
 pub struct Machine {
@@ -36,6 +36,12 @@ impl Machine {
 
     pub fn set_time(&mut self, ms: u64) {
         self.ks.set_time(ms, ms);
+    }
+
+    /// Executes one command for which nobody waits, as a replica does.
+    pub fn apply(&mut self, words: &[Vec<u8>]) {
+        let (buf, spans) = pack(words);
+        self.run(&Args::new(&buf, &spans), &mut NoReply);
     }
 
     /// Executes one command; the reply, with what has no order sorted.

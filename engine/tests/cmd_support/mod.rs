@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 pub mod machine;
+pub mod random;
 pub mod redis;
 pub mod script;
 pub mod wire;

@@ -24,6 +24,7 @@ enum Write {
 
 #[derive(Default)]
 struct Contents {
+    starts_anywhere: bool,
     vote: Option<VoteRecord>,
     committed: Position,
     purged: Position,
@@ -40,7 +41,11 @@ impl Contents {
     fn carry_out(&mut self, write: Write) {
         match write {
             Write::Append(entry) => {
-                assert_eq!(entry.index.0, self.last().0.0 + 1, "entries are appended without gaps");
+                let may_start = self.starts_anywhere && self.entries.is_empty();
+                assert!(
+                    may_start || entry.index.0 == self.last().0.0 + 1,
+                    "entries are appended without gaps"
+                );
                 self.entries.push_back(entry);
             }
             Write::Vote(vote) => self.vote = Some(vote),
@@ -66,6 +71,13 @@ struct Journal {
 pub struct MemoryLog(Rc<RefCell<Journal>>);
 
 impl MemoryLog {
+    /// A log whose first entry may have any index.
+    pub fn starting_anywhere() -> MemoryLog {
+        let log = MemoryLog::default();
+        log.0.borrow_mut().contents.starts_anywhere = true;
+        log
+    }
+
     /// The last frame written.
     pub fn submitted(&self) -> FrameNo {
         FrameNo(self.0.borrow().writes.len() as u64)

@@ -36,16 +36,6 @@ pub fn choice(text: &str, words: &[&str]) -> Result<usize, String> {
         .ok_or_else(|| format!("argument(s) must be one of the following: {}", words.join(", ")))
 }
 
-/// `yes` or `no`.
-///
-/// # Errors
-/// The text Redis answers with.
-pub fn yes_no(text: &str) -> Result<bool, String> {
-    choice(text, &["yes", "no"])
-        .map(|at| at == 0)
-        .map_err(|_| "argument must be 'yes' or 'no'".to_string())
-}
-
 /// Bytes from a number and a unit, as Redis reads them: `b` or none = 1, `k` = 1000, `kb` = 1024, `m` = 1000², `mb` =
 /// 1024², `g` = 1000³, `gb` = 1024³, in any case. `None` when it is no such thing or too large for 63 bits.
 pub fn memory_bytes(text: &str) -> Option<u64> {
@@ -124,7 +114,6 @@ mod tests {
             choice("x", &["a", "b"]).unwrap_err(),
             "argument(s) must be one of the following: a, b"
         );
-        assert_eq!(yes_no("maybe").unwrap_err(), "argument must be 'yes' or 'no'");
         assert_eq!(choice("B", &["a", "b"]), Ok(1));
     }
 }

@@ -79,12 +79,6 @@ impl LatencyHistogram {
         }
     }
 
-    /// Adds another distribution to this one.
-    pub fn add(&mut self, other: &Self) {
-        self.counts.add(&other.counts).expect("both have the same bounds");
-        self.sum_ns = self.sum_ns.saturating_add(other.sum_ns);
-    }
-
     /// Forgets everything.
     pub fn reset(&mut self) {
         self.counts.reset();

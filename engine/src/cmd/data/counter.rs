@@ -9,14 +9,15 @@ use crate::number::parse_i64;
 
 fn add(x: &mut Exec<'_>, reply: &mut dyn Reply, by: i64) -> Result<(), CmdError> {
     let key = x.args.get(1);
-    let old = match x.ks.get_str(key)? {
+    let hash = x.ks.key_hash(key);
+    let old = match x.ks.get_str_hashed(hash, key)? {
         Some(text) => parse_i64(text).ok_or(CmdError::NotAnInteger)?,
         None => 0,
     };
     let new = old
         .checked_add(by)
         .ok_or(CmdError::Other("ERR increment or decrement would overflow"))?;
-    x.ks.set_str(key, itoa::Buffer::new().format(new).as_bytes(), Expire::Keep);
+    x.ks.set_str_hashed(hash, key, itoa::Buffer::new().format(new).as_bytes(), Expire::Keep);
     reply.int(new);
     Ok(())
 }
