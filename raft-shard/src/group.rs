@@ -303,16 +303,20 @@ impl<RT: Runtime, S: StateMachine> Starting<RT, S> {
     }
 
     async fn take_part(&mut self) -> Result<(), String> {
-        if !self.restarted {
-            self.raft
-                .initialize(self.first_voters.clone())
-                .await
-                .map_err(|error| error.to_string())?;
-        } else if self.core.changed().await.is_err() {
-            return Err("the group's core ended before it had begun".to_owned());
-        }
-
-        let alone = is_only_voter(self.id, self.core.borrow_watched().membership_config.membership());
+        let alone = match self.restarted {
+            // What is published of the group follows only after the answer.
+            false => {
+                let founded = self.raft.initialize(self.first_voters.clone()).await;
+                founded.map_err(|error| error.to_string())?;
+                self.first_voters.keys().eq([&self.id.0])
+            }
+            true => {
+                if self.core.changed().await.is_err() {
+                    return Err("the group's core ended before it had begun".to_owned());
+                }
+                is_only_voter(self.id, self.core.borrow_watched().membership_config.membership())
+            }
+        };
         self.state.set_alone(alone);
         if alone {
             // It hears from nobody and waits for nobody: no timer, no idle cost, elected at once.

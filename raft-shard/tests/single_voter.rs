@@ -5,16 +5,20 @@ mod support;
 use std::cell::RefCell;
 use std::future::Future;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use glommio::{LocalExecutorBuilder, Placement};
 use slotcore_raft_shard::runtime::Runtime;
 use slotcore_raft_shard::runtime::glommio::GlommioRuntime;
+use slotcore_raft_shard::runtime::sim::SimRuntime;
 use slotcore_raft_shard::{
     Applied, BadSnapshot, Consensus, Group, GroupOptions, GroupState, LogHub, NoPeers, ProposalId, ProposeError, Role,
     StateMachine,
 };
 use slotcore_rt::ids::{LogIndex, ReplicaId, Term};
+use slotcore_rt::sim::exec::RunEnd;
+use slotcore_rt::sim::{NodeId, Sim};
 use support::memory_log::MemoryLog;
 
 /// Remembers every payload it executed.
@@ -186,4 +190,38 @@ fn a_failed_log_is_visible_and_takes_no_more_proposals() {
         assert_eq!(node.group.propose(Bytes::from_static(b"y")), Err(ProposeError::Failed));
         assert!(node.machine.borrow().0.is_empty(), "executed what never became durable");
     });
+}
+
+#[test]
+fn an_idle_single_voter_waits_for_nothing_but_its_caller() {
+    type Opened = Rc<RefCell<Option<Group<SimRuntime, Recorder>>>>;
+    let (sim, log, hub, opened) = (Sim::new(1), MemoryLog::default(), LogHub::new(), Opened::default());
+    let open = {
+        let (log, hub, opened) = (log.clone(), hub.clone(), opened.clone());
+        async move {
+            let (machine, state) = (Rc::default(), Rc::new(GroupState::default()));
+            let options = GroupOptions::alone(ReplicaId(7));
+            let group = Group::open(options, log, hub, NoPeers, machine, Applied::default(), state)
+                .await
+                .unwrap();
+            *opened.borrow_mut() = Some(group);
+        }
+    };
+    drop(sim.spawn_on(NodeId(1), open));
+    for _ in 0..100 {
+        sim.run_for(Duration::from_millis(1));
+        log.sync_to(log.submitted());
+        sim.enter(|| hub.advance(log.durable(), log.durable()));
+    }
+    let now = sim.now();
+    assert!(
+        opened.borrow_mut().as_mut().is_some_and(|group| group.may_read(now)),
+        "not leading after 100 ms"
+    );
+    assert_eq!(
+        sim.run_for(Duration::from_secs(10)),
+        RunEnd::Stalled,
+        "a timer is armed"
+    );
+    assert_eq!(sim.now(), now, "something ran");
 }
