@@ -342,7 +342,8 @@ impl CoreLoop {
         let log = self.log.borrow();
         let counted = match self.durability {
             Durability::Always => log.durable(),
-            Durability::EverySec | Durability::Off => log.submitted(),
+            // Acknowledged when applied: the log has it, its device gets it soon.
+            Durability::EverySec | Durability::Off => log.appended(),
         };
         let reached = (counted, log.durable());
         drop(log);

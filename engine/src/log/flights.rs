@@ -150,6 +150,11 @@ impl Flights {
         took
     }
 
+    /// The last frame that was asked for by [`Flights::want_durable`].
+    pub(crate) fn wanted(&self) -> FrameNo {
+        self.wanted
+    }
+
     /// Asks for everything up to `frame` to become durable whatever the policy.
     pub(crate) fn want_durable(&mut self, frame: FrameNo) {
         self.wanted = self.wanted.max(frame);

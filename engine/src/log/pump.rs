@@ -18,6 +18,10 @@ const FAST_WRITE_NS: u64 = 30_000;
 const FLOOR_MAX: Duration = Duration::from_micros(100);
 /// Weight of one sample in the moving average of write times: 1/8.
 const WRITE_NS_SHIFT: u32 = 3;
+/// Longest time a record waits for its frame while storage is flushed now and then.
+const LINGER_SYNCED: Duration = Duration::from_millis(1);
+/// The same while it is never flushed.
+const LINGER_UNSYNCED: Duration = Duration::from_millis(10);
 /// Frame buffers kept beyond those in flight: one open, one being finished, a few queued.
 const SPARE_BUFFERS: usize = 4;
 
@@ -121,12 +125,25 @@ impl CoreLog {
         }
     }
 
-    /// True when the open frame should go: at once on an idle device, else when it is big or the floor has passed.
+    /// True when the open frame should go: when it is big, when somebody waits for it to be durable, or when its time
+    /// has come. Where a write's durability is waited for that is at once on an idle device.
     fn cut_due(&self, now: Tick) -> bool {
         self.builder.is_open()
-            && (self.flights.in_flight() == 0
-                || self.builder.open_bytes() >= self.opts.frame_bytes_target
-                || now >= self.cut_at + self.floor())
+            && (self.builder.open_bytes() >= self.opts.frame_bytes_target
+                || self.flights.wanted() >= self.builder.last_frame()
+                || (self.opts.sync == SyncPolicy::Each && self.flights.in_flight() == 0)
+                || now >= self.cut_at + self.pause())
+    }
+
+    /// Time between two cuts of frames that are not full.
+    fn pause(&self) -> Duration {
+        match self.opts.sync {
+            SyncPolicy::Each => self.floor(),
+            // Nobody waits for the device: a write for each turn would only cost the processor. What a killed process
+            // loses stays far below what a power cut does.
+            SyncPolicy::Every(interval) => LINGER_SYNCED.min(interval),
+            SyncPolicy::Never => LINGER_UNSYNCED,
+        }
     }
 
     /// Time between two cuts: spreads the frames in flight evenly over the time one write takes, so that each carries
@@ -190,7 +207,7 @@ impl CoreLog {
             return None;
         }
         let free_place = self.flights.in_flight() < self.opts.inflight_max && !self.waits_for_flush();
-        let cut = (free_place && self.builder.is_open()).then(|| self.cut_at + self.floor());
+        let cut = (free_place && self.builder.is_open()).then(|| self.cut_at + self.pause());
         let sync = self.flights.round_due(self.sync_interval());
         [cut, sync, self.idle_seal_at(), self.segments.retry_at()]
             .into_iter()
