@@ -347,8 +347,9 @@ impl CoreLoop {
         };
         let reached = (counted, log.durable());
         drop(log);
-        // A proposal that found no room in the log tries again each time.
-        if reached != self.advanced || self.waiting_for_room {
+        // Entries that joined a frame which counts already wait for being told, and a proposal that found no room in the
+        // log tries again each time.
+        if reached != self.advanced || !self.marks.is_empty() || self.waiting_for_room {
             self.advanced = reached;
             self.hub.advance(reached.0, reached.1);
         }
