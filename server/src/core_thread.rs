@@ -129,7 +129,11 @@ async fn open(plan: CorePlan) -> Result<Core, Refused> {
     let waker = Waker::new(&mut ring).map_err(refused("an eventfd"))?;
     let handle = || waker.handle().map_err(refused("an eventfd"));
     let (worker_wake, others_wake) = (handle()?, handle()?);
-    let mut driver = LogDriver::new((plan.segments)(worker_wake), rng.derive("segment salts"));
+    let mut driver = LogDriver::new(
+        (plan.segments)(worker_wake),
+        plan.dir.clone(),
+        rng.derive("segment salts"),
+    );
 
     let opened = open_log(plan.core, &plan.dir, &plan.config, &mut rng)?;
     let log = Rc::new(RefCell::new(opened.log));

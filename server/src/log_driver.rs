@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 
 use futures_util::future::LocalBoxFuture;
 use io_uring::{opcode, types};
@@ -25,6 +25,7 @@ struct Pending {
 /// See the module's text.
 pub struct LogDriver {
     worker: SegmentClient,
+    dir: SegmentDir,
     /// Open files of the segments that are written to, or will be.
     files: Vec<SegmentFile>,
     /// At most `inflight_max` writes and one flush: searched, not hashed.
@@ -35,9 +36,10 @@ pub struct LogDriver {
 
 impl LogDriver {
     /// `worker` reports to this core; `salts` must never repeat.
-    pub fn new(worker: SegmentClient, salts: SeededRng) -> Self {
+    pub fn new(worker: SegmentClient, dir: SegmentDir, salts: SeededRng) -> Self {
         Self {
             worker,
+            dir,
             files: Vec::new(),
             pending: Vec::new(),
             effects: Vec::new(),
@@ -65,7 +67,7 @@ impl LogDriver {
                 buf,
                 sync,
             } => {
-                let fd = types::Fd(self.file(segment)?.file.as_raw_fd());
+                let fd = types::Fd(self.file(segment)?);
                 let flags = if sync { libc::RWF_DSYNC } else { 0 };
                 let write = opcode::Write::new(fd, buf.as_ptr(), buf.len() as u32)
                     .offset(offset)
@@ -77,7 +79,7 @@ impl LogDriver {
                 unsafe { ring.push(Class::Log, ticket.0, write)? };
             }
             LogEffect::Sync { ticket, segment } => {
-                let fd = types::Fd(self.file(segment)?.file.as_raw_fd());
+                let fd = types::Fd(self.file(segment)?);
                 let sync = opcode::Fsync::new(fd).flags(types::FsyncFlags::DATASYNC).build();
                 self.pending.push(Pending { ticket, buf: None });
                 // SAFETY: names no memory; the file stays open until the completion.
@@ -108,11 +110,18 @@ impl LogDriver {
         }
     }
 
-    fn file(&self, segment: SegmentId) -> io::Result<&SegmentFile> {
-        self.files
-            .iter()
-            .find(|file| file.id == segment)
-            .ok_or_else(|| io::Error::other(format!("log segment {segment} is not open")))
+    /// The descriptor of a segment. Segments found at start are opened when the log first asks for them, which is before
+    /// anybody is served: it flushes what it recovered.
+    fn file(&mut self, segment: SegmentId) -> io::Result<RawFd> {
+        let at = match self.files.iter().position(|file| file.id == segment) {
+            Some(at) => at,
+            None => {
+                self.files
+                    .push(self.dir.open_segment(segment).map_err(io::Error::other)?);
+                self.files.len() - 1
+            }
+        };
+        Ok(self.files[at].file.as_raw_fd())
     }
 
     /// Takes in one completion of class [`Class::Log`].
