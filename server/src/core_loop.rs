@@ -19,11 +19,11 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use slotcore_engine::log::{AppendError, CoreLog, LogFailure};
+use slotcore_engine::log::{AppendError, CoreLog, LogFailure, Span};
 use slotcore_raft_shard::runtime::glommio::GlommioRuntime;
 use slotcore_raft_shard::{Applied, BadSnapshot, Consensus, Group, LogHub, ProposeError, StateMachine};
 use slotcore_rt::clock::{Clock, SystemClock, Tick};
-use slotcore_rt::ids::{FrameNo, LogIndex, Term};
+use slotcore_rt::ids::{CoreId, FrameNo, LogIndex, Term};
 use slotcore_rt::ring::{Class, Completion, Ring};
 use slotcore_rt::wake::Waker;
 
@@ -33,9 +33,11 @@ use crate::config::{Durability, Setting};
 use crate::core_state::{CoreState, DISK_FULL, Now, WriteBarrier};
 use crate::log_driver::LogDriver;
 use crate::logging::{Event, LogControl};
-use crate::metrics::{CoreSnapshot, SnapshotSlot};
+use crate::metrics::{LatencyKind, Queue, SnapshotSlot};
 use crate::spin::Spin;
 
+/// The one core there is so far.
+const CORE: CoreId = CoreId(0);
 /// Longest wait in the ring while there is traffic: how late a timer of the executor may fire then.
 const WAIT_BUSY: Duration = Duration::from_millis(1);
 /// Longest wait in the ring without traffic.
@@ -139,6 +141,8 @@ pub struct CoreLoop {
     sends: usize,
     /// Proposals have not reached the log although Raft's tasks ran.
     waiting_for_room: bool,
+    /// Of the log, as last counted.
+    log_spent: Span,
     /// As last reported.
     barrier: Option<WriteBarrier>,
 }
@@ -183,6 +187,7 @@ impl CoreLoop {
             spin: Spin::new(Duration::from_micros(u64::from(spin_us))),
             sends: 0,
             waiting_for_room: false,
+            log_spent: Span::default(),
             barrier: None,
         }
     }
@@ -302,6 +307,7 @@ impl CoreLoop {
         self.settle_applied(group).await;
         self.housekeeping(group, now)?;
         self.sends = self.state.borrow_mut().net.flush(&mut self.ring)?;
+        self.note_slice(began, now);
         self.wait().await
     }
 
@@ -315,7 +321,8 @@ impl CoreLoop {
     fn take_completions(&mut self, now: Tick) -> Result<(), CoreFailure> {
         let mut completions = std::mem::take(&mut self.completions);
         self.ring.reap(&mut completions);
-        let mut state = self.state.borrow_mut();
+        let cell = self.state.clone();
+        let mut state = cell.borrow_mut();
         for c in completions.drain(..) {
             match c.class {
                 Class::Net => state.net.on_completion(c),
@@ -323,7 +330,7 @@ impl CoreLoop {
                     let before = self.log.borrow().durable();
                     self.driver.on_completion(&mut self.log.borrow_mut(), now, c)?;
                     if self.log.borrow().durable() > before {
-                        state.server.facts.last_durable_at_s = SystemClock.wall_ms() / 1000;
+                        self.note_durable(&mut state);
                     }
                 }
                 Class::Wake => {
@@ -335,6 +342,45 @@ impl CoreLoop {
         }
         self.completions = completions;
         Ok(())
+    }
+
+    /// Counts frames that became durable: all of them with their average time.
+    fn note_durable(&mut self, state: &mut CoreState) {
+        let wall_s = SystemClock.wall_ms() / 1000;
+        let spent = self.log.borrow().stats().submit_to_durable;
+        let (frames, ns) = (spent.count - self.log_spent.count, spent.sum_ns - self.log_spent.sum_ns);
+        self.log_spent = spent;
+        state.server.facts.last_durable_at_s = wall_s;
+        if let Some(each_ns) = ns.checked_div(frames) {
+            state.server.metrics.log_write.record(each_ns, frames as u32);
+            let threshold_ms = state.server.config.settings().latency_threshold_ms;
+            let ms = (each_ns / 1_000_000) as u32;
+            state
+                .server
+                .metrics
+                .latency
+                .note(LatencyKind::LogWrite, wall_s, ms, threshold_ms);
+        }
+    }
+
+    /// Watches how long turns hold the core.
+    fn note_slice(&mut self, began: Tick, now: Now) {
+        let ended = SystemClock.tick();
+        let mut state = self.state.borrow_mut();
+        if let Some(took) = state.server.metrics.stalls.slice(Queue::Foreground, began, ended) {
+            Event::Stall {
+                queue: Queue::Foreground.name(),
+                took,
+            }
+            .log();
+            let threshold_ms = state.server.config.settings().latency_threshold_ms;
+            let ms = u32::try_from(took.as_millis()).unwrap_or(u32::MAX);
+            state
+                .server
+                .metrics
+                .latency
+                .note(LatencyKind::FastCommand, now.wall_us / 1_000_000, ms, threshold_ms);
+        }
     }
 
     /// Tells the groups how far the log has come, as far as their durability mode counts it.
@@ -414,18 +460,14 @@ impl CoreLoop {
         let mut guard = self.state.borrow_mut();
         let state = &mut *guard;
         self.next_idle_check = state.close_idle(self.next_idle_check, now);
-        let memory = state.keyspace.memory();
-        state.server.metrics.tick(now.tick, memory.total() as u64);
+        state
+            .server
+            .metrics
+            .tick(now.tick, state.keyspace.memory().total() as u64);
         if asked {
-            self.control.metrics.publish(CoreSnapshot {
-                core: slotcore_rt::ids::CoreId(0),
-                metrics: state.server.metrics.clone(),
-                facts: state.server.facts,
-                keyspace: state.keyspace.stats(),
-                keys: state.keyspace.len(),
-                volatile_keys: state.keyspace.volatile_len(),
-                memory,
-            });
+            self.control
+                .metrics
+                .publish(state.server.snapshot(CORE, &state.keyspace));
         }
         Ok(())
     }

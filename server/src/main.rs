@@ -8,16 +8,15 @@ use std::sync::mpsc;
 use slotcore_rt::clock::{Clock, SystemClock};
 use slotcore_rt::disk::{DataDir, DirectIo, SegmentDir, SegmentWorker};
 use slotcore_rt::ids::CoreId;
-use slotcore_rt::rng::SeededRng;
 use slotcore_rt::thread::CpuId;
-use slotcore_rt::{admin_socket, kernel, mem, process, signal, thread, wake};
-use slotcore_server::admin::{Admin, CoreHandle};
+use slotcore_rt::{admin_socket, signal, thread, wake};
+use slotcore_server::admin::{self, Admin, CoreHandle};
 use slotcore_server::commands::ServerIdentity;
 use slotcore_server::config::{Config, ConfigError, Invocation, from_command_line};
 use slotcore_server::core_loop::CoreControl;
 use slotcore_server::core_thread::{self, CorePlan, CoreReady};
 use slotcore_server::logging::{self, Event};
-use slotcore_server::startup::{OPEN_FILES_RESERVED, StartupError, clients_that_fit, memlock_needed};
+use slotcore_server::startup::{StartupError, check_machine};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -53,15 +52,8 @@ fn serve(mut config: Config) -> Result<ExitCode, StartupError> {
         durability: config.settings.durability,
     }
     .log();
-    for warning in config.warnings() {
+    for warning in check_machine(&mut config)? {
         Event::Warning(&warning).log();
-    }
-    kernel::check(memlock_needed(config.cores)).map_err(StartupError::Kernel)?;
-    let wanted = u64::from(config.settings.clients_max) + OPEN_FILES_RESERVED;
-    let fits = clients_that_fit(process::raise_open_files(wanted), config.settings.clients_max);
-    if fits < config.settings.clients_max {
-        Event::Warning(&format!("the limit on open files allows only {fits} clients")).log();
-        config.settings.clients_max = fits;
     }
 
     let data = DataDir::open(&config.dir).map_err(StartupError::DataDir)?;
@@ -76,7 +68,8 @@ fn serve(mut config: Config) -> Result<ExitCode, StartupError> {
         core,
         config: config.clone(),
         dir,
-        identity: identity()?,
+        identity: ServerIdentity::of_this_process(config.port, SystemClock.tick())
+            .map_err(resource("random numbers"))?,
         segments: Box::new(segments),
         control: control.clone(),
         log_control,
@@ -102,14 +95,22 @@ fn serve(mut config: Config) -> Result<ExitCode, StartupError> {
         Event::Listening { address: *address }.log();
     }
     let admin_ready = Arc::new(AtomicBool::new(true));
-    let admin = start_admin(&config, &control, &core, admin_ready.clone())?;
+    let admin = start_admin(&config, &control, &core, admin_ready.clone());
+    let refused = match admin {
+        // The core serves already: it ends in order, and the reason is told after that.
+        Err(error) => {
+            signal::raise_term();
+            Err(error)
+        }
+        Ok(admin) => Ok(admin),
+    };
 
     signal::wait_for_ending_signal().map_err(resource("signal handling"))?;
     admin_ready.store(false, Ordering::Release);
     control.stop.store(true, Ordering::Relaxed);
     wake::wake(&core.wake);
     let ended = running.join();
-    if let Some(admin) = admin {
+    if let Some(admin) = refused? {
         admin.stop();
     }
     drop(data);
@@ -126,21 +127,6 @@ fn serve(mut config: Config) -> Result<ExitCode, StartupError> {
 fn cpu_of(core: CoreId) -> Result<Option<CpuId>, StartupError> {
     let cpus = thread::allowed_cpus().map_err(resource("the list of processors"))?;
     Ok((!cpus.is_empty()).then(|| cpus[usize::from(core.0) % cpus.len()]))
-}
-
-fn identity() -> Result<ServerIdentity, StartupError> {
-    let mut rng = SeededRng::from_os().map_err(resource("random numbers"))?;
-    let mut run_id = [0; 20];
-    rng.fill(&mut run_id);
-    Ok(ServerIdentity {
-        run_id: run_id.iter().map(|byte| format!("{byte:02x}")).collect(),
-        kernel_release: process::kernel_release(),
-        process_id: std::process::id(),
-        port: 0,
-        executable: process::executable(),
-        machine_memory_bytes: mem::machine_bytes().unwrap_or(0),
-        started_at: SystemClock.tick(),
-    })
 }
 
 fn start_admin(
@@ -161,9 +147,7 @@ fn start_admin(
         }],
         ready,
     };
-    let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
-    let socket = admin_socket::serve(port, move |head| admin.answer(head))
-        .map_err(|error| StartupError::from_listen("admin-port", address, error))?;
+    let socket = admin::serve(port, admin)?;
     Event::AdminListening {
         address: socket.address(),
     }
