@@ -49,6 +49,8 @@ pub struct Ring {
     uring: IoUring,
     /// Operations pushed but not yet handed to the kernel.
     unsubmitted: u32,
+    /// The kernel can wait for several completions a limited time.
+    lingers: bool,
 }
 
 impl Ring {
@@ -64,7 +66,12 @@ impl Ring {
             .setup_taskrun_flag()
             .setup_cqsize(entries * 4)
             .build(entries)?;
-        Ok(Self { uring, unsubmitted: 0 })
+        let lingers = uring.params().is_feature_min_timeout();
+        Ok(Self {
+            uring,
+            unsubmitted: 0,
+            lingers,
+        })
     }
 
     /// Queues one operation. It reaches the kernel at the next submit, or at once when the queue is full.
@@ -108,6 +115,22 @@ impl Ring {
             .sec(timeout.as_secs())
             .nsec(timeout.subsec_nanos());
         let args = types::SubmitArgs::new().timespec(&ts);
+        let done = self.uring.submitter().submit_with_args(want, &args);
+        self.entered(done)
+    }
+
+    /// As [`Ring::submit_and_wait`] for `want` completions, but content with any after `linger`. Kernels before 6.12
+    /// cannot do that: there the first completion ends the wait.
+    pub fn submit_and_gather(&mut self, want: usize, linger: Duration, timeout: Duration) -> io::Result<()> {
+        if !self.lingers {
+            return self.submit_and_wait(1, timeout);
+        }
+        let ts = types::Timespec::new()
+            .sec(timeout.as_secs())
+            .nsec(timeout.subsec_nanos());
+        let args = types::SubmitArgs::new()
+            .timespec(&ts)
+            .min_wait_usec(linger.as_micros() as u32);
         let done = self.uring.submitter().submit_with_args(want, &args);
         self.entered(done)
     }

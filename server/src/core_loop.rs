@@ -34,7 +34,6 @@ use crate::core_state::{CoreState, DISK_FULL, Now, WriteBarrier};
 use crate::log_driver::LogDriver;
 use crate::logging::{Event, LogControl};
 use crate::metrics::{LatencyKind, Queue, SnapshotSlot};
-use crate::spin::Spin;
 
 /// The one core there is so far.
 const CORE: CoreId = CoreId(0);
@@ -42,12 +41,18 @@ const CORE: CoreId = CoreId(0);
 const WAIT_BUSY: Duration = Duration::from_millis(1);
 /// Longest wait in the ring without traffic.
 const WAIT_IDLE: Duration = Duration::from_millis(20);
+/// With many clients a turn waits for this many inputs,
+const GATHER: usize = 16;
+/// but no longer than this.
+const GATHER_FOR: Duration = Duration::from_micros(30);
 /// Without traffic for this long a core counts as idle.
 const IDLE_AFTER: Duration = Duration::from_millis(20);
 /// Facts, rates and idle connections are looked at this often.
 const CHORES_EVERY: Duration = Duration::from_millis(100);
 /// Most yields in a row for Raft's tasks: a chain of messages between them takes a handful.
 const SETTLE_YIELDS_MAX: u32 = 64;
+/// Expired keys are removed and big values freed this often: a tenth of the exactness promised for expiry.
+const UPKEEP_EVERY: Duration = Duration::from_millis(1);
 /// Keys removed, and pieces of big values freed, in one turn: well below 100 us.
 const EXPIRE_BUDGET: usize = 128;
 const FREE_BUDGET: usize = 256;
@@ -137,7 +142,7 @@ pub struct CoreLoop {
     last_traffic: Tick,
     next_chores: Tick,
     next_idle_check: usize,
-    spin: Spin,
+    next_upkeep: Tick,
     sends: usize,
     /// Proposals have not reached the log although Raft's tasks ran.
     waiting_for_room: bool,
@@ -163,11 +168,7 @@ impl CoreLoop {
         control: CoreControl,
         log_control: LogControl,
     ) -> Self {
-        let (durability, spin_us) = {
-            let state = state.borrow();
-            let settings = state.server.config.settings();
-            (settings.durability, settings.spin_us)
-        };
+        let durability = state.borrow().server.config.settings().durability;
         Self {
             ring,
             waker,
@@ -184,7 +185,7 @@ impl CoreLoop {
             last_traffic: Tick::ZERO,
             next_chores: Tick::ZERO,
             next_idle_check: 0,
-            spin: Spin::new(Duration::from_micros(u64::from(spin_us))),
+            next_upkeep: Tick::ZERO,
             sends: 0,
             waiting_for_room: false,
             log_spent: Span::default(),
@@ -440,10 +441,13 @@ impl CoreLoop {
     fn housekeeping<S: StateMachine>(&mut self, group: &Group<GlommioRuntime, S>, now: Now) -> Result<(), CoreFailure> {
         let mut guard = self.state.borrow_mut();
         let state = &mut *guard;
-        if state.server.active_expire {
-            state.keyspace.expire_work(EXPIRE_BUDGET);
+        if now.tick >= self.next_upkeep {
+            self.next_upkeep = now.tick + UPKEEP_EVERY;
+            if state.server.active_expire {
+                state.keyspace.expire_work(EXPIRE_BUDGET);
+            }
+            state.keyspace.free_work(FREE_BUDGET);
         }
-        state.keyspace.free_work(FREE_BUDGET);
         let asked = self.control.metrics.wanted();
         if now.tick < self.next_chores && !asked {
             return Ok(());
@@ -516,7 +520,8 @@ impl CoreLoop {
         if changed.is_empty() {
             return;
         }
-        let state = self.state.borrow();
+        let mut guard = self.state.borrow_mut();
+        let state = &mut *guard;
         let settings = state.server.config.settings();
         for setting in changed {
             match setting {
@@ -525,7 +530,11 @@ impl CoreLoop {
                     self.log.borrow_mut().set_sync(sync_policy(settings.durability));
                 }
                 Setting::LogLevel => self.log_control.set_level(settings.log_level),
-                Setting::SpinUs => self.spin = Spin::new(Duration::from_micros(u64::from(settings.spin_us))),
+                Setting::SpinUs => {
+                    state
+                        .spin
+                        .set_budget(Duration::from_micros(u64::from(settings.spin_us)));
+                }
                 // Looked up where they are used, or taken over by the state itself.
                 _ => {}
             }
@@ -541,19 +550,26 @@ impl CoreLoop {
             return Ok(());
         }
         let now = SystemClock.tick();
-        if self.spin.is_worth_it(now, self.last_traffic) {
+        let spins = {
+            let mut state = self.state.borrow_mut();
+            state
+                .spin
+                .is_worth_it(now, self.last_traffic)
+                .then(|| state.spin.budget())
+        };
+        if let Some(budget) = spins {
             self.ring.submit()?;
-            let until = now + self.spin.budget();
+            let until = now + budget;
             loop {
                 if self.ring.has_completions() || self.ring.wants_enter() {
-                    self.spin.succeeded();
+                    self.state.borrow_mut().spin.succeeded();
                     if !self.ring.has_completions() {
                         self.ring.submit()?;
                     }
                     return Ok(());
                 }
                 if SystemClock.tick() >= until {
-                    self.spin.failed();
+                    self.state.borrow_mut().spin.failed();
                     break;
                 }
                 std::hint::spin_loop();
@@ -565,7 +581,14 @@ impl CoreLoop {
             WAIT_IDLE
         };
         let log_wait = self.log.borrow().next_wake().map_or(longest, |at| at.since(now));
-        self.ring.submit_and_wait(self.sends + 1, longest.min(log_wait))?;
+        let timeout = longest.min(log_wait);
+        // Nobody waits for the log: what several clients send within a moment is served in one turn, which costs each
+        // of them less.
+        if !self.state.borrow().spin.few_talk() && self.driver.is_idle() && timeout >= WAIT_BUSY {
+            self.ring.submit_and_gather(self.sends + GATHER, GATHER_FOR, timeout)?;
+        } else {
+            self.ring.submit_and_wait(self.sends + 1, timeout)?;
+        }
         Ok(())
     }
 

@@ -21,6 +21,7 @@ use crate::batch::{Batch, Sealed};
 use crate::clients::{BufferUse, Buffers, ClientState};
 use crate::commands::ServerState;
 use crate::config::Setting;
+use crate::spin::Spin;
 use crate::tally::Tally;
 use crate::window::Window;
 
@@ -89,6 +90,8 @@ pub struct CoreState {
     /// Set by the core loop while writes cannot be taken.
     pub write_barrier: Option<WriteBarrier>,
     pub(crate) lanes: Vec<Lane>,
+    /// Whether to look for work before sleeping.
+    pub spin: Spin,
     pub(crate) window: Window,
     pub(crate) tally: Tally,
     pub(crate) batch: Batch,
@@ -116,6 +119,7 @@ impl CoreState {
     /// A core without connections. `origin` tells this run of this core from all others, `seed` feeds the random choices
     /// of commands.
     pub fn new(keyspace: Keyspace, net: Net, server: ServerState, origin: u64, seed: u64) -> Self {
+        let spin_us = server.config.settings().spin_us;
         let mut state = Self {
             keyspace,
             net,
@@ -123,6 +127,7 @@ impl CoreState {
             wishes: Wishes::default(),
             write_barrier: None,
             lanes: Vec::new(),
+            spin: Spin::new(Duration::from_micros(u64::from(spin_us))),
             window: Window::default(),
             tally: Tally::default(),
             batch: Batch::default(),

@@ -34,6 +34,7 @@ impl CoreState {
         let mut window = std::mem::take(&mut self.window);
         while self.has_room() {
             let Some(id) = self.net.next_ready() else { break };
+            self.spin.heard(id.index());
             self.gather(&mut window, id);
         }
         self.run_window(&mut window);
