@@ -1,2 +1,54 @@
-//! placeholder until the comparison lands.
-fn main() {}
+//! Side-by-side comparison with `redis-server`, and a loop that kills the server under load.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a benchmark drives real processes, sockets and clocks"
+)]
+
+mod compare;
+mod kill_loop;
+mod peer;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "slotcore-bench", about = "Measures Slotcore beside Redis, and hurts it")]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Starts redis-server and slotcore in turn, drives both with redis-benchmark, prints a table of medians.
+    Compare(compare::Options),
+    /// Kills the server under load again and again; every acknowledged write must be there afterwards.
+    KillLoop(kill_loop::Options),
+}
+
+/// Where things are.
+#[derive(clap::Args, Clone)]
+struct Place {
+    /// The release binary to measure.
+    #[arg(long, default_value = "target/release/slotcore")]
+    server: PathBuf,
+    /// Directory for data, on the disk to be measured; emptied and removed by the run.
+    #[arg(long, default_value = "target/bench-data")]
+    dir: PathBuf,
+}
+
+fn main() -> ExitCode {
+    let outcome = match CommandLine::parse().command {
+        Command::Compare(options) => compare::run(&options),
+        Command::KillLoop(options) => kill_loop::run(&options),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("slotcore-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! [`Peer`]: a server process of ours, pinned to processor 0, with its processor time and memory.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// The processor of servers; clients use [`CLIENT_CPU`].
+const SERVER_CPU: &str = "0";
+/// See [`SERVER_CPU`].
+pub const CLIENT_CPU: &str = "1";
+/// How long a server may take to answer after it was started.
+const READY_PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running server; ended when dropped.
+pub struct Peer {
+    child: Child,
+    /// Where it listens.
+    pub port: u16,
+}
+
+/// Kinds of server and how they promise durability.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Ours, in this mode.
+    Slotcore(&'static str),
+    /// redis-server, with an append-only file synced at each write, or with none.
+    Redis {
+        /// `appendfsync always`.
+        always: bool,
+    },
+}
+
+impl Peer {
+    /// Starts a server on a free port with its data in `dir`, and waits until it answers.
+    pub fn start(kind: Kind, server: &Path, dir: &Path) -> io::Result<Peer> {
+        // Free a moment ago: nothing else on this machine takes ports in between.
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        fs::create_dir_all(dir)?;
+        let mut command = Command::new("taskset");
+        command.args(["-c", SERVER_CPU]);
+        match kind {
+            Kind::Slotcore(durability) => {
+                command
+                    .arg(server)
+                    .args(["server", "--admin-port", "0", "--log-level", "error"]);
+                command
+                    .args(["--durability", durability, "--port", &port.to_string(), "--dir"])
+                    .arg(dir);
+            }
+            Kind::Redis { always } => {
+                command
+                    .args(["redis-server", "--save", "", "--port", &port.to_string(), "--dir"])
+                    .arg(dir);
+                command.args([
+                    "--appendonly",
+                    if always { "yes" } else { "no" },
+                    "--appendfsync",
+                    "always",
+                ]);
+            }
+        }
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
+        let mut peer = Peer { child, port };
+        let began = Instant::now();
+        while !peer.answers() {
+            if began.elapsed() > READY_PATIENCE || peer.child.try_wait()?.is_some() {
+                return Err(io::Error::other(format!("{kind:?} did not start")));
+            }
+            sleep(Duration::from_millis(5));
+        }
+        Ok(peer)
+    }
+
+    fn answers(&self) -> bool {
+        self.ask("PING\r\n").is_ok_and(|reply| reply.starts_with("+PONG"))
+    }
+
+    /// Sends an inline command and returns the first bytes of its reply.
+    pub fn ask(&self, command: &str) -> io::Result<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+        stream.set_read_timeout(Some(READY_PATIENCE))?;
+        stream.write_all(command.as_bytes())?;
+        let mut reply = [0; 4096];
+        let n = stream.read(&mut reply)?;
+        Ok(String::from_utf8_lossy(&reply[..n]).into_owned())
+    }
+
+    /// Microseconds of processor time used so far, user and system.
+    pub fn cpu_us(&self) -> io::Result<u64> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        let after_name = stat.rsplit(')').next().unwrap_or_default();
+        let field = |n: usize| {
+            after_name
+                .split_whitespace()
+                .nth(n)
+                .and_then(|t| t.parse::<u64>().ok())
+                .unwrap_or(0)
+        };
+        // Fields 14 and 15, counted from after the name; in hundredths of a second.
+        Ok((field(11) + field(12)) * 10_000)
+    }
+
+    /// Bytes of memory resident.
+    pub fn rss_bytes(&self) -> io::Result<u64> {
+        let statm = fs::read_to_string(format!("/proc/{}/statm", self.child.id()))?;
+        Ok(statm
+            .split_whitespace()
+            .nth(1)
+            .and_then(|t| t.parse::<u64>().ok())
+            .unwrap_or(0)
+            * 4096)
+    }
+
+    /// Ends it without a chance to do anything.
+    pub fn kill(mut self) -> io::Result<()> {
+        self.child.kill()?;
+        self.child.wait().map(drop)
+    }
+
+    /// Asks it to end and waits.
+    pub fn stop(mut self) -> io::Result<()> {
+        Command::new("kill").arg(self.child.id().to_string()).status()?;
+        self.child.wait().map(drop)
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // Already ended in the ordinary case.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
