@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use io_uring::{cqueue, opcode, types};
-use slotcore_rt::ring::{Class, Completion, Ring};
+use slotcore_rt::ring::{Class, Completion, Ring, user_data};
 
 use crate::buffers::{BUFFER_GROUP, ProvidedBuffers};
 use crate::conn::{Closing, Conn, ConnId, Held};
@@ -78,6 +78,8 @@ enum Op {
 
 const INDEX_BITS: u32 = 22;
 const GENERATION_BITS: u32 = 32;
+/// Unconsumed input of a connection above which nothing more is received, in bytes.
+const INPUT_BYTES_MAX: usize = 1 << 20;
 /// Output buffers kept for reuse, and the size above which one is given back to the allocator instead.
 const POOL_BUFFERS_MAX: usize = 256;
 const POOL_BUFFER_BYTES_MAX: usize = 64 * 1024;
@@ -124,6 +126,8 @@ pub struct Net {
     dirty: Vec<ConnId>,
     holding: Vec<ConnId>,
     unarmed: Vec<ConnId>,
+    /// Connections that sent more than is wanted now: their receive is to be ended.
+    overfull: Vec<ConnId>,
     events: VecDeque<NetEvent>,
     pool: Vec<Vec<u8>>,
     stats: NetStats,
@@ -144,6 +148,7 @@ impl Net {
             dirty: Vec::new(),
             holding: Vec::new(),
             unarmed: Vec::new(),
+            overfull: Vec::new(),
             events: VecDeque::new(),
             pool: Vec::new(),
             stats: NetStats::default(),
@@ -259,6 +264,14 @@ impl Net {
         None
     }
 
+    /// True while so many replies of a connection wait to be sent that nothing more of it should be executed; it becomes
+    /// ready by itself when they were taken.
+    #[inline]
+    pub fn is_choked(&self, id: ConnId) -> bool {
+        self.conn(id)
+            .is_some_and(|conn| conn.unsent() > self.options.unsent_bytes_pause)
+    }
+
     /// Puts a connection among the ready ones: it has input that was left alone.
     pub fn mark_ready(&mut self, id: ConnId) {
         if let Some(conn) = self.conn_mut(id)
@@ -333,6 +346,9 @@ impl Net {
                 self.buffers.recycle(held.buffer);
                 conn.held = None;
             }
+        }
+        if !conn.recv_armed && !is_overfull(conn) {
+            self.unarmed.push(id);
         }
     }
 
@@ -463,6 +479,9 @@ impl Net {
                 conn.input.extend_from_slice(self.buffers.bytes(buffer, 0, len));
                 self.buffers.recycle(buffer);
             }
+            if is_overfull(conn) && conn.recv_armed {
+                self.overfull.push(id);
+            }
             // Worth parsing unless a long argument is still on its way.
             if conn.unread() >= conn.decoder.wants() && !conn.is_ready {
                 conn.is_ready = true;
@@ -528,6 +547,13 @@ impl Net {
         }
         while let Some(id) = self.dirty.pop() {
             sends += usize::from(self.flush_one(ring, id)?);
+        }
+        while let Some(id) = self.overfull.pop() {
+            if self.conn(id).is_some_and(|conn| conn.recv_armed && is_overfull(conn)) {
+                let recv = user_data(Class::Net, token(Op::Recv, id));
+                // SAFETY: the entry names no memory.
+                unsafe { ring.push(Class::Ignore, 0, opcode::AsyncCancel::new(recv).build())? };
+            }
         }
         while let Some(id) = self.unarmed.pop() {
             self.arm(ring, id)?;
@@ -597,7 +623,7 @@ impl Net {
             }
             return Ok(());
         }
-        if conn.recv_armed || conn.unsent() > pause {
+        if conn.recv_armed || conn.unsent() > pause || is_overfull(conn) {
             return Ok(());
         }
         conn.recv_armed = true;
@@ -624,6 +650,11 @@ impl Net {
         self.open -= 1;
         self.events.push_back(NetEvent::Closed(id));
     }
+}
+
+/// True when so much input waits that no more is to be received: a request that is still arriving excepted.
+fn is_overfull(conn: &Conn) -> bool {
+    conn.unread() > INPUT_BYTES_MAX.max(conn.decoder.wants())
 }
 
 /// A connection's unconsumed input: copied bytes, or those still in a provided buffer, never both.

@@ -37,6 +37,11 @@ pub struct Completion {
     pub flags: u32,
 }
 
+/// The kernel's name of an operation, for those that act on another one.
+pub fn user_data(class: Class, token: u64) -> u64 {
+    (class as u64) << TOKEN_BITS | token
+}
+
 /// Bits of `user_data` that belong to the submitter.
 pub const TOKEN_BITS: u32 = 56;
 const TOKEN_MASK: u64 = (1 << TOKEN_BITS) - 1;
@@ -83,7 +88,7 @@ impl Ring {
             token <= TOKEN_MASK,
             "token {token:#x} does not fit in {TOKEN_BITS} bits"
         );
-        let entry = entry.user_data((class as u64) << TOKEN_BITS | token);
+        let entry = entry.user_data(user_data(class, token));
         loop {
             // SAFETY: the caller vouches for what the entry points to.
             match unsafe { self.uring.submission().push(&entry) } {

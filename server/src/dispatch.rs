@@ -53,7 +53,8 @@ impl CoreState {
         let mut taken = 0;
         loop {
             let lane = lane_of(&mut self.lanes, id);
-            if lane.broken.is_some() {
+            // A client that does not read its replies is given no more of them; it is looked at again once it has read.
+            if lane.broken.is_some() || self.net.is_choked(id) {
                 break;
             }
             if lane.waiting >= WAITING_MAX || !self.has_room() {

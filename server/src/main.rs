@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 
+use slotcore_engine::collections::seed_hashes;
 use slotcore_rt::clock::{Clock, SystemClock};
 use slotcore_rt::disk::{DataDir, DirectIo, SegmentDir, SegmentWorker};
 use slotcore_rt::ids::CoreId;
+use slotcore_rt::rng::os_seed;
 use slotcore_rt::thread::CpuId;
 use slotcore_rt::{admin_socket, signal, thread, wake};
 use slotcore_server::admin::{self, Admin, CoreHandle};
@@ -56,6 +58,8 @@ fn serve(mut config: Config) -> Result<ExitCode, StartupError> {
         Event::Warning(&warning).log();
     }
 
+    // Before any set or hash is made: clients must not be able to choose members that collide.
+    seed_hashes(os_seed().map_err(resource("random numbers"))?);
     let data = DataDir::open(&config.dir).map_err(StartupError::DataDir)?;
     let core = CoreId(0);
     let path = data.core_log(core).map_err(StartupError::Disk)?;
