@@ -7,7 +7,7 @@ mod cmd_support;
 
 use cmd_support::redis::Redis;
 use cmd_support::wire::{Value, Wire, parse};
-use slotcore_engine::cmd::{CommandSpec, Flags, commands, introspect};
+use slotcore_engine::cmd::{CommandSpec, Flags, KeyFind, KeySearch, commands, introspect};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -114,11 +114,16 @@ fn every_row_is_complete_and_makes_sense() {
         assert!(spec.arity != 0, "{name}");
         let least = i32::from(spec.arity.unsigned_abs());
         for keys in spec.key_specs {
-            assert!(keys.index > 0 && keys.step > 0, "{name}");
-            assert!(
-                keys.index < least && keys.index + keys.last.max(0) < least,
-                "{name}: a key may be missing"
-            );
+            let last = match keys.find {
+                KeyFind::Range { last, step } => {
+                    assert!(step > 0, "{name}");
+                    last.max(0)
+                }
+                KeyFind::Counted | KeyFind::Unknown => 0,
+            };
+            if let KeySearch::Index(index) = keys.search {
+                assert!(index > 0 && index + last < least, "{name}: a key may be missing");
+            }
         }
         for sub in spec.subcommands {
             assert!(sub.subcommands.is_empty(), "{name}");
@@ -139,7 +144,7 @@ fn numbers_of_writes_never_change() {
         "1 append, 2 decr, 3 decrby, 5 getdel, 6 getex, 8 getset, 9 incr, 10 incrby, 11 incrbyfloat, 14 mset, 15 msetnx, \
          16 psetex, 17 set, 18 setex, 19 setnx, 20 setrange, 64 del, 65 unlink, 67 expire, 68 pexpire, 69 expireat, \
          70 pexpireat, 75 persist, 81 rename, 82 renamenx, 83 copy, 85 flushall, 86 flushdb, 128 lpush, 129 rpush, \
-         130 lpop, 131 rpop, 160 sadd, 161 spop, 192 hset, 195 hdel, 224 zadd, 225 zpopmin"
+         130 lpop, 131 rpop, 160 sadd, 161 spop, 192 hset, 195 hdel, 224 zadd, 225 zpopmin, 229 zpopmax, 230 zmpop"
     );
 }
 

@@ -1,7 +1,7 @@
 //! COMMAND: what the table says, as replies in Redis 7.0's shape.
 
 use super::keys::for_each_key;
-use super::spec::{CommandSpec, KeyFlags, KeySpec};
+use super::spec::{CommandSpec, KeyFind, KeyFlags, KeySearch, KeySpec};
 use super::{Args, Reply};
 
 /// Names as a set of status lines.
@@ -41,21 +41,37 @@ fn key_spec(keys: &KeySpec, reply: &mut dyn Reply) {
     reply.bulk(b"flags");
     names(keys.flags.names(), reply);
     reply.bulk(b"begin_search");
-    typed_spec("index", &[("index", keys.index)], reply);
+    match keys.search {
+        KeySearch::Index(index) => typed_spec("index", &[("index", index)], reply),
+        KeySearch::Keyword { word, from } => {
+            spec_head("keyword", 2, reply);
+            reply.bulk(b"keyword");
+            reply.bulk(word.as_bytes());
+            reply.bulk(b"startfrom");
+            reply.int(i64::from(from));
+        }
+        KeySearch::SortStore | KeySearch::Unknown => typed_spec("unknown", &[], reply),
+    }
     reply.bulk(b"find_keys");
-    typed_spec(
-        "range",
-        &[("lastkey", keys.last), ("keystep", keys.step), ("limit", 0)],
-        reply,
-    );
+    match keys.find {
+        KeyFind::Range { last, step } => {
+            typed_spec("range", &[("lastkey", last), ("keystep", step), ("limit", 0)], reply);
+        }
+        KeyFind::Counted => typed_spec("keynum", &[("keynumidx", 0), ("firstkey", 1), ("keystep", 1)], reply),
+        KeyFind::Unknown => typed_spec("unknown", &[], reply),
+    }
 }
 
-fn typed_spec(kind: &str, fields: &[(&str, i32)], reply: &mut dyn Reply) {
+fn spec_head(kind: &str, fields: usize, reply: &mut dyn Reply) {
     reply.map(2);
     reply.bulk(b"type");
     reply.bulk(kind.as_bytes());
     reply.bulk(b"spec");
-    reply.map(fields.len());
+    reply.map(fields);
+}
+
+fn typed_spec(kind: &str, fields: &[(&str, i32)], reply: &mut dyn Reply) {
+    spec_head(kind, fields.len(), reply);
     for (name, value) in fields {
         reply.bulk(name.as_bytes());
         reply.int(i64::from(*value));
@@ -116,6 +132,9 @@ pub fn command_getkeys(call: &Args<'_>, with_flags: bool, reply: &mut dyn Reply)
     }
     let mut count = 0;
     for_each_key(spec, call, |_, _| count += 1);
+    if count == 0 {
+        return reply.error("ERR Invalid arguments specified for command");
+    }
     reply.array(count);
     for_each_key(spec, call, |keys, at| {
         if with_flags {

@@ -1,26 +1,60 @@
 //! Which arguments of a command are keys.
 
+use super::spec::{KeyFind, KeySearch, KeySpec};
 use super::{Args, CommandSpec};
-use crate::cmd::spec::KeySpec;
+use crate::number::parse_i64;
 
-/// Calls `f` with the argument number of every key, key spec by key spec.
-///
-/// The argument count must have been checked against the arity: then every number is below `args.len()`.
+/// Calls `f` with the argument number of every key, key spec by key spec. Every number is below `args.len()`; a number of
+/// keys that makes no sense names none.
 #[inline]
 pub fn for_each_key(spec: &CommandSpec, args: &Args<'_>, mut f: impl FnMut(&'static KeySpec, usize)) {
     for keys in spec.key_specs {
-        let first = keys.index as usize;
-        let last = if keys.last >= 0 {
-            first + keys.last as usize
-        } else {
-            args.len() - keys.last.unsigned_abs() as usize
-        };
-        let mut at = first;
-        while at <= last && at < args.len() {
-            f(keys, at);
-            at += keys.step as usize;
+        match keys.search {
+            KeySearch::Index(index) => for_each_from(keys, index as usize, args, &mut f),
+            KeySearch::Keyword { word, from } => {
+                let behind = (from as usize..args.len())
+                    .filter(|at| args.get(*at).eq_ignore_ascii_case(word.as_bytes()))
+                    .map(|at| at + 1);
+                behind.for_each(|at| for_each_from(keys, at, args, &mut f));
+            }
+            KeySearch::SortStore => sort_stores(args).for_each(|at| f(keys, at)),
+            KeySearch::Unknown => {}
         }
     }
+}
+
+fn for_each_from(keys: &'static KeySpec, first: usize, args: &Args<'_>, f: &mut impl FnMut(&'static KeySpec, usize)) {
+    let len = args.len();
+    let (first, end, step) = match keys.find {
+        KeyFind::Range { last: last @ 0.., step } => (first, (first + last as usize + 1).min(len), step),
+        KeyFind::Range { last, step } => (first, (len + 1).saturating_sub(last.unsigned_abs() as usize), step),
+        KeyFind::Counted => {
+            let count = args.try_get(first).and_then(parse_i64).unwrap_or(0);
+            let count = usize::try_from(count).unwrap_or(0);
+            let end = (first + 1).saturating_add(count);
+            (first + 1, if end <= len { end } else { 0 }, 1)
+        }
+        KeyFind::Unknown => return,
+    };
+    (first..end).step_by(step as usize).for_each(|at| f(keys, at));
+}
+
+/// Arguments of a SORT behind a STORE that is an option.
+fn sort_stores(args: &Args<'_>) -> impl Iterator<Item = usize> {
+    let mut at = 2;
+    std::iter::from_fn(move || {
+        while let Some(word) = args.try_get(at) {
+            let skipped = [("LIMIT", 2), ("GET", 1), ("BY", 1), ("STORE", 1)]
+                .into_iter()
+                .find(|(option, _)| word.eq_ignore_ascii_case(option.as_bytes()));
+            let start = at;
+            at += 1 + skipped.map_or(0, |(_, arguments)| arguments);
+            if skipped.is_some_and(|(option, _)| option == "STORE") && start + 1 < args.len() {
+                return Some(start + 1);
+            }
+        }
+        None
+    })
 }
 
 /// Appends the argument numbers of all keys to `out`.

@@ -27,5 +27,5 @@ pub use keys::{for_each_key, keys};
 pub use reply::{NoReply, Reply};
 pub use resolve::{arity_error, resolve, unknown_command, unknown_subcommand};
 pub use server_cmd::ServerCmd;
-pub use spec::{Categories, CommandId, CommandSpec, Flags, Group, KeyFlags, KeySpec, Run};
+pub use spec::{Categories, CommandId, CommandSpec, Flags, Group, KeyFind, KeyFlags, KeySearch, KeySpec, Run};
 pub use table::{by_id, commands, lookup};

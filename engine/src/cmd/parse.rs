@@ -18,6 +18,14 @@ pub(super) fn count(arg: &[u8]) -> Result<usize, CmdError> {
         .ok_or(CmdError::NotPositive)
 }
 
+/// A number of things, 1 or more; `error` says otherwise.
+pub(super) fn at_least_one(arg: &[u8], error: &'static str) -> Result<usize, CmdError> {
+    parse_i64(arg)
+        .and_then(|n| usize::try_from(n).ok())
+        .filter(|n| *n > 0)
+        .ok_or(CmdError::Other(error))
+}
+
 /// Whether `arg` is the option called `name` (upper case).
 #[inline]
 pub(super) fn is(arg: &[u8], name: &str) -> bool {

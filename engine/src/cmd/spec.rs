@@ -41,8 +41,10 @@ impl Flags {
     pub const ALLOW_BUSY: Flags = Flags(1 << 10);
     /// Not to be called inside MULTI.
     pub const NO_MULTI: Flags = Flags(1 << 11);
+    /// Its keys are not all where first key, last key and step say. Follows from the key specs.
+    pub const MOVABLE_KEYS: Flags = Flags(1 << 12);
 
-    const NAMES: [(Flags, &'static str); 12] = [
+    const NAMES: [(Flags, &'static str); 13] = [
         (Flags::WRITE, "write"),
         (Flags::READONLY, "readonly"),
         (Flags::DENYOOM, "denyoom"),
@@ -54,6 +56,7 @@ impl Flags {
         (Flags::FAST, "fast"),
         (Flags::NO_AUTH, "no_auth"),
         (Flags::NO_MULTI, "no_multi"),
+        (Flags::MOVABLE_KEYS, "movablekeys"),
         (Flags::ALLOW_BUSY, "allow_busy"),
     ];
 
@@ -76,7 +79,7 @@ impl Flags {
 
 /// ACL categories of a command, as bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Categories(pub u16);
+pub struct Categories(pub u32);
 
 impl Categories {
     /// None stated; see [`CommandSpec::categories`] for those that follow from the flags.
@@ -97,20 +100,34 @@ impl Categories {
     pub const HASH: Categories = Categories(1 << 6);
     /// Strings.
     pub const STRING: Categories = Categories(1 << 7);
+    /// Strings as arrays of bits.
+    pub const BITMAP: Categories = Categories(1 << 8);
+    /// HyperLogLogs.
+    pub const HYPERLOGLOG: Categories = Categories(1 << 9);
+    /// Places on earth.
+    pub const GEO: Categories = Categories(1 << 10);
+    /// Streams.
+    pub const STREAM: Categories = Categories(1 << 11);
+    /// Publishing and subscribing.
+    pub const PUBSUB: Categories = Categories(1 << 12);
     /// For administrators.
-    pub const ADMIN: Categories = Categories(1 << 8);
+    pub const ADMIN: Categories = Categories(1 << 13);
     /// Constant or logarithmic time.
-    pub const FAST: Categories = Categories(1 << 9);
+    pub const FAST: Categories = Categories(1 << 14);
     /// Not fast.
-    pub const SLOW: Categories = Categories(1 << 10);
+    pub const SLOW: Categories = Categories(1 << 15);
     /// May make the client wait.
-    pub const BLOCKING: Categories = Categories(1 << 11);
+    pub const BLOCKING: Categories = Categories(1 << 16);
     /// Can do harm.
-    pub const DANGEROUS: Categories = Categories(1 << 12);
+    pub const DANGEROUS: Categories = Categories(1 << 17);
     /// About the connection.
-    pub const CONNECTION: Categories = Categories(1 << 13);
+    pub const CONNECTION: Categories = Categories(1 << 18);
+    /// Transactions.
+    pub const TRANSACTION: Categories = Categories(1 << 19);
+    /// Scripts.
+    pub const SCRIPTING: Categories = Categories(1 << 20);
 
-    const NAMES: [&'static str; 14] = [
+    const NAMES: [&'static str; 21] = [
         "@keyspace",
         "@read",
         "@write",
@@ -119,12 +136,19 @@ impl Categories {
         "@list",
         "@hash",
         "@string",
+        "@bitmap",
+        "@hyperloglog",
+        "@geo",
+        "@stream",
+        "@pubsub",
         "@admin",
         "@fast",
         "@slow",
         "@blocking",
         "@dangerous",
         "@connection",
+        "@transaction",
+        "@scripting",
     ];
 
     /// Both sets together.
@@ -198,19 +222,65 @@ impl KeyFlags {
     }
 }
 
-/// Where some keys of a command are: from argument `index` on, every `step`th, up to `last`.
+/// Where the search for some keys of a command begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeySearch {
+    /// At this argument.
+    Index(i32),
+    /// Behind every argument that is `word`, from argument `from` on.
+    Keyword {
+        /// In upper case.
+        word: &'static str,
+        /// Argument number.
+        from: i32,
+    },
+    /// Behind the STORE of a SORT, which is an option as long as it is no argument of another one. COMMAND calls it
+    /// unknown.
+    SortStore,
+    /// Named by the contents of other keys.
+    Unknown,
+}
+
+/// Which arguments are keys, once the search has begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyFind {
+    /// Every `step`th argument up to `last`, which counts from the first key, or from the end if negative (-1 is the last
+    /// argument).
+    Range {
+        /// The last key.
+        last: i32,
+        /// Distance between keys.
+        step: i32,
+    },
+    /// As many as the first argument says, which follow it.
+    Counted,
+    /// See [`KeySearch::Unknown`].
+    Unknown,
+}
+
+/// Where some keys of a command are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeySpec {
     /// What is done with them.
     pub flags: KeyFlags,
     /// A remark for readers of COMMAND; empty for none.
     pub notes: &'static str,
-    /// Argument number of the first key.
-    pub index: i32,
-    /// The last key: not negative counts from the first key, negative from the end (-1 is the last argument).
-    pub last: i32,
-    /// Distance between keys.
-    pub step: i32,
+    /// Where to begin.
+    pub search: KeySearch,
+    /// Which they are.
+    pub find: KeyFind,
+}
+
+impl KeySpec {
+    /// First key, last key and step, for keys at fixed places.
+    const fn fixed(&self) -> Option<(i32, i32, i32)> {
+        match (self.search, self.find) {
+            (KeySearch::Index(first), KeyFind::Range { last, step }) => {
+                Some((first, if last < 0 { last } else { first + last }, step))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// The family a command belongs to in the documentation and in metrics.
@@ -228,6 +298,12 @@ pub enum Group {
     Hash,
     /// Sorted sets.
     SortedSet,
+    /// Strings as arrays of bits.
+    Bitmap,
+    /// HyperLogLogs.
+    HyperLogLog,
+    /// Places on earth.
+    Geo,
     /// The connection.
     Connection,
     /// The server.
@@ -238,13 +314,16 @@ pub enum Group {
 
 impl Group {
     /// All groups.
-    pub const ALL: [Group; 9] = [
+    pub const ALL: [Group; 12] = [
         Group::String,
         Group::Generic,
         Group::List,
         Group::Set,
         Group::Hash,
         Group::SortedSet,
+        Group::Bitmap,
+        Group::HyperLogLog,
+        Group::Geo,
         Group::Connection,
         Group::Server,
         Group::Cluster,
@@ -259,6 +338,9 @@ impl Group {
             Group::Set => "set",
             Group::Hash => "hash",
             Group::SortedSet => "sorted-set",
+            Group::Bitmap => "bitmap",
+            Group::HyperLogLog => "hyperloglog",
+            Group::Geo => "geo",
             Group::Connection => "connection",
             Group::Server => "server",
             Group::Cluster => "cluster",
@@ -336,7 +418,11 @@ impl CommandSpec {
             full_name,
             id: CommandId(id),
             arity,
-            flags,
+            flags: if movable(keys) {
+                flags.and(Flags::MOVABLE_KEYS)
+            } else {
+                flags
+            },
             categories: implied(flags, categories),
             first_key,
             last_key,
@@ -444,17 +530,28 @@ const fn implied(flags: Flags, stated: Categories) -> Categories {
     })
 }
 
-/// First key, last key and step that cover all key specs.
-const fn legacy_range(keys: &[KeySpec]) -> (i32, i32, i32) {
-    if keys.is_empty() {
-        return (0, 0, 0);
-    }
-    let mut last = 0;
+/// Whether some keys are not at fixed places.
+const fn movable(keys: &[KeySpec]) -> bool {
     let mut i = 0;
     while i < keys.len() {
-        let k = &keys[i];
-        last = if k.last < 0 { k.last } else { k.index + k.last };
+        if keys[i].fixed().is_none() {
+            return true;
+        }
         i += 1;
     }
-    (keys[0].index, last, keys[0].step)
+    false
+}
+
+/// First key, last key and step that cover all keys at fixed places.
+const fn legacy_range(keys: &[KeySpec]) -> (i32, i32, i32) {
+    let (mut range, mut i) = ((0, 0, 0), 0);
+    while i < keys.len() {
+        match keys[i].fixed() {
+            Some(fixed) if range.0 == 0 => range = fixed,
+            Some((_, last, _)) => range.1 = last,
+            None => {}
+        }
+        i += 1;
+    }
+    range
 }

@@ -159,18 +159,20 @@ impl ZSet {
         }
     }
 
-    /// Hands the member with the lowest score to `f`, and removes it; says whether there was one.
-    pub fn take_first(&mut self, f: impl FnOnce(&[u8], f64)) -> bool {
+    /// Hands the member with the lowest score to `f`, or the one with the highest if `highest`, and removes it; says whether
+    /// there was one.
+    pub fn take_end(&mut self, highest: bool, f: impl FnOnce(&[u8], f64)) -> bool {
         match &mut self.repr {
             Repr::Few(p) => {
-                let Some(at) = p.at(0) else { return false };
+                let end = if highest { p.places().last() } else { p.at(0) };
+                let Some(at) = end else { return false };
                 f(p.key(at), score_of(p.value(at)));
                 p.remove(at);
             }
             Repr::Many(many) => {
-                let mut first = None;
-                many.order.walk(0, 1, false, |e| first = Some(e));
-                let Some(e) = first else { return false };
+                let mut end = None;
+                many.order.walk(0, 1, highest, |e| end = Some(e));
+                let Some(e) = end else { return false };
                 f(many.table.key(e.pair as usize), e.score);
                 many.remove(e.pair as usize);
             }
@@ -315,12 +317,17 @@ mod tests {
                     }
                     6..=7 => assert_eq!(zset.remove(&member), model.remove(&member).is_some()),
                     8 => {
-                        let mut taken = None;
-                        zset.take_first(|m, s| taken = Some((m.to_vec(), s)));
-                        let lowest = model.iter().min_by(|a, b| compare((*a.1, a.0), (*b.1, b.0)));
-                        let lowest = lowest.map(|(m, s)| (m.clone(), *s));
-                        assert_eq!(taken, lowest);
-                        lowest.map(|(m, _)| model.remove(&m));
+                        let (mut taken, highest) = (None, r.below(2) == 0);
+                        zset.take_end(highest, |m, s| taken = Some((m.to_vec(), s)));
+                        let order = |a: &(&Vec<u8>, &f64), b: &(&Vec<u8>, &f64)| compare((*a.1, a.0), (*b.1, b.0));
+                        let end = if highest {
+                            model.iter().max_by(order)
+                        } else {
+                            model.iter().min_by(order)
+                        };
+                        let end = end.map(|(m, s)| (m.clone(), *s));
+                        assert_eq!(taken, end);
+                        end.map(|(m, _)| model.remove(&m));
                     }
                     _ => assert_eq!(zset.score(&member), model.get(&member).copied()),
                 }

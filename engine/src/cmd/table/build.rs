@@ -1,6 +1,6 @@
 //! Short words for writing the tables.
 
-use crate::cmd::spec::{Flags, KeyFlags, KeySpec};
+use crate::cmd::spec::{Flags, KeyFind, KeyFlags, KeySearch, KeySpec};
 
 pub(super) const NONE: Flags = Flags::NONE;
 pub(super) const WRITE: Flags = Flags::WRITE;
@@ -35,7 +35,7 @@ pub(super) const fn flags(list: &[Flags]) -> Flags {
     all
 }
 
-const fn key_spec(index: i32, last: i32, step: i32, list: &[KeyFlags]) -> KeySpec {
+const fn key_spec(search: KeySearch, find: KeyFind, list: &[KeyFlags]) -> KeySpec {
     let (mut flags, mut i) = (list[0], 1);
     while i < list.len() {
         flags = flags.and(list[i]);
@@ -44,30 +44,38 @@ const fn key_spec(index: i32, last: i32, step: i32, list: &[KeyFlags]) -> KeySpe
     KeySpec {
         flags,
         notes: "",
-        index,
-        last,
-        step,
+        search,
+        find,
     }
+}
+
+const fn range(index: i32, last: i32, step: i32, flags: &[KeyFlags]) -> KeySpec {
+    key_spec(KeySearch::Index(index), KeyFind::Range { last, step }, flags)
 }
 
 /// One key, argument `index`.
 pub(super) const fn one(index: i32, flags: &[KeyFlags]) -> KeySpec {
-    key_spec(index, 0, 1, flags)
+    range(index, 0, 1, flags)
 }
 
 /// Two keys, from argument `index` on.
 pub(super) const fn two(index: i32, flags: &[KeyFlags]) -> KeySpec {
-    key_spec(index, 1, 1, flags)
+    range(index, 1, 1, flags)
 }
 
 /// All arguments from `index` on.
 pub(super) const fn all(index: i32, flags: &[KeyFlags]) -> KeySpec {
-    key_spec(index, -1, 1, flags)
+    range(index, -1, 1, flags)
 }
 
 /// Every second argument from `index` on.
 pub(super) const fn pairs(index: i32, flags: &[KeyFlags]) -> KeySpec {
-    key_spec(index, -1, 2, flags)
+    range(index, -1, 2, flags)
+}
+
+/// The number of keys is argument `index`; they follow it.
+pub(super) const fn counted(index: i32, flags: &[KeyFlags]) -> KeySpec {
+    key_spec(KeySearch::Index(index), KeyFind::Counted, flags)
 }
 
 impl KeySpec {

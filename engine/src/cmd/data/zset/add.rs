@@ -1,9 +1,9 @@
-//! Sorted sets: ZADD, ZPOPMIN, ZRANGE by rank.
+//! Members added, and scores changed: ZADD.
 
 use crate::cmd::error::{CmdError, answer};
-use crate::cmd::parse::{count, float, index_range, integer, is};
+use crate::cmd::parse::{float, is};
 use crate::cmd::{Exec, Reply};
-use crate::collections::{Elements, ZSet};
+use crate::collections::ZSet;
 
 #[derive(Clone, Copy, Default)]
 struct AddOptions {
@@ -117,86 +117,6 @@ pub(in crate::cmd) fn zadd(x: &mut Exec<'_>, reply: &mut dyn Reply) {
             None if o.incr => reply.null(),
             _ => reply.int(if o.changed { added + updated } else { added }),
         }
-        Ok(())
-    });
-}
-
-pub(in crate::cmd) fn zpopmin(x: &mut Exec<'_>, reply: &mut dyn Reply) {
-    answer(reply, |reply| {
-        if x.args.len() > 3 {
-            return Err(CmdError::Syntax);
-        }
-        let wanted = x.args.try_get(2).map(count).transpose()?;
-        let key = x.args.get(1);
-        let Some(zset) = x.ks.zset_mut(key)? else {
-            reply.array(0);
-            return Ok(());
-        };
-        let taken = wanted.unwrap_or(1).min(zset.len());
-        // RESP3 pairs members with scores when a count was asked for.
-        let nested = reply.proto() == 3 && wanted.is_some();
-        reply.array(if nested { taken } else { 2 * taken });
-        for _ in 0..taken {
-            zset.take_first(|member, score| {
-                if nested {
-                    reply.array(2);
-                }
-                reply.bulk(member);
-                reply.double(score);
-            });
-        }
-        if zset.is_empty() {
-            x.ks.drop_if_empty(key);
-        }
-        Ok(())
-    });
-}
-
-pub(in crate::cmd) fn zcard(x: &mut Exec<'_>, reply: &mut dyn Reply) {
-    answer(reply, |reply| {
-        reply.int(x.ks.zset(x.args.get(1))?.map_or(0, |zset| zset.len()) as i64);
-        Ok(())
-    });
-}
-
-pub(in crate::cmd) fn zscore(x: &mut Exec<'_>, reply: &mut dyn Reply) {
-    answer(reply, |reply| {
-        match x.ks.zset(x.args.get(1))?.and_then(|zset| zset.score(x.args.get(2))) {
-            Some(score) => reply.double(score),
-            None => reply.null(),
-        }
-        Ok(())
-    });
-}
-
-/// ZRANGE key start stop [REV] [WITHSCORES], by rank.
-pub(in crate::cmd) fn zrange(x: &mut Exec<'_>, reply: &mut dyn Reply) {
-    answer(reply, |reply| {
-        let (mut reverse, mut scores) = (false, false);
-        for option in x.args.iter_from(4) {
-            match () {
-                () if is(option, "REV") => reverse = true,
-                () if is(option, "WITHSCORES") => scores = true,
-                () => return Err(CmdError::Syntax),
-            }
-        }
-        let (start, end) = (integer(x.args.get(2))?, integer(x.args.get(3))?);
-        let Some(zset) = x.ks.zset(x.args.get(1))? else {
-            reply.array(0);
-            return Ok(());
-        };
-        let (first, len) = index_range(start, end, zset.len());
-        let nested = scores && reply.proto() == 3;
-        reply.array(if scores && !nested { 2 * len } else { len });
-        zset.range(first, len, reverse, |member, score| {
-            if nested {
-                reply.array(2);
-            }
-            reply.bulk(member);
-            if scores {
-                reply.double(score);
-            }
-        });
         Ok(())
     });
 }

@@ -1,0 +1,84 @@
+//! Members taken away from either end: ZPOPMIN, ZPOPMAX, ZMPOP.
+
+use crate::cmd::error::{CmdError, answer};
+use crate::cmd::parse::{at_least_one, count, is};
+use crate::cmd::{Exec, Reply};
+use crate::collections::{Elements, ZSet};
+
+/// Answers with up to `count` members and scores from one end, and removes them; pair by pair if `nested`.
+fn take(zset: &mut ZSet, highest: bool, count: usize, nested: bool, reply: &mut dyn Reply) {
+    let taken = count.min(zset.len());
+    reply.array(if nested { taken } else { 2 * taken });
+    for _ in 0..taken {
+        zset.take_end(highest, |member, score| {
+            if nested {
+                reply.array(2);
+            }
+            reply.bulk(member);
+            reply.double(score);
+        });
+    }
+}
+
+fn pop(x: &mut Exec<'_>, highest: bool, reply: &mut dyn Reply) -> Result<(), CmdError> {
+    if x.args.len() > 3 {
+        return Err(CmdError::Syntax);
+    }
+    let wanted = x.args.try_get(2).map(count).transpose()?;
+    let key = x.args.get(1);
+    let Some(zset) = x.ks.zset_mut(key)? else {
+        reply.array(0);
+        return Ok(());
+    };
+    // RESP3 pairs members with scores when a count was asked for.
+    let nested = reply.proto() == 3 && wanted.is_some();
+    take(zset, highest, wanted.unwrap_or(1), nested, reply);
+    if zset.is_empty() {
+        x.ks.drop_if_empty(key);
+    }
+    Ok(())
+}
+
+pub(in crate::cmd) fn zpopmin(x: &mut Exec<'_>, reply: &mut dyn Reply) {
+    answer(reply, |reply| pop(x, false, reply));
+}
+
+pub(in crate::cmd) fn zpopmax(x: &mut Exec<'_>, reply: &mut dyn Reply) {
+    answer(reply, |reply| pop(x, true, reply));
+}
+
+/// ZMPOP numkeys key [key ...] MIN|MAX [COUNT count]: from the first sorted set that is not empty.
+pub(in crate::cmd) fn zmpop(x: &mut Exec<'_>, reply: &mut dyn Reply) {
+    answer(reply, |reply| {
+        let keys = at_least_one(x.args.get(1), "ERR numkeys should be greater than 0")?;
+        let end = keys.saturating_add(2);
+        let highest = match x.args.try_get(end) {
+            Some(word) if is(word, "MIN") => false,
+            Some(word) if is(word, "MAX") => true,
+            _ => return Err(CmdError::Syntax),
+        };
+        let count = match (x.args.try_get(end + 1), x.args.try_get(end + 2)) {
+            (None, _) => 1,
+            (Some(word), Some(number)) if is(word, "COUNT") => {
+                at_least_one(number, "ERR count should be greater than 0")?
+            }
+            _ => return Err(CmdError::Syntax),
+        };
+        if x.args.len() > end + 3 {
+            return Err(CmdError::Syntax);
+        }
+        for i in 2..end {
+            let key = x.args.get(i);
+            let Some(zset) = x.ks.zset_mut(key)? else { continue };
+            reply.array(2);
+            reply.bulk(key);
+            take(zset, highest, count, true, reply);
+            if zset.is_empty() {
+                x.ks.drop_if_empty(key);
+            }
+            return Ok(());
+        }
+        reply.null_array();
+        Ok(())
+    });
+}
