@@ -6,6 +6,7 @@ pub mod auth_guard;
 pub mod batch;
 pub mod boot;
 pub mod clients;
+pub mod cluster_map;
 pub mod commands;
 pub mod config;
 pub mod core_loop;
