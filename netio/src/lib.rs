@@ -3,6 +3,7 @@
 
 mod buffers;
 pub mod conn;
+pub mod mesh;
 pub mod net;
 pub mod resp;
 mod socket;

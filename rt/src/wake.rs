@@ -18,15 +18,8 @@ pub struct Waker {
 }
 
 impl Waker {
-    /// A waker whose read is already queued on `ring`. Keep it until the ring is gone.
-    pub fn new(ring: &mut Ring) -> io::Result<Self> {
-        // SAFETY: creates a descriptor, touches no memory.
-        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: the descriptor was just created and belongs to nobody else.
-        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    /// A waker by an eventfd, whose read is already queued on `ring`. Keep it until the ring is gone.
+    pub fn new(ring: &mut Ring, fd: OwnedFd) -> io::Result<Self> {
         let mut waker = Self {
             fd,
             counter: Box::new(0),
@@ -45,6 +38,26 @@ impl Waker {
     /// Another descriptor of the same eventfd, for a thread that wakes.
     pub fn handle(&self) -> io::Result<OwnedFd> {
         self.fd.try_clone()
+    }
+}
+
+/// A new eventfd.
+pub fn eventfd() -> io::Result<OwnedFd> {
+    // SAFETY: creates a descriptor, touches no memory.
+    let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor was just created and belongs to nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Waits until somebody has called [`wake`]: for threads that have no ring.
+pub fn wait(fd: &OwnedFd) {
+    let mut counter = [0u8; 8];
+    // SAFETY: eight writable bytes.
+    unsafe {
+        libc::read(fd.as_raw_fd(), counter.as_mut_ptr().cast(), 8);
     }
 }
 

@@ -16,7 +16,7 @@ use slotcore_rt::ids::{CoreId, GroupId};
 use slotcore_rt::kernel;
 use slotcore_rt::ring::Ring;
 use slotcore_rt::rng::SeededRng;
-use slotcore_rt::wake::Waker;
+use slotcore_rt::wake::{Waker, eventfd};
 
 use crate::boot::{REPLICA, open_log};
 use crate::commands::{ServerIdentity, ServerState};
@@ -126,7 +126,7 @@ async fn open(plan: CorePlan) -> Result<Core, Refused> {
     let memlock = memlock_needed(plan.config.cores);
     let mut ring = Ring::new(RING_ENTRIES).map_err(|e| StartupError::Kernel(kernel::uring_problem(e, memlock)))?;
     let mut rng = SeededRng::from_os().map_err(refused("random numbers"))?;
-    let waker = Waker::new(&mut ring).map_err(refused("an eventfd"))?;
+    let waker = Waker::new(&mut ring, eventfd().map_err(refused("an eventfd"))?).map_err(refused("an eventfd"))?;
     let handle = || waker.handle().map_err(refused("an eventfd"));
     let (worker_wake, others_wake) = (handle()?, handle()?);
     let mut driver = LogDriver::new(
