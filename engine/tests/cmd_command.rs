@@ -15,6 +15,9 @@ use std::path::PathBuf;
 /// Commands that came after Redis 7.0.
 const YOUNGER: [&str; 2] = ["client|no-touch", "client|setinfo"];
 
+/// Commands that took no option in Redis 7.0, and later took one: their arity differs.
+const GREW: [&str; 2] = ["zrank", "zrevrank"];
+
 fn all() -> Vec<&'static CommandSpec> {
     commands()
         .flat_map(|spec| std::iter::once(spec).chain(spec.subcommands))
@@ -28,6 +31,12 @@ fn line(proto: u8, value: Value) -> String {
         panic!("a description is an array")
     };
     assert_eq!(parts.len(), 10);
+    if GREW
+        .iter()
+        .any(|name| parts[0] == Value::Bulk(name.as_bytes().to_vec()))
+    {
+        parts[1] = Value::Null;
+    }
     if let Some(Value::Array(subs)) = parts.last_mut() {
         for sub in subs.iter_mut() {
             let Value::Array(description) = sub else {
@@ -134,18 +143,15 @@ fn every_row_is_complete_and_makes_sense() {
 /// The numbers are in every log: this list only ever grows.
 #[test]
 fn numbers_of_writes_never_change() {
-    let writes: Vec<_> = all()
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/cmd_command/numbers.txt");
+    let expected = std::fs::read_to_string(path).unwrap();
+    let writes: BTreeSet<_> = all()
         .iter()
         .filter(|s| s.is_write())
-        .map(|s| format!("{} {}", s.id.0, s.full_name))
+        .map(|s| (s.id.0, s.full_name))
         .collect();
-    assert_eq!(
-        writes.join(", "),
-        "1 append, 2 decr, 3 decrby, 5 getdel, 6 getex, 8 getset, 9 incr, 10 incrby, 11 incrbyfloat, 14 mset, 15 msetnx, \
-         16 psetex, 17 set, 18 setex, 19 setnx, 20 setrange, 64 del, 65 unlink, 67 expire, 68 pexpire, 69 expireat, \
-         70 pexpireat, 75 persist, 81 rename, 82 renamenx, 83 copy, 85 flushall, 86 flushdb, 128 lpush, 129 rpush, \
-         130 lpop, 131 rpop, 160 sadd, 161 spop, 192 hset, 195 hdel, 224 zadd, 225 zpopmin, 229 zpopmax, 230 zmpop"
-    );
+    let actual: String = writes.iter().map(|(id, name)| format!("{id} {name}\n")).collect();
+    assert_eq!(actual, expected);
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 mod cmd_support;
 
-use cmd_support::random::{Random, random_command};
+use cmd_support::families::FAMILIES;
+use cmd_support::random::{Random, random_command, random_of_family};
 use cmd_support::wire::Value;
 use cmd_support::{machine::Machine, redis::Redis, script};
 use script::Line;
@@ -12,7 +13,8 @@ use script::Line;
 fn redis_gives_the_replies_the_scripts_hold() {
     let mut redis = Redis::start("scripts");
     for (path, text) in script::all() {
-        if path.file_name().unwrap().to_string_lossy().starts_with("time") {
+        let name = path.file_name().unwrap().to_string_lossy();
+        if name.starts_with("time") || name.starts_with("newer") {
             continue;
         }
         redis.text("flushall");
@@ -44,29 +46,45 @@ fn comparable(line: &str, reply: Value) -> String {
 fn random_commands_get_the_replies_of_redis() {
     let mut redis = Redis::start("random");
     for seed in 0..60 {
-        redis.text("flushall");
-        let proto = 2 + seed % 2;
-        redis.text(&format!("hello {proto}"));
-        let (mut machine, mut r) = (Machine::new(), Random::new(seed));
-        machine.proto = proto as u8;
-        let mut story = Vec::new();
-        for _ in 0..1500 {
-            let line = random_command(&mut r);
-            let words = script::words(&line);
-            machine.set_time(redis.time_ms());
-            let expected = comparable(&line, redis.execute(&words));
-            let actual = comparable(&line, machine.execute(&words));
-            story.push(format!(
-                "{} -> {}",
-                line.chars().take(200).collect::<String>(),
-                expected
-            ));
-            if actual == expected {
-                continue;
-            }
-            let recent = story[story.len().saturating_sub(40)..].join("\n");
-            panic!("seed {seed}: {actual:.300} instead of {expected:.300}, after\n{recent:.8000}");
+        compare(&mut redis, seed, 1500, random_command);
+    }
+}
+
+#[test]
+#[ignore = "needs redis-server 7.0"]
+fn random_commands_of_a_family_get_the_replies_of_redis() {
+    let mut redis = Redis::start("families");
+    for (n, family) in FAMILIES.iter().enumerate() {
+        for seed in 0..12 {
+            compare(&mut redis, 100 * n as u64 + seed, 1500, |r| random_of_family(r, family));
         }
+    }
+}
+
+/// Executes random commands here and there.
+fn compare(redis: &mut Redis, seed: u64, steps: usize, mut next: impl FnMut(&mut Random) -> String) {
+    redis.text("flushall");
+    let proto = 2 + seed % 2;
+    redis.text(&format!("hello {proto}"));
+    let (mut machine, mut r) = (Machine::new(), Random::new(seed));
+    machine.proto = proto as u8;
+    let mut story = Vec::new();
+    for _ in 0..steps {
+        let line = next(&mut r);
+        let words = script::words(&line);
+        machine.set_time(redis.time_ms());
+        let expected = comparable(&line, redis.execute(&words));
+        let actual = comparable(&line, machine.execute(&words));
+        story.push(format!(
+            "{} -> {}",
+            line.chars().take(200).collect::<String>(),
+            expected
+        ));
+        if actual == expected {
+            continue;
+        }
+        let recent = story[story.len().saturating_sub(40)..].join("\n");
+        panic!("seed {seed}: {actual:.300} instead of {expected:.300}, after\n{recent:.8000}");
     }
 }
 
@@ -78,7 +96,7 @@ fn large_collections_behave_like_those_of_redis() {
     let (mut machine, mut r) = (Machine::new(), Random::new(1));
     for step in 0..40_000 {
         let n = r.below(3000);
-        let line = match r.below(14) {
+        let line = match r.below(20) {
             0..=1 => format!("zadd z {} m{n}", r.below(50)),
             2 => format!("zadd z INCR {} m{n}", r.below(9)),
             3 => "zpopmin z".to_string(),
@@ -96,6 +114,17 @@ fn large_collections_behave_like_those_of_redis() {
             10 => format!("{} l", if n % 5 == 0 { "lpop" } else { "rpop" }),
             11 => format!("lrange l {} {}", r.below(2000), n),
             12 => format!("hget h f{n}"),
+            13 => format!("zrangebyscore z {} ({} WITHSCORES", r.below(50), r.below(50)),
+            14 => format!(
+                "zrevrangebyscore z {} {} LIMIT {} 10",
+                r.below(50),
+                r.below(50),
+                n / 100
+            ),
+            15 => format!("zrank z m{n}"),
+            16 => format!("zrevrank z m{n}"),
+            17 => format!("zcount z {} {}", r.below(50), r.below(50)),
+            18 => format!("zremrangebyrank z {n} {}", n + r.below(9)),
             _ => format!("zscore z m{n}"),
         };
         let words = script::words(&line);

@@ -1,7 +1,8 @@
 //! The scripts in `cmd_scripts/`: commands and the replies Redis 7.0.15 gives, executed on a keyspace.
 //!
 //! `cmd_redis.rs` replays the same scripts against a real redis-server, which is how the expected replies are known to be
-//! true. Scripts whose name starts with `time` move the clock and are ours alone.
+//! true. Scripts whose name starts with `time` move the clock, and those that start with `newer` are about what came after
+//! Redis 7.0: both are ours alone.
 
 mod cmd_support;
 

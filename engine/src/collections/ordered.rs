@@ -207,6 +207,20 @@ impl Node {
         }
     }
 
+    /// How many entries come before the first one that `before` does not hold for.
+    fn partition_point(&self, before: &impl Fn(Entry) -> bool) -> usize {
+        match self {
+            Node::Leaf(entries) => entries.partition_point(|e| before(*e)),
+            Node::Inner(branches) => match branches.partition_point(|b| before(b.first)).checked_sub(1) {
+                None => 0,
+                Some(at) => {
+                    let passed: usize = branches[..at].iter().map(|b| b.len).sum();
+                    passed + branches[at].node.partition_point(before)
+                }
+            },
+        }
+    }
+
     /// Drops the last leaf below; says how many entries it had.
     fn drop_last_leaf(&mut self) -> usize {
         match self {
@@ -267,6 +281,12 @@ impl Ordered {
         if skip < self.len {
             self.root.walk(&mut skip, &mut count, reverse, &mut f);
         }
+    }
+
+    /// How many entries come before the first one that `before` does not hold for. It must hold for no entry behind one that
+    /// it does not hold for.
+    pub(super) fn partition_point(&self, before: impl Fn(Entry) -> bool) -> usize {
+        self.root.partition_point(&before)
     }
 
     /// Drops about `budget` entries; afterwards only this may be called. Returns how many are left.
@@ -330,6 +350,14 @@ mod tests {
                 }
                 if step % 500 == 0 {
                     assert_eq!(tree.root.check().1, model.len());
+                    let limit = Entry {
+                        score: r.below(scores) as f64,
+                        pair: r.below(u64::from(step) + 1) as u32,
+                    };
+                    assert_eq!(
+                        tree.partition_point(|e| cmp(e, limit) == Ordering::Less),
+                        model.partition_point(|e| cmp(*e, limit) == Ordering::Less)
+                    );
                     for reverse in [false, true] {
                         let (skip, count) = (r.below(model.len() as u64 + 2) as usize, r.below(300) as usize);
                         let mut seen = Vec::new();

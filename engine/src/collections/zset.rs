@@ -200,6 +200,82 @@ impl ZSet {
         }
     }
 
+    /// How many members come before the first one that `before` does not hold for, which must hold for no member behind that
+    /// one.
+    pub fn partition_point(&self, before: impl Fn(f64, &[u8]) -> bool) -> usize {
+        match &self.repr {
+            Repr::Few(p) => p.iter().take_while(|(k, v)| before(score_of(v), k)).count(),
+            Repr::Many(many) => many
+                .order
+                .partition_point(|e| before(e.score, many.table.key(e.pair as usize))),
+        }
+    }
+
+    /// How many members come before this one, and its score.
+    pub fn rank(&self, member: &[u8]) -> Option<(usize, f64)> {
+        let score = self.score(member)?;
+        let rank = match &self.repr {
+            Repr::Few(p) => p.iter().take_while(|(k, _)| *k != member).count(),
+            Repr::Many(many) => {
+                let compare = Many::compare_with(&many.table, score, member);
+                many.order.partition_point(|e| compare(e) == Ordering::Less)
+            }
+        };
+        Some((rank, score))
+    }
+
+    /// Removes `count` members from rank `start` on; there must be as many.
+    pub fn remove_range(&mut self, start: usize, count: usize) {
+        match &mut self.repr {
+            Repr::Few(p) => {
+                for _ in 0..count {
+                    let at = p.nth(start).expect("the range lies inside");
+                    p.remove(at);
+                }
+            }
+            Repr::Many(many) => {
+                for _ in 0..count {
+                    let mut pair = 0;
+                    many.order.walk(start, 1, false, |e| pair = e.pair);
+                    many.remove(pair as usize);
+                }
+            }
+        }
+    }
+
+    /// Hands the member in position `n`, below `len`, to `f`. Which position a member has depends on the set's history alone.
+    pub fn nth<T>(&self, n: usize, f: impl FnOnce(&[u8], f64) -> T) -> T {
+        match &self.repr {
+            Repr::Few(p) => {
+                let at = p.nth(n).expect("n is below len");
+                f(p.key(at), score_of(p.value(at)))
+            }
+            Repr::Many(many) => f(many.table.key(n), score_of(many.table.value(n))),
+        }
+    }
+
+    /// One step of a walk through all members, about `count` of them, which are handed to `f`; begins and ends with cursor 0.
+    /// A member that is there from the first to the last step is handed out at least once.
+    ///
+    /// A large set is walked from the last position to the first: a removal moves only the last member, to a position that
+    /// either comes later or had its turn while that member had its turn, too.
+    pub fn scan(&self, cursor: u64, count: usize, mut f: impl FnMut(&[u8], f64)) -> u64 {
+        let Repr::Many(many) = &self.repr else {
+            self.range(0, usize::MAX, false, f);
+            return 0;
+        };
+        let len = many.table.len();
+        let end = match usize::try_from(cursor) {
+            Ok(0) | Err(_) => len,
+            Ok(end) => end.min(len),
+        };
+        let start = end.saturating_sub(count);
+        (start..end)
+            .rev()
+            .for_each(|n| f(many.table.key(n), score_of(many.table.value(n))));
+        start as u64
+    }
+
     pub(super) fn form(&self) -> u8 {
         u8::from(matches!(self.repr, Repr::Many(_))) * form::MANY
             + u8::from(self.outgrew_listpack) * form::OUTGREW_LISTPACK
@@ -329,7 +405,15 @@ mod tests {
                         assert_eq!(taken, end);
                         end.map(|(m, _)| model.remove(&m));
                     }
-                    _ => assert_eq!(zset.score(&member), model.get(&member).copied()),
+                    _ => {
+                        let score = model.get(&member).copied();
+                        let rank = score.map(|s| {
+                            let before = |(m, x): (&Vec<u8>, &f64)| compare((*x, m), (s, &member)) == Ordering::Less;
+                            (model.iter().filter(|pair| before(*pair)).count(), s)
+                        });
+                        assert_eq!(zset.score(&member), score);
+                        assert_eq!(zset.rank(&member), rank);
+                    }
                 }
                 if step % 400 == 0 {
                     let mut sorted: Vec<_> = model.iter().map(|(m, s)| (m.clone(), *s)).collect();
@@ -342,10 +426,47 @@ mod tests {
                         assert_eq!(seen, expected);
                         sorted.reverse();
                     }
+                    let limit = r.below(scores) as f64;
+                    assert_eq!(
+                        zset.partition_point(|s, _| s < limit),
+                        sorted.partition_point(|(_, s)| *s < limit)
+                    );
+                    if !model.is_empty() {
+                        let start = r.below(model.len() as u64) as usize;
+                        let count = r.below((model.len() - start).min(9) as u64 + 1) as usize;
+                        zset.remove_range(start, count);
+                        sorted[start..start + count]
+                            .iter()
+                            .for_each(|(m, _)| assert!(model.remove(m).is_some()));
+                    }
                 }
             }
             assert_eq!(zset.len(), model.len());
             while zset.free_some(50) > 0 {}
+        }
+    }
+
+    #[test]
+    fn a_walk_meets_every_member_that_stays() {
+        for seed in 0..20 {
+            let mut r = Random(seed);
+            let mut zset = ZSet::default();
+            for n in 0..[20, 500][seed as usize % 2] {
+                zset.insert(format!("stays{n}").as_bytes(), n as f64);
+                zset.insert(format!("goes{n}").as_bytes(), n as f64);
+            }
+            let (mut cursor, mut met) = (0, std::collections::BTreeSet::new());
+            loop {
+                cursor = zset.scan(cursor, 7, |m, _| met.extend([m.to_vec()]));
+                if cursor == 0 {
+                    break;
+                }
+                for _ in 0..5 {
+                    zset.remove(format!("goes{}", r.below(500)).as_bytes());
+                    zset.insert(format!("comes{}", r.below(500)).as_bytes(), 0.0);
+                }
+            }
+            assert!(met.iter().filter(|m| m.starts_with(b"stays")).count() == [20, 500][seed as usize % 2]);
         }
     }
 }

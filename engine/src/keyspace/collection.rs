@@ -2,7 +2,7 @@
 
 use super::object::Object;
 use super::{Keyspace, WrongType};
-use crate::collections::{Collection, hash::HashObj, list::List, set::Set, zset::ZSet};
+use crate::collections::{Collection, Elements, hash::HashObj, list::List, set::Set, zset::ZSet};
 use crate::table::{RecKind, Shape};
 
 macro_rules! collection_access {
@@ -51,6 +51,33 @@ impl Keyspace {
     collection_access!(set, set_mut, set_or_create, Set, Set, "set");
     collection_access!(hash, hash_mut, hash_or_create, Hash, HashObj, "hash");
     collection_access!(zset, zset_mut, zset_or_create, ZSet, ZSet, "sorted set");
+
+    /// The collection at `key`, for commands that look at several at once; strings are of the wrong type. The caller asks for
+    /// [`Keyspace::kind`] of every key first, which sees to expired ones.
+    pub fn peek(&self, key: &[u8]) -> Result<Option<&Collection>, WrongType> {
+        let Some(spot) = self.table.find(self.key_hash(key), key) else {
+            return Ok(None);
+        };
+        let rec = self.table.rec(spot.at);
+        if rec.expire().is_some_and(|at| at <= self.clock_ms) {
+            return Ok(None);
+        }
+        if rec.is_inline_str() {
+            return Err(WrongType);
+        }
+        match self.objects.get(rec.object()) {
+            Object::Coll(collection) => Ok(Some(collection)),
+            Object::Str(_) => Err(WrongType),
+        }
+    }
+
+    /// Gives `key` a sorted set without expiry in place of what it holds; an empty one deletes the key.
+    pub fn replace_zset(&mut self, key: &[u8], zset: ZSet) {
+        self.del(key);
+        if !zset.is_empty() {
+            *self.zset_or_create(key).expect("the key was just deleted") = zset;
+        }
+    }
 
     /// Removes `key` when it holds a collection without elements; says whether it did.
     pub fn drop_if_empty(&mut self, key: &[u8]) -> bool {

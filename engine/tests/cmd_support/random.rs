@@ -104,6 +104,9 @@ const COMMANDS: &[&str] = &[
     "zadd K F V F V",
     "zadd K O(NX|XX|GT|LT|CH|INCR) F V",
     "zadd K O(NX|XX|CH) O(GT|LT|CH|INCR) F V",
+    "zrangebyscore K -inf F",
+    "zunionstore K 2 K K",
+    "zrem K V V",
     "zpopmin K",
     "zpopmin K N",
     "zcard K",
@@ -155,10 +158,32 @@ const SCORES: &[&str] = &[
     "0", "1", "-1", "1.5", "2.25", "inf", "-inf", "1e3", "x", "3", "0.1", "1e20",
 ];
 
+/// Ends of ranges of scores, and of members.
+const SCORE_BOUNDS: &[&str] = &[
+    "-inf", "+inf", "(1", "1", "(2.25", "0", "3", "\"\"", "x", "(x", "(-inf", "5", "0x2",
+];
+const LEX_BOUNDS: &[&str] = &["-", "+", "[a", "(a", "[c", "(d", "[ohmy", "x", "[", "("];
+
 /// One command line.
 pub fn random_command(r: &mut Random) -> String {
-    let words = r.one(COMMANDS).split(' ').map(|word| match word {
-        "K" => format!("k{}", r.below(6)),
+    random_line(r, COMMANDS, "k")
+}
+
+/// One line of a family of commands, on keys that mostly hold that family's type.
+pub fn random_of_family(r: &mut Random, family: &Family) -> String {
+    let prefix = if r.below(40) == 0 { "k" } else { family.keys };
+    random_line(r, family.commands, prefix)
+}
+
+/// A family of commands: how its keys begin, and its commands as [`COMMANDS`]; `B` is a score's bound, `L` a member's.
+pub struct Family {
+    pub keys: &'static str,
+    pub commands: &'static [&'static str],
+}
+
+fn random_line(r: &mut Random, commands: &[&str], keys: &str) -> String {
+    let words = r.one(commands).split(' ').map(|word| match word {
+        "K" => format!("{keys}{}", r.below(6)),
         "N" => r.one(NUMBERS).to_string(),
         "V" => match r.below(30) {
             0 => "long".repeat(r.below(60)) + "x",
@@ -166,6 +191,8 @@ pub fn random_command(r: &mut Random) -> String {
             _ => r.one(VALUES).to_string(),
         },
         "F" => r.one(SCORES).to_string(),
+        "B" => r.one(SCORE_BOUNDS).to_string(),
+        "L" => r.one(LEX_BOUNDS).to_string(),
         word => match word.strip_prefix("O(").and_then(|w| w.strip_suffix(')')) {
             Some(choices) if r.below(4) > 0 => r.one(&choices.split('|').collect::<Vec<_>>()).to_string(),
             Some(_) => String::new(),

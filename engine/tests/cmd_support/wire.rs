@@ -205,6 +205,14 @@ pub fn normalised(command: &str, value: Value) -> Value {
             }
             Value::Array(items)
         }
+        ("zscan", Value::Array(mut items)) if items.len() == 2 => {
+            if let Value::Array(found) = &items[1] {
+                items[1] = Value::Array(found.chunks(2).map(|pair| Value::Array(pair.to_vec())).collect());
+                items[1] = normalised("smembers", items[1].clone());
+            }
+            Value::Array(items)
+        }
+        ("zrandmember", Value::Array(items)) => Value::Array(sorted(items)),
         (_, value) => value,
     }
 }

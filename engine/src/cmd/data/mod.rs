@@ -7,6 +7,7 @@ pub(super) mod keyspace;
 pub(super) mod lcs;
 pub(super) mod list;
 pub(crate) mod object;
+mod sample;
 pub(super) mod scan;
 pub(super) mod set;
 pub(super) mod string;

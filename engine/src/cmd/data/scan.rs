@@ -1,9 +1,9 @@
-//! Walking through the keys: SCAN and KEYS.
+//! Walking through the keys, SCAN and KEYS; and what SCAN shares with the walks through one collection.
 
 use crate::cmd::error::{CmdError, answer};
 use crate::cmd::glob::matches;
 use crate::cmd::parse::{integer, is};
-use crate::cmd::{Exec, Reply};
+use crate::cmd::{Args, Exec, Reply};
 use crate::keyspace::{Keyspace, Kind};
 
 /// Keys of one step of SCAN when COUNT is not given.
@@ -11,15 +11,21 @@ const COUNT_DEFAULT: usize = 10;
 /// Keys of one step of KEYS.
 const KEYS_STEP: usize = 1024;
 
-/// Keys gathered for a reply whose header needs their number.
+/// Values gathered for a reply whose header needs their number.
 #[derive(Default)]
-struct Found {
+pub(super) struct Found {
     bytes: Vec<u8>,
     /// Where each key ends in `bytes`.
     ends: Vec<usize>,
 }
 
 impl Found {
+    /// Adds one value.
+    pub(super) fn push(&mut self, value: &[u8]) {
+        self.bytes.extend_from_slice(value);
+        self.ends.push(self.bytes.len());
+    }
+
     /// One step from `cursor` on; returns the next cursor.
     fn gather(
         &mut self,
@@ -30,8 +36,7 @@ impl Found {
     ) -> u64 {
         ks.scan(cursor, count, &mut |key, kind| {
             if wanted(key, kind) {
-                self.bytes.extend_from_slice(key);
-                self.ends.push(self.bytes.len());
+                self.push(key);
             }
         })
     }
@@ -67,17 +72,75 @@ fn parse_cursor(text: &[u8]) -> Option<u64> {
     }
 }
 
+/// The cursor in argument `at`.
+fn cursor_at(args: &Args<'_>, at: usize) -> Result<u64, CmdError> {
+    parse_cursor(args.get(at)).ok_or(CmdError::Other("ERR invalid cursor"))
+}
+
+/// The value of COUNT.
+fn scan_count(value: &[u8]) -> Result<usize, CmdError> {
+    usize::try_from(integer(value)?)
+        .ok()
+        .filter(|n| *n > 0)
+        .ok_or(CmdError::Syntax)
+}
+
+/// One step through the elements of a collection: `<command> key cursor [MATCH pattern] [COUNT count]`.
+pub(super) struct ElementScan<'a> {
+    pub(super) cursor: u64,
+    pub(super) count: usize,
+    pattern: Option<&'a [u8]>,
+    /// What the answer holds.
+    pub(super) found: Found,
+}
+
+impl<'a> ElementScan<'a> {
+    /// The cursor alone: Redis looks for the key before it reads the options.
+    pub(super) fn parse(args: &Args<'a>) -> Result<Self, CmdError> {
+        Ok(Self {
+            cursor: cursor_at(args, 2)?,
+            count: COUNT_DEFAULT,
+            pattern: None,
+            found: Found::default(),
+        })
+    }
+
+    /// The options.
+    pub(super) fn parse_options(&mut self, args: &Args<'a>) -> Result<(), CmdError> {
+        for i in (3..args.len()).step_by(2) {
+            let (option, value) = (args.get(i), args.try_get(i + 1).ok_or(CmdError::Syntax)?);
+            if is(option, "COUNT") {
+                self.count = scan_count(value)?;
+            } else if is(option, "MATCH") {
+                self.pattern = Some(value).filter(|p| *p != b"*");
+            } else {
+                return Err(CmdError::Syntax);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an element of this name belongs in the answer.
+    pub(super) fn wants(&self, name: &[u8]) -> bool {
+        self.pattern.is_none_or(|p| matches(p, name))
+    }
+
+    /// Answers with the next cursor and what was found.
+    pub(super) fn reply(&self, next: u64, reply: &mut dyn Reply) {
+        reply.array(2);
+        reply.bulk(itoa::Buffer::new().format(next).as_bytes());
+        self.found.reply(reply);
+    }
+}
+
 pub(in crate::cmd) fn scan(x: &mut Exec<'_>, reply: &mut dyn Reply) {
     answer(reply, |reply| {
-        let cursor = parse_cursor(x.args.get(1)).ok_or(CmdError::Other("ERR invalid cursor"))?;
+        let cursor = cursor_at(&x.args, 1)?;
         let (mut pattern, mut kind, mut count) = (None, None, COUNT_DEFAULT);
         for i in (2..x.args.len()).step_by(2) {
             let (option, value) = (x.args.get(i), x.args.try_get(i + 1).ok_or(CmdError::Syntax)?);
             if is(option, "COUNT") {
-                count = usize::try_from(integer(value)?)
-                    .ok()
-                    .filter(|n| *n > 0)
-                    .ok_or(CmdError::Syntax)?;
+                count = scan_count(value)?;
             } else if is(option, "MATCH") {
                 pattern = Some(value).filter(|p| *p != b"*");
             } else if is(option, "TYPE") {

@@ -1,9 +1,9 @@
-//! Members added, and scores changed: ZADD.
+//! Members added, changed and removed: ZADD, ZINCRBY, ZREM.
 
 use crate::cmd::error::{CmdError, answer};
 use crate::cmd::parse::{float, is};
 use crate::cmd::{Exec, Reply};
-use crate::collections::ZSet;
+use crate::collections::{Elements, ZSet};
 
 #[derive(Clone, Copy, Default)]
 struct AddOptions {
@@ -117,6 +117,38 @@ pub(in crate::cmd) fn zadd(x: &mut Exec<'_>, reply: &mut dyn Reply) {
             None if o.incr => reply.null(),
             _ => reply.int(if o.changed { added + updated } else { added }),
         }
+        Ok(())
+    });
+}
+
+pub(in crate::cmd) fn zincrby(x: &mut Exec<'_>, reply: &mut dyn Reply) {
+    answer(reply, |reply| {
+        let increment = float(x.args.get(2))?;
+        let zset = x.ks.zset_or_create(x.args.get(1))?;
+        let options = AddOptions {
+            incr: true,
+            ..AddOptions::default()
+        };
+        match options.apply(zset, x.args.get(3), increment)? {
+            Outcome::Added(score) | Outcome::Updated(score) | Outcome::Same(score) => reply.double(score),
+            Outcome::Refused => unreachable!("only options refuse a pair"),
+        }
+        Ok(())
+    });
+}
+
+pub(in crate::cmd) fn zrem(x: &mut Exec<'_>, reply: &mut dyn Reply) {
+    answer(reply, |reply| {
+        let key = x.args.get(1);
+        let Some(zset) = x.ks.zset_mut(key)? else {
+            reply.int(0);
+            return Ok(());
+        };
+        let removed = x.args.iter_from(2).filter(|member| zset.remove(member)).count();
+        if zset.is_empty() {
+            x.ks.drop_if_empty(key);
+        }
+        reply.int(removed as i64);
         Ok(())
     });
 }
