@@ -147,11 +147,22 @@ pub fn command_getkeys(call: &Args<'_>, with_flags: bool, reply: &mut dyn Reply)
     });
 }
 
-/// What a call does with its keys, where that depends on the arguments: SET reads the old value only with GET.
+/// What a call does with its keys, where that depends on the arguments: SET reads the old value only with GET, BITFIELD
+/// writes unless all it does is GET.
 fn flags_in(keys: &KeySpec, call: &Args<'_>) -> KeyFlags {
     if !keys.flags.has(KeyFlags::VARIABLE) {
-        keys.flags
-    } else if call.iter_from(3).any(|arg| arg.eq_ignore_ascii_case(b"GET")) {
+        return keys.flags;
+    }
+    let is_get = |at: usize| call.get(at).eq_ignore_ascii_case(b"GET");
+    if call.get(0).eq_ignore_ascii_case(b"BITFIELD") {
+        let only_reads = (2..call.len()).step_by(3).all(is_get);
+        return KeyFlags::ACCESS.and(if only_reads {
+            KeyFlags::RO
+        } else {
+            KeyFlags::RW.and(KeyFlags::UPDATE)
+        });
+    }
+    if (3..call.len()).any(is_get) {
         KeyFlags::RW.and(KeyFlags::ACCESS).and(KeyFlags::UPDATE)
     } else {
         KeyFlags::OW.and(KeyFlags::UPDATE)

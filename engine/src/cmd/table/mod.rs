@@ -3,6 +3,7 @@
 //! One file a family. The numbers are on disk: a new command takes the next free number of its family's range, and the
 //! number of a removed command stays unused.
 
+mod bitmap;
 mod build;
 mod cluster;
 mod connection;
@@ -16,13 +17,14 @@ mod zset;
 
 use super::spec::{CommandId, CommandSpec};
 
-static FAMILIES: [&[CommandSpec]; 9] = [
+static FAMILIES: [&[CommandSpec]; 10] = [
     &string::COMMANDS,
     &generic::COMMANDS,
     &list::COMMANDS,
     &set::COMMANDS,
     &hash::COMMANDS,
     &zset::COMMANDS,
+    &bitmap::COMMANDS,
     &connection::COMMANDS,
     &server::COMMANDS,
     &cluster::COMMANDS,
