@@ -58,6 +58,6 @@ pub fn unknown_subcommand(container: &CommandSpec, name: &[u8]) -> String {
 }
 
 /// An error is one line: line ends become spaces, as in Redis.
-fn one_line(bytes: &[u8]) -> String {
+pub(super) fn one_line(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).replace(['\r', '\n'], " ")
 }

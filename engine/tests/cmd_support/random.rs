@@ -175,7 +175,8 @@ pub fn random_of_family(r: &mut Random, family: &Family) -> String {
     random_line(r, family.commands, prefix)
 }
 
-/// A family of commands: how its keys begin, and its commands as [`COMMANDS`]; `B` is a score's bound, `L` a member's.
+/// A family of commands: how its keys begin, and its commands as [`COMMANDS`]; `B` is a score's bound, `L` a member's, `E`
+/// one of many elements.
 pub struct Family {
     pub keys: &'static str,
     pub commands: &'static [&'static str],
@@ -191,6 +192,7 @@ fn random_line(r: &mut Random, commands: &[&str], keys: &str) -> String {
             _ => r.one(VALUES).to_string(),
         },
         "F" => r.one(SCORES).to_string(),
+        "E" => r.below(100_000).to_string(),
         "B" => r.one(SCORE_BOUNDS).to_string(),
         "L" => r.one(LEX_BOUNDS).to_string(),
         word => match word.strip_prefix("O(").and_then(|w| w.strip_suffix(')')) {

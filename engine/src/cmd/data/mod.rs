@@ -4,6 +4,7 @@ pub(super) mod bitmap;
 pub(super) mod counter;
 pub(super) mod expiry;
 pub(super) mod hash;
+pub(super) mod hyperloglog;
 pub(super) mod keyspace;
 pub(super) mod lcs;
 pub(super) mod list;

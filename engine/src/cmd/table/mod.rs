@@ -9,6 +9,7 @@ mod cluster;
 mod connection;
 mod generic;
 mod hash;
+mod hyperloglog;
 mod list;
 mod server;
 mod set;
@@ -17,7 +18,7 @@ mod zset;
 
 use super::spec::{CommandId, CommandSpec};
 
-static FAMILIES: [&[CommandSpec]; 10] = [
+static FAMILIES: [&[CommandSpec]; 11] = [
     &string::COMMANDS,
     &generic::COMMANDS,
     &list::COMMANDS,
@@ -25,6 +26,7 @@ static FAMILIES: [&[CommandSpec]; 10] = [
     &hash::COMMANDS,
     &zset::COMMANDS,
     &bitmap::COMMANDS,
+    &hyperloglog::COMMANDS,
     &connection::COMMANDS,
     &server::COMMANDS,
     &cluster::COMMANDS,
