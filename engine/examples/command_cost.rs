@@ -33,6 +33,9 @@ impl Reply for Buffer {
     fn int(&mut self, value: i64) {
         self.0.extend_from_slice(&value.to_le_bytes());
     }
+    fn double_text(&mut self, text: &str) {
+        self.bulk(text.as_bytes());
+    }
     fn double(&mut self, value: f64) {
         self.0.extend_from_slice(&value.to_le_bytes());
     }

@@ -52,6 +52,9 @@ impl Reply for RespReply<'_> {
     fn double(&mut self, value: f64) {
         self.writer.double(value);
     }
+    fn double_text(&mut self, text: &str) {
+        self.writer.double_text(text);
+    }
     fn bool(&mut self, value: bool) {
         self.writer.bool(value);
     }

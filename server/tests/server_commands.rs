@@ -415,6 +415,9 @@ impl Reply for Told {
     fn double(&mut self, value: f64) {
         self.value(&format!(",{value}"), 0);
     }
+    fn double_text(&mut self, text: &str) {
+        self.value(&format!(",{text}"), 0);
+    }
     fn bool(&mut self, value: bool) {
         self.value(&format!("#{value}"), 0);
     }

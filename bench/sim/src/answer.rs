@@ -64,6 +64,10 @@ impl Reply for Recorder {
         self.push(&format!(",{value}"));
     }
 
+    fn double_text(&mut self, text: &str) {
+        self.push(&format!(",{text}"));
+    }
+
     fn bool(&mut self, value: bool) {
         self.push(if value { "#t" } else { "#f" });
     }

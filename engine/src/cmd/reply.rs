@@ -23,6 +23,8 @@ pub trait Reply {
     fn int(&mut self, value: i64);
     /// A floating point number: bulk string in RESP2, `,` in RESP3; 17 significant digits at most.
     fn double(&mut self, value: f64);
+    /// A floating point number that is written already, in a way of its own.
+    fn double_text(&mut self, text: &str);
     /// A truth value: `:1`/`:0` in RESP2, `#t`/`#f` in RESP3.
     fn bool(&mut self, value: bool);
     /// Header of an array of `len` values.
@@ -49,6 +51,7 @@ impl Reply for NoReply {
     fn null_array(&mut self) {}
     fn int(&mut self, _: i64) {}
     fn double(&mut self, _: f64) {}
+    fn double_text(&mut self, _: &str) {}
     fn bool(&mut self, _: bool) {}
     fn array(&mut self, _: usize) {}
     fn map(&mut self, _: usize) {}

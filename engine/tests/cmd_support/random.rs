@@ -176,7 +176,7 @@ pub fn random_of_family(r: &mut Random, family: &Family) -> String {
 }
 
 /// A family of commands: how its keys begin, and its commands as [`COMMANDS`]; `B` is a score's bound, `L` a member's, `E`
-/// one of many elements.
+/// one of many elements, `X` and `Y` places anywhere, `x` and `y` near each other.
 pub struct Family {
     pub keys: &'static str,
     pub commands: &'static [&'static str],
@@ -193,6 +193,10 @@ fn random_line(r: &mut Random, commands: &[&str], keys: &str) -> String {
         },
         "F" => r.one(SCORES).to_string(),
         "E" => r.below(100_000).to_string(),
+        "X" => format!("{}.{}", r.below(360) as i32 - 180, r.below(1000)),
+        "Y" => format!("{}.{}", r.below(170) as i32 - 85, r.below(1000)),
+        "x" => format!("1{}.{}", r.below(3), r.below(1000)),
+        "y" => format!("4{}.{}", r.below(3), r.below(1000)),
         "B" => r.one(SCORE_BOUNDS).to_string(),
         "L" => r.one(LEX_BOUNDS).to_string(),
         word => match word.strip_prefix("O(").and_then(|w| w.strip_suffix(')')) {

@@ -45,7 +45,9 @@ impl Reply for Wire {
         self.line(format_args!(":{value}"));
     }
     fn double(&mut self, value: f64) {
-        let text = general17(value);
+        self.double_text(&general17(value));
+    }
+    fn double_text(&mut self, text: &str) {
         if self.proto == 3 {
             self.line(format_args!(",{text}"))
         } else {

@@ -97,7 +97,11 @@ impl<'a> RespWriter<'a> {
 
     /// A floating point number, as Redis 7.0 prints it (`%.17g`).
     pub fn double(&mut self, value: f64) {
-        let text = format_double(value);
+        self.double_text(&format_double(value));
+    }
+
+    /// A floating point number that is written already.
+    pub fn double_text(&mut self, text: &str) {
         if self.proto < 3 {
             return self.bulk(text.as_bytes());
         }

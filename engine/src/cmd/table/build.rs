@@ -78,6 +78,15 @@ pub(super) const fn counted(index: i32, flags: &[KeyFlags]) -> KeySpec {
     key_spec(KeySearch::Index(index), KeyFind::Counted, flags)
 }
 
+/// One key, behind `word`, which is argument `from` or a later one.
+pub(super) const fn behind(word: &'static str, from: i32, flags: &[KeyFlags]) -> KeySpec {
+    key_spec(
+        KeySearch::Keyword { word, from },
+        KeyFind::Range { last: 0, step: 1 },
+        flags,
+    )
+}
+
 impl KeySpec {
     /// With a remark.
     pub(super) const fn noted(mut self, notes: &'static str) -> Self {

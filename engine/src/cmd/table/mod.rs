@@ -8,6 +8,7 @@ mod build;
 mod cluster;
 mod connection;
 mod generic;
+mod geo;
 mod hash;
 mod hyperloglog;
 mod list;
@@ -18,7 +19,7 @@ mod zset;
 
 use super::spec::{CommandId, CommandSpec};
 
-static FAMILIES: [&[CommandSpec]; 11] = [
+static FAMILIES: [&[CommandSpec]; 12] = [
     &string::COMMANDS,
     &generic::COMMANDS,
     &list::COMMANDS,
@@ -27,6 +28,7 @@ static FAMILIES: [&[CommandSpec]; 11] = [
     &zset::COMMANDS,
     &bitmap::COMMANDS,
     &hyperloglog::COMMANDS,
+    &geo::COMMANDS,
     &connection::COMMANDS,
     &server::COMMANDS,
     &cluster::COMMANDS,

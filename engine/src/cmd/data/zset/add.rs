@@ -4,14 +4,17 @@ use crate::cmd::error::{CmdError, answer};
 use crate::cmd::parse::{float, is};
 use crate::cmd::{Exec, Reply};
 use crate::collections::{Elements, ZSet};
+use crate::keyspace::Keyspace;
 
+/// What ZADD was told about members that exist, or do not.
 #[derive(Clone, Copy, Default)]
-struct AddOptions {
-    nx: bool,
-    xx: bool,
+pub(in crate::cmd::data) struct AddOptions {
+    pub(in crate::cmd::data) nx: bool,
+    pub(in crate::cmd::data) xx: bool,
     gt: bool,
     lt: bool,
-    changed: bool,
+    /// Changed scores count, too.
+    pub(in crate::cmd::data) changed: bool,
     incr: bool,
 }
 
@@ -62,6 +65,38 @@ impl AddOptions {
         Ok((o, at))
     }
 
+    /// Adds all of them and answers as ZADD does.
+    pub(in crate::cmd::data) fn add_all<'a>(
+        self,
+        ks: &mut Keyspace,
+        key: &[u8],
+        pairs: impl Iterator<Item = (f64, &'a [u8])>,
+        reply: &mut dyn Reply,
+    ) -> Result<(), CmdError> {
+        let zset = if self.xx {
+            ks.zset_mut(key)?
+        } else {
+            Some(ks.zset_or_create(key)?)
+        };
+        let (mut added, mut updated, mut last) = (0, 0, None);
+        if let Some(zset) = zset {
+            for (score, member) in pairs {
+                match self.apply(zset, member, score)? {
+                    Outcome::Refused => {}
+                    Outcome::Same(s) => last = Some(s),
+                    Outcome::Added(s) => (added, last) = (added + 1, Some(s)),
+                    Outcome::Updated(s) => (updated, last) = (updated + 1, Some(s)),
+                }
+            }
+        }
+        match last {
+            Some(score) if self.incr => reply.double(score),
+            None if self.incr => reply.null(),
+            _ => reply.int(if self.changed { added + updated } else { added }),
+        }
+        Ok(())
+    }
+
     fn apply(self, zset: &mut ZSet, member: &[u8], score: f64) -> Result<Outcome, CmdError> {
         let Some(old) = zset.score(member) else {
             if self.xx {
@@ -95,29 +130,13 @@ pub(in crate::cmd) fn zadd(x: &mut Exec<'_>, reply: &mut dyn Reply) {
         for i in (first..x.args.len()).step_by(2) {
             float(x.args.get(i))?;
         }
-        let key = x.args.get(1);
-        let zset = if o.xx {
-            x.ks.zset_mut(key)?
-        } else {
-            Some(x.ks.zset_or_create(key)?)
-        };
-        let (mut added, mut updated, mut score) = (0, 0, None);
-        if let Some(zset) = zset {
-            for i in (first..x.args.len()).step_by(2) {
-                match o.apply(zset, x.args.get(i + 1), float(x.args.get(i))?)? {
-                    Outcome::Refused => {}
-                    Outcome::Same(s) => score = Some(s),
-                    Outcome::Added(s) => (added, score) = (added + 1, Some(s)),
-                    Outcome::Updated(s) => (updated, score) = (updated + 1, Some(s)),
-                }
-            }
-        }
-        match score {
-            Some(score) if o.incr => reply.double(score),
-            None if o.incr => reply.null(),
-            _ => reply.int(if o.changed { added + updated } else { added }),
-        }
-        Ok(())
+        let args = x.args;
+        let pairs = (first..args.len()).step_by(2);
+        let pairs = pairs.map(|i| {
+            let score = float(args.get(i)).unwrap_or_else(|_| unreachable!("it was a number above"));
+            (score, args.get(i + 1))
+        });
+        o.add_all(x.ks, args.get(1), pairs, reply)
     });
 }
 
