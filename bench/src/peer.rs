@@ -46,7 +46,7 @@ impl Peer {
             Kind::Slotcore(durability) => {
                 command
                     .arg(server)
-                    .args(["server", "--admin-port", "0", "--log-level", "error"]);
+                    .args(["server", "--admin-port", "0", "--cores", "1", "--log-level", "error"]);
                 command
                     .args(["--durability", durability, "--port", &port.to_string(), "--dir"])
                     .arg(dir);

@@ -13,6 +13,18 @@ pub struct ConnId {
 }
 
 impl ConnId {
+    /// As two numbers, to be carried elsewhere: see [`ConnId::from_parts`].
+    #[inline]
+    pub fn parts(self) -> (u32, u32) {
+        (self.index, self.generation)
+    }
+
+    /// The connection that [`ConnId::parts`] told.
+    #[inline]
+    pub fn from_parts((index, generation): (u32, u32)) -> Self {
+        Self { index, generation }
+    }
+
     /// A small number, unique among the connections open now: for tables beside this crate's.
     #[inline]
     pub fn index(self) -> usize {
@@ -33,6 +45,8 @@ pub(crate) struct Held {
 pub(crate) enum Closing {
     /// It is open.
     No,
+    /// It goes to another core: input is kept, nothing is executed, and there is nothing to send.
+    Leaving,
     /// Replies are still sent, input is ignored.
     AfterFlush,
     /// Nothing is sent any more; waiting for the ring to let go.

@@ -9,8 +9,9 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use io_uring::{cqueue, opcode, types};
 use slotcore_rt::ring::{Class, Completion, Ring, user_data};
@@ -29,6 +30,8 @@ pub struct NetOptions {
     pub buffer_bytes: usize,
     /// Connections at once; one more is answered with an error and closed.
     pub clients_max: usize,
+    /// How many there are, over all cores that share the limit. Touched when a connection comes or goes.
+    pub open_total: Arc<AtomicUsize>,
     /// Unsent bytes of a connection above which nothing of it is read or executed any more.
     pub unsent_bytes_pause: usize,
     /// Seconds of silence before TCP probes the peer; 0 = never.
@@ -41,6 +44,7 @@ impl Default for NetOptions {
             buffers: 512,
             buffer_bytes: 16 * 1024,
             clients_max: 10_000,
+            open_total: Arc::default(),
             unsent_bytes_pause: 1 << 20,
             keepalive_s: 300,
         }
@@ -54,6 +58,16 @@ pub enum NetEvent {
     Opened(ConnId),
     /// It is gone; its number may be used again from now on.
     Closed(ConnId),
+}
+
+/// A connection that was given up so that another core can adopt it.
+pub struct Released {
+    /// What it was called here; the number may be used again from now on.
+    pub id: ConnId,
+    /// The connection itself.
+    pub fd: OwnedFd,
+    /// What it sent that was not consumed.
+    pub input: Vec<u8>,
 }
 
 /// Counters since the start.
@@ -112,6 +126,8 @@ struct Place {
 struct Listener {
     fd: OwnedFd,
     armed: bool,
+    /// What arrives here is for any core.
+    spread: bool,
 }
 
 /// See the module's text.
@@ -128,6 +144,10 @@ pub struct Net {
     unarmed: Vec<ConnId>,
     /// Connections that sent more than is wanted now: their receive is to be ended.
     overfull: Vec<ConnId>,
+    /// Connections whose receive is to be ended because they leave.
+    leaving: Vec<ConnId>,
+    released: Vec<Released>,
+    arrivals: Vec<OwnedFd>,
     events: VecDeque<NetEvent>,
     pool: Vec<Vec<u8>>,
     stats: NetStats,
@@ -149,18 +169,33 @@ impl Net {
             holding: Vec::new(),
             unarmed: Vec::new(),
             overfull: Vec::new(),
+            leaving: Vec::new(),
+            released: Vec::new(),
+            arrivals: Vec::new(),
             events: VecDeque::new(),
             pool: Vec::new(),
             stats: NetStats::default(),
         })
     }
 
-    /// Listens on `addr` (port 0: any free one) and returns the address that was bound.
-    pub fn listen(&mut self, addr: SocketAddr) -> io::Result<SocketAddr> {
-        let fd = socket::listen(addr)?;
-        let bound = socket::local_addr(fd.as_raw_fd())?;
-        self.listeners.push(Listener { fd, armed: false });
-        Ok(bound)
+    /// Listens on a socket that [`crate::bind`] made. `spread`: connections that come are for any core, and are left for
+    /// [`Net::next_arrival`].
+    ///
+    /// # Errors
+    /// `EADDRINUSE` when another process has begun to listen there meanwhile.
+    pub fn listen(&mut self, fd: OwnedFd, spread: bool) -> io::Result<()> {
+        socket::listen(&fd)?;
+        self.listeners.push(Listener {
+            fd,
+            armed: false,
+            spread,
+        });
+        Ok(())
+    }
+
+    /// A new connection that is for any core: [`Net::accept`] it here, or on another one.
+    pub fn next_arrival(&mut self) -> Option<OwnedFd> {
+        self.arrivals.pop()
     }
 
     /// Stops accepting; connections stay.
@@ -400,15 +435,66 @@ impl Net {
         }
         // SAFETY: the kernel made this descriptor for us in this very completion.
         let fd = unsafe { OwnedFd::from_raw_fd(c.result) };
-        let (Ok(peer), Ok(local)) = (socket::peer_addr(c.result), socket::local_addr(c.result)) else {
-            return;
-        };
-        if self.open >= self.options.clients_max {
+        match self.listeners.get(listener) {
+            Some(listener) if listener.spread => self.arrivals.push(fd),
+            _ => self.accept(fd),
+        }
+    }
+
+    /// Takes in a new connection, unless there are too many.
+    pub fn accept(&mut self, fd: OwnedFd) {
+        if self.options.open_total.load(Ordering::Relaxed) >= self.options.clients_max {
             self.stats.rejected += 1;
-            socket::send_once(c.result, b"-ERR max number of clients reached\r\n");
+            socket::send_once(fd.as_raw_fd(), b"-ERR max number of clients reached\r\n");
             return;
         }
-        socket::tune(c.result, self.options.keepalive_s);
+        socket::tune(fd.as_raw_fd(), self.options.keepalive_s);
+        if let Some(id) = self.enter(fd, Vec::new()) {
+            self.options.open_total.fetch_add(1, Ordering::Relaxed);
+            self.stats.accepted += 1;
+            self.events.push_back(NetEvent::Opened(id));
+        }
+    }
+
+    /// Takes in a connection that another core has released, with what it had sent. There is no event for it. `None`:
+    /// it has ended on the way.
+    pub fn adopt(&mut self, fd: OwnedFd, input: Vec<u8>) -> Option<ConnId> {
+        let has_input = !input.is_empty();
+        let id = self.enter(fd, input);
+        match id {
+            Some(id) if has_input => self.mark_ready(id),
+            Some(_) => {}
+            None => {
+                self.options.open_total.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+        id
+    }
+
+    /// Gives a connection up for another core to adopt. Nothing is read or executed of it any more; as soon as the ring
+    /// has let go of it, it is left for [`Net::next_released`], or, when it ends before that, it is closed as any other.
+    /// False when it cannot leave now: replies are unsent, or it is closing.
+    pub fn release(&mut self, id: ConnId) -> bool {
+        let Some(conn) = self.conn_mut(id) else { return false };
+        if conn.closing != Closing::No || conn.send_pending || conn.unsent() > 0 || conn.input_ended {
+            return false;
+        }
+        conn.closing = Closing::Leaving;
+        self.leaving.push(id);
+        true
+    }
+
+    /// A connection that was released.
+    pub fn next_released(&mut self) -> Option<Released> {
+        self.released.pop()
+    }
+
+    /// Gives a connection a place.
+    fn enter(&mut self, fd: OwnedFd, input: Vec<u8>) -> Option<ConnId> {
+        let (peer, local) = (
+            socket::peer_addr(fd.as_raw_fd()).ok()?,
+            socket::local_addr(fd.as_raw_fd()).ok()?,
+        );
         let index = self.free.pop().unwrap_or_else(|| {
             self.places.push(Place {
                 generation: 0,
@@ -426,7 +512,7 @@ impl Net {
             peer,
             local,
             held: None,
-            input: Vec::new(),
+            input,
             input_at: 0,
             decoder: Decoder::default(),
             out: Vec::new(),
@@ -441,9 +527,8 @@ impl Net {
             closing: Closing::No,
         }));
         self.open += 1;
-        self.stats.accepted += 1;
         self.unarmed.push(id);
-        self.events.push_back(NetEvent::Opened(id));
+        Some(id)
     }
 
     fn on_recv(&mut self, id: ConnId, c: Completion) {
@@ -461,7 +546,7 @@ impl Net {
             let buffer = buffer.expect("a receive that brought bytes names their buffer");
             let len = c.result as u32;
             self.stats.bytes_in += u64::from(len);
-            if conn.closing != Closing::No {
+            if !matches!(conn.closing, Closing::No | Closing::Leaving) {
                 self.buffers.recycle(buffer);
             } else if conn.input.is_empty() && conn.held.is_none() {
                 conn.held = Some(Held {
@@ -555,6 +640,16 @@ impl Net {
                 unsafe { ring.push(Class::Ignore, 0, opcode::AsyncCancel::new(recv).build())? };
             }
         }
+        while let Some(id) = self.leaving.pop() {
+            match self.conn(id) {
+                Some(conn) if conn.recv_armed => {
+                    let recv = user_data(Class::Net, token(Op::Recv, id));
+                    // SAFETY: the entry names no memory. The receive's last completion comes back here.
+                    unsafe { ring.push(Class::Ignore, 0, opcode::AsyncCancel::new(recv).build())? };
+                }
+                _ => self.unarmed.push(id),
+            }
+        }
         while let Some(id) = self.unarmed.pop() {
             self.arm(ring, id)?;
         }
@@ -615,6 +710,12 @@ impl Net {
     fn arm(&mut self, ring: &mut Ring, id: ConnId) -> io::Result<()> {
         let pause = self.options.unsent_bytes_pause;
         let Some(conn) = self.conn_mut(id) else { return Ok(()) };
+        if conn.closing == Closing::Leaving {
+            if !conn.recv_armed {
+                self.let_go(id);
+            }
+            return Ok(());
+        }
         if conn.closing == Closing::Now || conn.input_ended {
             let flushed = !conn.send_pending && conn.unsent() == 0;
             if conn.closing == Closing::Now || flushed && !conn.is_ready {
@@ -645,10 +746,28 @@ impl Net {
         if let Some(held) = conn.held {
             self.buffers.recycle(held.buffer);
         }
+        self.vacate(id);
+        self.options.open_total.fetch_sub(1, Ordering::Relaxed);
+        self.events.push_back(NetEvent::Closed(id));
+    }
+
+    /// Puts a connection that leaves, and that the ring has let go of, where it is fetched.
+    fn let_go(&mut self, id: ConnId) {
+        let place = &mut self.places[id.index()];
+        let Some(mut conn) = place.conn.take() else { return };
+        settle(&mut conn, &mut self.buffers, &mut self.pool);
+        let mut input = std::mem::take(&mut conn.input);
+        input.drain(..conn.input_at);
+        self.vacate(id);
+        self.released.push(Released { id, fd: conn.fd, input });
+    }
+
+    /// Frees a connection's place for another one.
+    fn vacate(&mut self, id: ConnId) {
+        let place = &mut self.places[id.index()];
         place.generation = place.generation.wrapping_add(1);
         self.free.push(id.index);
         self.open -= 1;
-        self.events.push_back(NetEvent::Closed(id));
     }
 }
 

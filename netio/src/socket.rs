@@ -21,8 +21,11 @@ fn set_option(fd: RawFd, level: i32, name: i32, value: i32) -> io::Result<()> {
     check(unsafe { libc::setsockopt(fd, level, name, (&raw const value).cast(), size_of::<i32>() as u32) }).map(drop)
 }
 
-/// A listening TCP socket.
-pub(crate) fn listen(addr: SocketAddr) -> io::Result<OwnedFd> {
+/// A TCP socket bound to `addr` (port 0: any free one), and the address it got. It refuses connections until it listens.
+///
+/// # Errors
+/// `EADDRINUSE` when somebody listens there, and what the system says of the address.
+pub fn bind(addr: SocketAddr) -> io::Result<(OwnedFd, SocketAddr)> {
     let family = if addr.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
     // SAFETY: creates a descriptor, touches no memory; it is owned right away.
     let fd = unsafe { OwnedFd::from_raw_fd(check(libc::socket(family, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0))?) };
@@ -33,9 +36,14 @@ pub(crate) fn listen(addr: SocketAddr) -> io::Result<OwnedFd> {
     let (storage, len) = to_storage(addr);
     // SAFETY: `storage` holds an address of `len` bytes.
     check(unsafe { libc::bind(fd.as_raw_fd(), (&raw const storage).cast(), len) })?;
+    let bound = local_addr(fd.as_raw_fd())?;
+    Ok((fd, bound))
+}
+
+/// Makes a bound socket accept connections.
+pub(crate) fn listen(fd: &OwnedFd) -> io::Result<()> {
     // SAFETY: plain call on an owned descriptor.
-    check(unsafe { libc::listen(fd.as_raw_fd(), BACKLOG) })?;
-    Ok(fd)
+    check(unsafe { libc::listen(fd.as_raw_fd(), BACKLOG) }).map(drop)
 }
 
 /// Small packets leave at once; a dead peer is noticed.

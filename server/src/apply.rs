@@ -8,7 +8,7 @@ use slotcore_engine::keyspace::Keyspace;
 use slotcore_netio::ConnId;
 use slotcore_rt::clock::{Clock, SystemClock};
 
-use crate::batch::{Item, ItemKind, Sealed};
+use crate::batch::{Item, ItemKind, Sealed, Who};
 use crate::core_state::{CoreState, lane_of};
 use crate::dispatch::run_data;
 use crate::reply::RespReply;
@@ -89,29 +89,44 @@ impl CoreState {
 
     #[inline]
     fn apply_item(&mut self, item: &Item, sealed: &Sealed, cursor: &mut Cursor<'_>, spans: &mut Vec<(u32, u32)>) {
+        let ordered = match item.who {
+            Who::Client(conn) => self.begin_ordered(conn),
+            Who::Core(..) => false,
+        };
         match item.kind {
             ItemKind::Write => {
                 let (spec, args, seed) = cursor
                     .next(spans)
                     .expect("the entry holds an operation for every write of its batch");
-                self.run_for(item.conn, spec, args, seed);
+                match item.who {
+                    Who::Client(conn) => self.run_for(conn, spec, args, seed),
+                    Who::Core(core, asker, how) => {
+                        self.run_for_core(core, asker, how, spec, args, seed);
+                    }
+                }
             }
             ItemKind::Aside(at) => {
                 let (id, _) = op::decode_op(&sealed.asides[at as usize..], spans).expect("encoded by this process");
                 let spec = by_id(id).expect("encoded by this process");
                 let args = Args::new(&sealed.asides[at as usize..], spans);
-                match spec.run {
-                    Run::Server(cmd) => self.run_server(item.conn, spec, cmd, args),
-                    _ => self.run_for(item.conn, spec, args, self.seeds),
+                match (item.who, spec.run) {
+                    (Who::Client(conn), Run::Server(cmd)) => self.run_server(conn, spec, cmd, args),
+                    (Who::Client(conn), _) => self.run_for(conn, spec, args, self.seeds),
+                    (Who::Core(core, asker, how), _) => {
+                        self.run_for_core(core, asker, how, spec, args, self.seeds);
+                    }
                 }
             }
             ItemKind::Refusal(at) => {
                 op::decode_op(&sealed.asides[at as usize..], spans).expect("encoded by this process");
                 let text = Args::new(&sealed.asides[at as usize..], spans).get(1);
-                self.answer_refusal(item.conn, std::str::from_utf8(text).unwrap_or("ERR"));
+                self.answer_refusal(item.who, std::str::from_utf8(text).unwrap_or("ERR"));
             }
         }
-        self.waited(item.conn);
+        if ordered && let Who::Client(conn) = item.who {
+            self.end_ordered(conn);
+        }
+        self.waited(item.who);
     }
 
     /// Executes a command that touches keys; answers if the connection is still there.
@@ -136,12 +151,16 @@ impl CoreState {
         }
         self.tally.note(spec);
         if let Some(began) = began {
-            self.note_slow(id, args, spec, began);
+            self.note_slow(Who::Client(id), args, spec, began);
         }
     }
 
     #[cold]
-    fn answer_refusal(&mut self, id: ConnId, text: &str) {
+    fn answer_refusal(&mut self, who: Who, text: &str) {
+        let id = match who {
+            Who::Client(id) => id,
+            Who::Core(core, asker, how) => return self.refuse_core(core, asker, how, text),
+        };
         let Some(client) = self.server.clients.get_mut(id.index()) else {
             return;
         };
@@ -154,20 +173,31 @@ impl CoreState {
         }
     }
 
-    /// One command less that a connection waits for.
+    /// One command less that waits for its entry.
     #[inline]
-    fn waited(&mut self, id: ConnId) {
+    fn waited(&mut self, who: Who) {
+        let id = match who {
+            Who::Client(id) => id,
+            Who::Core(core, asker, _) => return self.waited_for_core(core, asker),
+        };
         if self.net.conn(id).is_none() {
             return;
         }
         let lane = lane_of(&mut self.lanes, id);
         lane.waiting -= 1;
-        if lane.held && lane.waiting <= WAITING_RESUME {
+        self.went_on(id);
+    }
+
+    /// A connection waits for less than before: its input may be looked at again.
+    #[inline]
+    pub(crate) fn went_on(&mut self, id: ConnId) {
+        let lane = lane_of(&mut self.lanes, id);
+        if lane.held && lane.waiting + lane.away <= WAITING_RESUME {
             lane.held = false;
             self.net.mark_ready(id);
         }
-        if lane.waiting == 0 && lane_of(&mut self.lanes, id).broken.is_some() {
-            self.finish_broken(id);
+        if lane.waiting == 0 && lane.order.is_none() && lane.is_ending() {
+            self.finish_ending(id);
         }
     }
 
@@ -187,8 +217,12 @@ impl CoreState {
             return;
         };
         for item in &sealed.items {
-            self.answer_refusal(item.conn, text);
-            self.waited(item.conn);
+            let ordered = matches!(item.who, Who::Client(conn) if self.begin_ordered(conn));
+            self.answer_refusal(item.who, text);
+            if ordered && let Who::Client(conn) = item.who {
+                self.end_ordered(conn);
+            }
+            self.waited(item.who);
         }
         self.spare.push(sealed);
     }

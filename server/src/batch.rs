@@ -10,18 +10,29 @@ use slotcore_engine::cmd::{Args, CommandId};
 use slotcore_netio::ConnId;
 use slotcore_rt::clock::Tick;
 
+use crate::parcel::{Asker, How};
+
 /// Entry payload at which a batch is proposed before its turn ends, in bytes: an entry should fit in one log frame.
 pub const BATCH_BYTES_MAX: usize = 256 * 1024;
 /// Commands at which a batch is proposed before its turn ends: bounds the time one apply holds the core.
 pub const BATCH_ITEMS_MAX: usize = 4096;
 
-/// One command of a batch, with the connection that waits for its reply.
+/// One command of a batch, with who waits for its reply.
 #[derive(Clone, Copy, Debug)]
 pub struct Item {
     /// Who is answered; may be gone when the batch is applied.
-    pub conn: ConnId,
-    /// What is to be done for it.
+    pub who: Who,
+    /// What is to be done.
     pub kind: ItemKind,
+}
+
+/// Who waits for a command of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// A connection of this core.
+    Client(ConnId),
+    /// Another core, for one of its connections; or this core itself, for a part of a command.
+    Core(u16, Asker, How),
 }
 
 /// See [`Item`].
@@ -66,7 +77,17 @@ impl Batch {
         self.touch();
         encode_op(&mut self.payload, id, args);
         self.items.push(Item {
-            conn,
+            who: Who::Client(conn),
+            kind: ItemKind::Write,
+        });
+    }
+
+    /// Appends a write that is encoded already.
+    pub fn push_encoded_write(&mut self, who: Who, op: &[u8]) {
+        self.touch();
+        self.payload.extend_from_slice(op);
+        self.items.push(Item {
+            who,
             kind: ItemKind::Write,
         });
     }
@@ -76,13 +97,23 @@ impl Batch {
         let at = self.aside_offset();
         encode_op(&mut self.asides, id, args);
         self.items.push(Item {
-            conn,
+            who: Who::Client(conn),
+            kind: ItemKind::Aside(at),
+        });
+    }
+
+    /// Appends such a command that is encoded already.
+    pub fn push_encoded_aside(&mut self, who: Who, op: &[u8]) {
+        let at = self.aside_offset();
+        self.asides.extend_from_slice(op);
+        self.items.push(Item {
+            who,
             kind: ItemKind::Aside(at),
         });
     }
 
     /// Appends an error to be answered in order: the command was refused before it could be anything else.
-    pub fn push_refusal(&mut self, conn: ConnId, text: &str) {
+    pub fn push_refusal(&mut self, who: Who, text: &str) {
         let at = self.aside_offset();
         let len = u32::try_from(text.len()).expect("an error line is short");
         encode_op(
@@ -91,7 +122,7 @@ impl Batch {
             &Args::new(text.as_bytes(), &[(0, 0), (0, len)]),
         );
         self.items.push(Item {
-            conn,
+            who,
             kind: ItemKind::Refusal(at),
         });
     }

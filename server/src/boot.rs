@@ -19,10 +19,13 @@ use crate::log_driver::SegmentReader;
 use crate::logging::Event;
 use crate::startup::StartupError;
 
-/// The one group of a node that has one core: more come with more cores.
+/// The one group of a core: it holds all slots of the core.
 pub const FIRST_GROUP: GroupSlot = GroupSlot(0);
-/// This replica: node 0, core 0.
-pub const REPLICA: ReplicaId = ReplicaId(0);
+
+/// A core as a Raft replica: node number in the high bits, which is 0, the core's in the low 16.
+pub fn replica_of(core: CoreId) -> ReplicaId {
+    ReplicaId(u64::from(core.0))
+}
 /// How often storage is synced in `everysec`.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 
@@ -58,7 +61,7 @@ pub fn open_log(core: CoreId, dir: &SegmentDir, config: &Config, rng: &mut Seede
         keyspace: keyspace.clone(),
         spans: Vec::new(),
     };
-    let mut replayed = Replay::new(REPLICA, FIRST_GROUP, &mut rebuilt, Applied::default());
+    let mut replayed = Replay::new(replica_of(core), FIRST_GROUP, &mut rebuilt, Applied::default());
     let mut refused = None;
     let mut reader = SegmentReader::new(dir.clone());
     let log = CoreLog::recover(opts, &mut reader, &mut |found| {

@@ -29,6 +29,16 @@ pub enum ReplyMode {
     Skipping,
 }
 
+/// What kind of port a connection came in by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Endpoint {
+    /// Every key is answered, wherever it lives: one big Redis.
+    #[default]
+    AnySlot,
+    /// One core's own: a node of a Redis Cluster, which answers for its slots and redirects for others.
+    Core,
+}
+
 /// What the server knows of one connection.
 #[derive(Clone, Debug)]
 pub struct ClientState {
@@ -38,6 +48,8 @@ pub struct ClientState {
     pub peer: SocketAddr,
     /// Where it came in.
     pub local: SocketAddr,
+    /// What kind of port that is.
+    pub endpoint: Endpoint,
     /// File descriptor, for `CLIENT LIST` only.
     pub fd: i32,
     /// Set by `CLIENT SETNAME` or `HELLO`; empty = none.
@@ -75,6 +87,7 @@ impl ClientState {
             id,
             peer,
             local,
+            endpoint: Endpoint::default(),
             fd,
             name: Vec::new(),
             lib_name: Vec::new(),
@@ -90,6 +103,20 @@ impl ClientState {
             no_touch: false,
             close_after_reply: false,
         }
+    }
+
+    /// A client of another core, for which one command is carried out here. It is in no registry, and no list shows it.
+    pub fn visitor(proto: u8, now: Tick) -> Self {
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        Self {
+            proto,
+            ..Self::new(ClientId(0), nowhere, nowhere, -1, now, false)
+        }
+    }
+
+    /// True for a [`ClientState::visitor`].
+    pub fn is_visitor(&self) -> bool {
+        self.id == ClientId(0)
     }
 
     /// Notes that a command begins.

@@ -29,6 +29,18 @@ pub struct CoreNode {
 }
 
 impl ClusterMap {
+    /// One core that owns everything, for tests and for what runs without a network.
+    pub fn single(host: &str, any_slot_port: u16, core_port: u16) -> Self {
+        Self {
+            host: host.to_string(),
+            any_slot_port,
+            nodes: vec![CoreNode {
+                id: node_id(0, CoreId(0)),
+                port: core_port,
+            }],
+        }
+    }
+
     /// How many cores there are.
     pub fn cores(&self) -> usize {
         self.nodes.len()

@@ -4,6 +4,7 @@
 //! Answers and error texts are those of Redis 7.0, and of 7.2 for the few commands that came with it. Source: each
 //! command's page on <https://redis.io/commands>, and the wire of redis-server 7.0.15.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use slotcore_engine::cmd::{Args, Reply, ServerCmd};
@@ -13,6 +14,7 @@ use slotcore_rt::ids::CoreId;
 
 use crate::auth_guard::AuthGuard;
 use crate::clients::{Buffers, ClientRegistry, ClientState};
+use crate::cluster_map::ClusterMap;
 use crate::config::{Config, ConfigRegistry, Setting};
 use crate::metrics::{CoreFacts, CoreMetrics, CoreSnapshot};
 
@@ -94,29 +96,36 @@ pub struct ServerState {
     pub auth: AuthGuard,
     /// What stays the same.
     pub identity: ServerIdentity,
+    /// Who owns which slots.
+    pub cluster: Arc<ClusterMap>,
+    /// This core.
+    pub core: CoreId,
     /// False when expired keys are removed only as they are met (`DEBUG SET-ACTIVE-EXPIRE 0`).
     pub active_expire: bool,
 }
 
 impl ServerState {
-    /// A server without clients.
-    pub fn new(config: Config, identity: ServerIdentity) -> Self {
+    /// A core without clients.
+    pub fn new(config: Config, identity: ServerIdentity, cluster: Arc<ClusterMap>, core: CoreId) -> Self {
+        let (first_client, cores) = (u64::from(core.0) + 1, cluster.cores() as u64);
         Self {
             config: ConfigRegistry::new(config),
-            clients: ClientRegistry::default(),
+            clients: ClientRegistry::new(first_client, cores),
             metrics: CoreMetrics::default(),
             facts: CoreFacts::default(),
             auth: AuthGuard::default(),
             identity,
+            cluster,
+            core,
             active_expire: true,
         }
     }
 
     /// What this core counted, for others to look at. Copies every histogram (some hundred KiB): for the asking, or once a
     /// second, not for a turn. [`ServerState::facts`] must be current.
-    pub fn snapshot(&self, core: CoreId, keyspace: &Keyspace) -> CoreSnapshot {
+    pub fn snapshot(&self, keyspace: &Keyspace) -> CoreSnapshot {
         CoreSnapshot {
-            core,
+            core: self.core,
             metrics: self.metrics.clone(),
             facts: self.facts,
             keyspace: keyspace.stats(),
@@ -148,6 +157,7 @@ impl ServerState {
             auth: &mut self.auth,
             keyspace: around.keyspace,
             identity: &self.identity,
+            cluster: &self.cluster,
             active_expire: &mut self.active_expire,
             slot,
             now: around.now,
@@ -156,6 +166,29 @@ impl ServerState {
         let flow = run(cmd, &mut ctx, &mut conn, args, out);
         self.clients.put_back(slot, conn);
         flow
+    }
+}
+
+impl ServerState {
+    /// Carries out a command for a client of another core, in protocol version `proto`.
+    pub fn run_visiting(&mut self, cmd: ServerCmd, args: Args<'_>, around: Around<'_>, out: &mut dyn Reply) -> Flow {
+        let mut visitor = ClientState::visitor(out.proto(), around.now);
+        let mut ctx = ServerCtx {
+            config: &mut self.config,
+            clients: &mut self.clients,
+            buffers: around.buffers,
+            metrics: &mut self.metrics,
+            facts: &self.facts,
+            auth: &mut self.auth,
+            keyspace: around.keyspace,
+            identity: &self.identity,
+            cluster: &self.cluster,
+            active_expire: &mut self.active_expire,
+            slot: usize::MAX,
+            now: around.now,
+            wall_us: around.wall_us,
+        };
+        run(cmd, &mut ctx, &mut visitor, args, out)
     }
 }
 
@@ -194,6 +227,8 @@ struct ServerCtx<'a> {
     pub keyspace: &'a mut Keyspace,
     /// What stays the same.
     pub identity: &'a ServerIdentity,
+    /// Who owns which slots.
+    pub cluster: &'a ClusterMap,
     /// False when expired keys are removed only as they are met (`DEBUG SET-ACTIVE-EXPIRE 0`).
     pub active_expire: &'a mut bool,
     /// The registry's slot of the connection that runs the command.

@@ -302,11 +302,12 @@ fn addresses(text: &str) -> Result<Vec<IpAddr>, String> {
     }
 }
 
+/// Most cores of one process: beyond, a core would own too few slots to be worth it.
+pub const CORES_MAX: u16 = 1024;
+
 fn cores(text: &str) -> Result<u16, String> {
-    match parse::integer(text, 1, i64::from(u16::MAX))? {
-        1 => Ok(1),
-        _ => Err("this version serves from one core; leave it at 1".to_string()),
-    }
+    let cores = parse::integer(text, 0, i64::from(CORES_MAX))?;
+    Ok(cores as u16)
 }
 
 fn segment_bytes(text: &str) -> Result<u64, String> {

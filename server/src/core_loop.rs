@@ -14,7 +14,7 @@ use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -23,8 +23,9 @@ use slotcore_engine::log::{AppendError, CoreLog, LogFailure, Span};
 use slotcore_raft_shard::runtime::glommio::GlommioRuntime;
 use slotcore_raft_shard::{Applied, BadSnapshot, Consensus, Group, LogHub, ProposeError, StateMachine};
 use slotcore_rt::clock::{Clock, SystemClock, Tick};
-use slotcore_rt::ids::{CoreId, FrameNo, LogIndex, Term};
+use slotcore_rt::ids::{FrameNo, LogIndex, Term};
 use slotcore_rt::ring::{Class, Completion, Ring};
+use slotcore_rt::signal;
 use slotcore_rt::wake::Waker;
 
 use crate::batch::BATCH_BYTES_MAX;
@@ -35,8 +36,6 @@ use crate::log_driver::LogDriver;
 use crate::logging::{Event, LogControl};
 use crate::metrics::{LatencyKind, Queue, SnapshotSlot};
 
-/// The one core there is so far.
-const CORE: CoreId = CoreId(0);
 /// Longest wait in the ring while there is traffic: how late a timer of the executor may fire then.
 const WAIT_BUSY: Duration = Duration::from_millis(1);
 /// Longest wait in the ring without traffic.
@@ -56,6 +55,8 @@ const UPKEEP_EVERY: Duration = Duration::from_millis(1);
 /// Keys removed, and pieces of big values freed, in one turn: well below 100 us.
 const EXPIRE_BUDGET: usize = 128;
 const FREE_BUDGET: usize = 256;
+/// While another core has no room for what this one has for it, it is tried again this often.
+const RETRY_MESH: Duration = Duration::from_micros(100);
 /// How long a stop waits for replies to be taken.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -118,10 +119,21 @@ impl StateMachine for ShardMachine {
 /// How others reach a running core.
 #[derive(Clone, Default)]
 pub struct CoreControl {
-    /// Set to make the core drain, seal and end.
-    pub stop: Arc<AtomicBool>,
+    /// What all cores are told.
+    pub process: Arc<ProcessControl>,
     /// Where its metrics are left.
     pub metrics: Arc<SnapshotSlot>,
+}
+
+/// How all cores are told to end, and end together: each serves the others until none has anything under way.
+#[derive(Default)]
+pub struct ProcessControl {
+    /// Set to make every core drain, seal and end.
+    pub stop: AtomicBool,
+    /// Set before it when nobody shall wait for clients to take their replies.
+    pub at_once: AtomicBool,
+    /// Cores that have nothing under way any more.
+    quiet: AtomicUsize,
 }
 
 /// See the module's text.
@@ -144,6 +156,8 @@ pub struct CoreLoop {
     next_idle_check: usize,
     next_upkeep: Tick,
     sends: usize,
+    /// Everything for other cores has been sent.
+    mesh_sent: bool,
     /// Proposals have not reached the log although Raft's tasks ran.
     waiting_for_room: bool,
     /// Of the log, as last counted.
@@ -187,6 +201,7 @@ impl CoreLoop {
             next_idle_check: 0,
             next_upkeep: Tick::ZERO,
             sends: 0,
+            mesh_sent: true,
             waiting_for_room: false,
             log_spent: Span::default(),
             barrier: None,
@@ -234,23 +249,19 @@ impl CoreLoop {
 
     /// Turns until the core is told to stop.
     pub async fn run<S: StateMachine>(&mut self, group: &mut Group<GlommioRuntime, S>) -> Result<(), CoreFailure> {
-        while !self.control.stop.load(Ordering::Relaxed) {
+        while !self.control.process.stop.load(Ordering::Relaxed) {
             self.turn(group).await?;
             let wishes = std::mem::take(&mut self.state.borrow_mut().wishes);
             if let Some(at_once) = wishes.shutdown {
-                Event::Stopping {
-                    reason: "SHUTDOWN command",
-                }
-                .log();
-                return self.stop(group, at_once).await;
+                self.control.process.at_once.store(at_once, Ordering::Relaxed);
+                signal::raise_term();
             }
             self.put_into_force(&wishes.changed);
             if let Some(time) = wishes.sleep {
                 slotcore_rt::thread::hold(time);
             }
         }
-        Event::Stopping { reason: "signal" }.log();
-        self.stop(group, false).await
+        self.stop(group).await
     }
 
     async fn turn<S: StateMachine>(&mut self, group: &mut Group<GlommioRuntime, S>) -> Result<(), CoreFailure> {
@@ -264,10 +275,14 @@ impl CoreLoop {
         let reads_allowed = group.may_read(now.tick);
         {
             let mut state = self.state.borrow_mut();
+            state.begin_turn(now, reads_allowed);
             state.take_net_events(now);
-            if state.net.has_ready() {
+            let mail = state.take_mail();
+            state.release_movers();
+            if mail || state.net.has_ready() {
                 self.last_traffic = now.tick;
-                state.run_ready(now, reads_allowed);
+                state.run_ready();
+                state.take_own_mail();
             }
             // The keys' clock moves only by entries: when keys are due and nobody writes, the time is an entry itself.
             let due = state.server.active_expire
@@ -307,7 +322,12 @@ impl CoreLoop {
         self.advance();
         self.settle_applied(group).await;
         self.housekeeping(group, now)?;
-        self.sends = self.state.borrow_mut().net.flush(&mut self.ring)?;
+        {
+            let mut state = self.state.borrow_mut();
+            state.take_own_mail();
+            self.mesh_sent = state.send_mail();
+            self.sends = state.net.flush(&mut self.ring)?;
+        }
         self.note_slice(began, now);
         self.wait().await
     }
@@ -469,9 +489,7 @@ impl CoreLoop {
             .metrics
             .tick(now.tick, state.keyspace.memory().total() as u64);
         if asked {
-            self.control
-                .metrics
-                .publish(state.server.snapshot(CORE, &state.keyspace));
+            self.control.metrics.publish(state.server.snapshot(&state.keyspace));
         }
         Ok(())
     }
@@ -545,9 +563,13 @@ impl CoreLoop {
     async fn wait(&mut self) -> Result<(), CoreFailure> {
         // Raft's timers and tasks get their turn whatever the traffic.
         glommio::executor().yield_if_needed().await;
-        if self.state.borrow().net.has_ready() || self.ring.has_completions() {
-            self.ring.submit()?;
-            return Ok(());
+        {
+            let state = self.state.borrow();
+            if state.net.has_ready() || self.ring.has_completions() || state.mesh.port().has_mail() {
+                drop(state);
+                self.ring.submit()?;
+                return Ok(());
+            }
         }
         let now = SystemClock.tick();
         let spins = {
@@ -561,6 +583,10 @@ impl CoreLoop {
             self.ring.submit()?;
             let until = now + budget;
             loop {
+                if self.state.borrow().mesh.port().has_mail() {
+                    self.state.borrow_mut().spin.succeeded();
+                    return Ok(());
+                }
                 if self.ring.has_completions() || self.ring.wants_enter() {
                     self.state.borrow_mut().spin.succeeded();
                     if !self.ring.has_completions() {
@@ -581,7 +607,13 @@ impl CoreLoop {
             WAIT_IDLE
         };
         let log_wait = self.log.borrow().next_wake().map_or(longest, |at| at.since(now));
-        let timeout = longest.min(log_wait);
+        let mesh_wait = if self.mesh_sent { longest } else { RETRY_MESH };
+        let timeout = longest.min(log_wait).min(mesh_wait);
+        if !self.state.borrow().mesh.port().may_sleep() {
+            self.state.borrow().mesh.port().get_up();
+            self.ring.submit()?;
+            return Ok(());
+        }
         // What several clients send within a moment is served in one turn, which costs each of them less. A write of the
         // log that ends meanwhile is noticed a little later: its clients gain more by the larger frames than they lose.
         if !self.state.borrow().spin.few_talk() && (timeout >= WAIT_BUSY || !self.driver.is_idle()) {
@@ -589,23 +621,30 @@ impl CoreLoop {
         } else {
             self.ring.submit_and_wait(self.sends + 1, timeout)?;
         }
+        self.state.borrow().mesh.port().get_up();
         Ok(())
     }
 
     /// Takes no more commands, waits for those under way, seals the log.
-    async fn stop<S: StateMachine>(
-        &mut self,
-        group: &mut Group<GlommioRuntime, S>,
-        at_once: bool,
-    ) -> Result<(), CoreFailure> {
+    async fn stop<S: StateMachine>(&mut self, group: &mut Group<GlommioRuntime, S>) -> Result<(), CoreFailure> {
         self.state.borrow_mut().net.stop_listening();
-        let patience = if at_once { Duration::ZERO } else { DRAIN_PATIENCE };
+        let process = self.control.process.clone();
+        let patience = if process.at_once.load(Ordering::Relaxed) {
+            Duration::ZERO
+        } else {
+            DRAIN_PATIENCE
+        };
         let until = SystemClock.tick() + patience;
+        let cores = self.state.borrow().mesh.cores();
+        let mut was_quiet = false;
         loop {
             self.turn(group).await?;
-            let state = self.state.borrow();
-            let quiet = state.commands_in_flight() == 0 && !state.net.has_ready() && state.net.unsent() == 0;
-            if quiet || SystemClock.tick() >= until {
+            if !was_quiet && self.state.borrow().is_quiet() {
+                was_quiet = true;
+                process.quiet.fetch_add(1, Ordering::Relaxed);
+            }
+            // Others may still need this core.
+            if process.quiet.load(Ordering::Relaxed) == cores || SystemClock.tick() >= until {
                 break;
             }
         }

@@ -5,7 +5,8 @@
 //! committed. From bytes in a connection's input to bytes in its output all of it is plain functions on `&mut self`.
 //!
 //! Order of replies: as long as a connection has commands in an unapplied batch (`waiting > 0`), everything it sends is
-//! put into a batch too. So replies are simply appended, and there are no reply slots.
+//! put into a batch too. So replies are simply appended, and there are no reply slots. Only while a connection waits for
+//! another core it has a [`ReplyOrder`], which puts the replies of all cores into the order of the commands.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -18,9 +19,14 @@ use slotcore_netio::{ConnId, Net, NetEvent};
 use slotcore_rt::clock::Tick;
 
 use crate::batch::{Batch, Sealed};
-use crate::clients::{BufferUse, Buffers, ClientState};
+use crate::belonging::Belonging;
+use crate::clients::{BufferUse, Buffers, ClientState, Endpoint};
 use crate::commands::ServerState;
 use crate::config::Setting;
+use crate::gathering::Gathering;
+use crate::mesh::Mesh;
+use crate::reply_order::ReplyOrder;
+use crate::route::Router;
 use crate::spin::Spin;
 use crate::tally::Tally;
 use crate::window::Window;
@@ -67,14 +73,29 @@ pub struct Wishes {
 }
 
 /// What the server keeps of a connection for the sake of order.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Lane {
     /// Commands in batches that are not applied yet.
     pub waiting: u32,
+    /// Commands that another core, or several, have not answered yet.
+    pub away: u32,
+    /// Set while there are such.
+    pub order: Option<Box<ReplyOrder>>,
+    /// Where the connection would be better off.
+    pub belonging: Belonging,
+    /// It asked to be closed behind its last reply.
+    pub quits: bool,
     /// The input is malformed from here on: answered when nothing waits any more, then closed.
     pub broken: Option<String>,
     /// Input was left unparsed because too much waits.
     pub held: bool,
+}
+
+impl Lane {
+    /// True when nothing more is taken from the connection.
+    pub fn is_ending(&self) -> bool {
+        self.quits || self.broken.is_some()
+    }
 }
 
 /// See the module's text.
@@ -93,6 +114,21 @@ pub struct CoreState {
     /// Whether to look for work before sleeping.
     pub spin: Spin,
     pub(crate) window: Window,
+    /// What goes to the other cores and comes from them.
+    pub mesh: Mesh,
+    pub(crate) router: Router,
+    /// Commands that several cores carry out.
+    pub(crate) gatherings: Vec<Option<Gathering>>,
+    pub(crate) free_gatherings: Vec<u32>,
+    /// By core and connection there: commands for it in batches that are not applied yet.
+    pub(crate) foreign_waiting: Vec<Vec<u32>>,
+    /// Connections left alone because a core they ask is behind.
+    pub(crate) clogged: Vec<ConnId>,
+    /// Connections that would be better off on another core.
+    pub(crate) movers: Vec<ConnId>,
+    pub(crate) spare_orders: Vec<ReplyOrder>,
+    /// The next core that a connection by the any-slot port is given to.
+    pub(crate) next_home: u16,
     pub(crate) tally: Tally,
     pub(crate) batch: Batch,
     /// Payloads that are ready to be proposed, in order.
@@ -113,12 +149,16 @@ pub struct CoreState {
     pub(crate) spans: Vec<(u32, u32)>,
     pub(crate) scratch_in: Vec<u8>,
     pub(crate) scratch_out: Vec<u8>,
+    /// Stands in for a connection's output while a reply of it may have to wait.
+    pub(crate) ordered_out: Vec<u8>,
+    /// Numbers of the arguments that are keys.
+    pub(crate) key_numbers: Vec<u32>,
 }
 
 impl CoreState {
     /// A core without connections. `origin` tells this run of this core from all others, `seed` feeds the random choices
     /// of commands.
-    pub fn new(keyspace: Keyspace, net: Net, server: ServerState, origin: u64, seed: u64) -> Self {
+    pub fn new(keyspace: Keyspace, net: Net, server: ServerState, mesh: Mesh, origin: u64, seed: u64) -> Self {
         let spin_us = server.config.settings().spin_us;
         let mut state = Self {
             keyspace,
@@ -129,6 +169,15 @@ impl CoreState {
             lanes: Vec::new(),
             spin: Spin::new(Duration::from_micros(u64::from(spin_us))),
             window: Window::default(),
+            router: Router::new(),
+            gatherings: Vec::new(),
+            free_gatherings: Vec::new(),
+            foreign_waiting: vec![Vec::new(); mesh.cores()],
+            clogged: Vec::new(),
+            movers: Vec::new(),
+            spare_orders: Vec::new(),
+            next_home: 0,
+            mesh,
             tally: Tally::default(),
             batch: Batch::default(),
             outbox: VecDeque::new(),
@@ -146,6 +195,8 @@ impl CoreState {
             spans: Vec::new(),
             scratch_in: Vec::new(),
             scratch_out: Vec::new(),
+            ordered_out: Vec::new(),
+            key_numbers: Vec::new(),
         };
         state.take_over_settings();
         state
@@ -161,13 +212,16 @@ impl CoreState {
 
     /// Notes connections that came and went.
     pub fn take_net_events(&mut self, now: Now) {
+        // First of all: their numbers may be in use again.
+        self.send_released();
+        self.spread_arrivals();
         while let Some(event) = self.net.next_event() {
             match event {
                 NetEvent::Opened(id) => {
                     let needs_password = !self.server.config.settings().password.is_empty();
                     let client_id = self.server.clients.issue_id();
                     let Some(conn) = self.net.conn(id) else { continue };
-                    let client = ClientState::new(
+                    let mut client = ClientState::new(
                         client_id,
                         conn.peer(),
                         conn.local(),
@@ -175,11 +229,12 @@ impl CoreState {
                         now.tick,
                         needs_password,
                     );
-                    self.server.clients.insert(id.index(), client);
-                    if id.index() >= self.lanes.len() {
-                        self.lanes.resize_with(id.index() + 1, Lane::default);
+                    let own_port = self.server.cluster.node(self.server.core).port;
+                    if conn.local().port() == own_port {
+                        client.endpoint = Endpoint::Core;
                     }
-                    self.lanes[id.index()] = Lane::default();
+                    self.server.clients.insert(id.index(), client);
+                    self.fresh_lane(id);
                     self.server.metrics.net.connections_total += 1;
                 }
                 NetEvent::Closed(id) => {
@@ -211,6 +266,37 @@ impl CoreState {
             }
         }
         next
+    }
+
+    /// A connection begins here.
+    pub(crate) fn fresh_lane(&mut self, id: ConnId) {
+        if id.index() >= self.lanes.len() {
+            self.lanes.resize_with(id.index() + 1, Lane::default);
+        }
+        self.lanes[id.index()] = Lane::default();
+    }
+
+    /// Sends what this turn has for other cores. False when some of it found no room: to be tried again soon.
+    pub fn send_mail(&mut self) -> bool {
+        let all = self.mesh.flush();
+        if all {
+            for id in self.clogged.drain(..) {
+                self.net.mark_ready(id);
+            }
+        }
+        all
+    }
+
+    /// True when nothing is under way: no command, no reply, no message.
+    pub fn is_quiet(&self) -> bool {
+        let gathers = self.gatherings.len() > self.free_gatherings.len();
+        let away = self.lanes.iter().any(|lane| lane.order.is_some());
+        self.commands_in_flight() == 0
+            && !self.net.has_ready()
+            && self.net.unsent() == 0
+            && self.mesh.is_quiet()
+            && !gathers
+            && !away
     }
 
     /// Commands that wait for their entry.

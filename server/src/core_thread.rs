@@ -4,10 +4,13 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::sync::mpsc::Sender;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
 
 use glommio::{LocalExecutorBuilder, Placement};
+use slotcore_netio::mesh::MeshPort;
 use slotcore_netio::{Net, NetOptions};
 use slotcore_raft_shard::{CoreLogHandle, Group, GroupOptions, GroupState, LogHub, NoPeers};
 use slotcore_rt::clock::{Clock, SystemClock};
@@ -16,15 +19,18 @@ use slotcore_rt::ids::{CoreId, GroupId};
 use slotcore_rt::kernel;
 use slotcore_rt::ring::Ring;
 use slotcore_rt::rng::SeededRng;
-use slotcore_rt::wake::{Waker, eventfd};
+use slotcore_rt::wake::Waker;
 
-use crate::boot::{REPLICA, open_log};
+use crate::boot::{open_log, replica_of};
+use crate::cluster_map::ClusterMap;
 use crate::commands::{ServerIdentity, ServerState};
 use crate::config::Config;
 use crate::core_loop::{CoreControl, CoreFailure, CoreLoop, ShardMachine};
 use crate::core_state::CoreState;
 use crate::log_driver::{FrameReader, LogDriver, SegmentReader};
 use crate::logging::LogControl;
+use crate::mesh::Mesh;
+use crate::parcel::Parcel;
 use crate::startup::{StartupError, memlock_needed};
 
 /// Submission slots of a core's ring: more than a turn usually queues; a full queue is handed over early.
@@ -42,24 +48,36 @@ pub struct CorePlan {
     pub config: Config,
     /// Where its log is.
     pub dir: SegmentDir,
-    /// What `INFO server` tells; the port is filled in once it is bound.
+    /// What `INFO server` tells.
     pub identity: ServerIdentity,
+    /// Who owns which slots.
+    pub cluster: Arc<ClusterMap>,
+    /// Its rings to and from the other cores.
+    pub mesh: MeshPort<Parcel>,
+    /// Where it listens once all cores are open.
+    pub listeners: Vec<ListenAt>,
+    /// Connections there are, over all cores.
+    pub open_total: Arc<AtomicUsize>,
     /// Makes its log files: called with an eventfd that wakes the core.
     pub segments: Box<dyn FnOnce(OwnedFd) -> SegmentClient + Send>,
     /// How others reach it.
     pub control: CoreControl,
     /// To change the level of the process's log.
     pub log_control: LogControl,
-    /// Told once the core serves, or cannot.
-    pub ready: Sender<Result<CoreReady, StartupError>>,
+    /// Told once the core is open, or cannot be.
+    pub ready: Sender<Result<(), StartupError>>,
+    /// Says when all of them are, and it may listen; ends without a word when one is not.
+    pub go: Receiver<()>,
 }
 
-/// A core that serves.
-pub struct CoreReady {
-    /// Addresses it listens on.
-    pub addresses: Vec<SocketAddr>,
-    /// Written to, wakes it.
-    pub wake: OwnedFd,
+/// A bound socket that a core will listen on.
+pub struct ListenAt {
+    /// The socket.
+    pub fd: OwnedFd,
+    /// Where it is bound.
+    pub address: SocketAddr,
+    /// Whoever connects there is for any core.
+    pub spread: bool,
 }
 
 /// Runs a core until it is told to stop. To be called on its own thread.
@@ -86,7 +104,8 @@ pub fn run(plan: CorePlan) -> Result<(), CoreFailure> {
     };
     executor.run(async move {
         match open(plan).await {
-            Ok(mut core) => core.turns.run(&mut core.group).await,
+            Ok(Some(mut core)) => core.turns.run(&mut core.group).await,
+            Ok(None) => Ok(()),
             Err(Refused::Startup(error)) => {
                 let _ = ready.send(Err(error));
                 Ok(())
@@ -122,13 +141,14 @@ fn refused(what: &'static str) -> impl Fn(std::io::Error) -> Refused {
     move |error| Refused::Startup(StartupError::Resource { what, error })
 }
 
-async fn open(plan: CorePlan) -> Result<Core, Refused> {
+/// Opens the core and waits for the others; `None`: another one cannot be opened.
+async fn open(plan: CorePlan) -> Result<Option<Core>, Refused> {
     let memlock = memlock_needed(plan.config.cores);
     let mut ring = Ring::new(RING_ENTRIES).map_err(|e| StartupError::Kernel(kernel::uring_problem(e, memlock)))?;
     let mut rng = SeededRng::from_os().map_err(refused("random numbers"))?;
-    let waker = Waker::new(&mut ring, eventfd().map_err(refused("an eventfd"))?).map_err(refused("an eventfd"))?;
-    let handle = || waker.handle().map_err(refused("an eventfd"));
-    let (worker_wake, others_wake) = (handle()?, handle()?);
+    let wake_fd = plan.mesh.wake_fd().map_err(refused("an eventfd"))?;
+    let waker = Waker::new(&mut ring, wake_fd).map_err(refused("an eventfd"))?;
+    let worker_wake = waker.handle().map_err(refused("an eventfd"))?;
     let mut driver = LogDriver::new(
         (plan.segments)(worker_wake),
         plan.dir.clone(),
@@ -159,14 +179,19 @@ async fn open(plan: CorePlan) -> Result<Core, Refused> {
         }
     }
 
-    let net = open_net(&ring, &plan.config)?;
-    let (net, addresses) = net;
-    let mut identity = plan.identity;
-    identity.port = addresses.first().map_or(plan.config.port, SocketAddr::port);
+    let options = NetOptions {
+        clients_max: plan.config.settings.clients_max as usize,
+        keepalive_s: plan.config.settings.tcp_keepalive_s,
+        open_total: plan.open_total,
+        ..NetOptions::default()
+    };
+    let net = Net::new(&ring, options).map_err(refused("receive buffers"))?;
     let group_id = GroupId(opened.keyspace.hash_seed());
     let (origin, seed) = (rng.next_u64(), rng.next_u64());
-    let server = ServerState::new(plan.config, identity);
-    let state = Rc::new(RefCell::new(CoreState::new(opened.keyspace, net, server, origin, seed)));
+    let server = ServerState::new(plan.config, plan.identity, plan.cluster, plan.core);
+    let mesh = Mesh::new(plan.mesh);
+    let state = CoreState::new(opened.keyspace, net, server, mesh, origin, seed);
+    let state = Rc::new(RefCell::new(state));
 
     let reader = Rc::new(FrameReader(RefCell::new(SegmentReader::new(plan.dir))));
     let part = CoreLogHandle::open(log.clone(), group_id, reader).map_err(|error| StartupError::Resource {
@@ -184,10 +209,10 @@ async fn open(plan: CorePlan) -> Result<Core, Refused> {
         plan.control,
         plan.log_control,
     );
-    let machine = Rc::new(RefCell::new(ShardMachine(state)));
+    let machine = Rc::new(RefCell::new(ShardMachine(state.clone())));
     let facts = Rc::new(GroupState::default());
     let opening = Group::open(
-        GroupOptions::alone(REPLICA),
+        GroupOptions::alone(replica_of(plan.core)),
         part,
         hub,
         NoPeers,
@@ -203,28 +228,14 @@ async fn open(plan: CorePlan) -> Result<Core, Refused> {
             error: std::io::Error::other(error),
         })?;
     turns.until_leading(&mut group).await?;
-    let ready = CoreReady {
-        addresses,
-        wake: others_wake,
-    };
-    let _ = plan.ready.send(Ok(ready));
-    Ok(Core { turns, group })
-}
-
-fn open_net(ring: &Ring, config: &Config) -> Result<(Net, Vec<SocketAddr>), Refused> {
-    let options = NetOptions {
-        clients_max: config.settings.clients_max as usize,
-        keepalive_s: config.settings.tcp_keepalive_s,
-        ..NetOptions::default()
-    };
-    let mut net = Net::new(ring, options).map_err(refused("receive buffers"))?;
-    let mut addresses = Vec::new();
-    for ip in &config.bind {
-        let address = SocketAddr::new(*ip, config.port);
-        addresses.push(
-            net.listen(address)
-                .map_err(|error| StartupError::from_listen("port", address, error))?,
-        );
+    let _ = plan.ready.send(Ok(()));
+    if plan.go.recv().is_err() {
+        return Ok(None);
     }
-    Ok((net, addresses))
+    for ListenAt { fd, address, spread } in plan.listeners {
+        let listening = state.borrow_mut().net.listen(fd, spread);
+        listening.map_err(|error| StartupError::from_listen("port", address, error))?;
+    }
+    let _ = plan.ready.send(Ok(()));
+    Ok(Some(Core { turns, group }))
 }

@@ -5,11 +5,13 @@ use slotcore_netio::ConnId;
 use slotcore_netio::resp::decode::Request;
 use slotcore_rt::clock::{Clock, SystemClock, Tick};
 
-use crate::clients::ClientState;
+use crate::batch::Who;
+use crate::clients::{ClientState, Endpoint};
 use crate::commands::{Around, Flow, NOAUTH, hello_reply};
 use crate::core_state::{CoreState, DISK_FULL, NetBuffers, Now, WriteBarrier, lane_of};
 use crate::metrics::{CoreMetrics, LatencyKind, SlowLog};
 use crate::reply::RespReply;
+use crate::route::{CROSSSLOT, Route};
 use crate::window::{Parsed, Window};
 
 /// Commands of one connection that may wait in unapplied batches before its input is left alone.
@@ -24,13 +26,17 @@ pub(crate) enum Outcome {
 }
 
 impl CoreState {
-    /// Parses and executes what arrived, a window at a time, until nothing is left or too much is in flight.
-    /// `reads_allowed`: this core may answer reads by itself right now. Nothing here waits.
-    pub fn run_ready(&mut self, now: Now, reads_allowed: bool) {
+    /// Begins the part of a turn in which commands are taken. `reads_allowed`: this core may answer reads by itself now.
+    pub fn begin_turn(&mut self, now: Now, reads_allowed: bool) {
         (self.now, self.reads_allowed) = (now, reads_allowed);
         self.keyspace.set_time(self.keyspace.now_ms(), now.wall_ms());
-        let memory_max = self.server.config.settings().memory_bytes_max;
+        let memory_max = self.server.config.settings().memory_bytes_max / self.mesh.cores() as u64;
         self.over_memory = memory_max > 0 && self.keyspace.memory().total() as u64 > memory_max;
+    }
+
+    /// Parses and executes what arrived, a window at a time, until nothing is left or too much is in flight. Nothing here
+    /// waits.
+    pub fn run_ready(&mut self) {
         let mut window = std::mem::take(&mut self.window);
         while self.has_room() {
             let Some(id) = self.net.next_ready() else { break };
@@ -43,21 +49,26 @@ impl CoreState {
 
     /// Parses the input of one connection into the window, running the window whenever it is full.
     fn gather(&mut self, window: &mut Window, id: ConnId) {
-        let limits = match self.server.clients.get(id.index()) {
-            Some(client) => slotcore_netio::resp::decode::Limits {
-                authenticated: client.authenticated,
-                ..self.limits
-            },
+        let (limits, endpoint) = match self.server.clients.get(id.index()) {
+            Some(client) => (
+                slotcore_netio::resp::decode::Limits {
+                    authenticated: client.authenticated,
+                    ..self.limits
+                },
+                client.endpoint,
+            ),
             None => return,
         };
+        // One core that is asked as one Redis has every key; and who may do nothing yet is told so, not sent elsewhere.
+        let routed = limits.authenticated && (endpoint == Endpoint::Core || self.mesh.cores() > 1);
         let mut taken = 0;
         loop {
             let lane = lane_of(&mut self.lanes, id);
             // A client that does not read its replies is given no more of them; it is looked at again once it has read.
-            if lane.broken.is_some() || self.net.is_choked(id) {
+            if lane.is_ending() || self.net.is_choked(id) {
                 break;
             }
-            if lane.waiting >= WAITING_MAX || !self.has_room() {
+            if lane.waiting + lane.away >= WAITING_MAX || !self.has_room() {
                 lane_of(&mut self.lanes, id).held = true;
                 break;
             }
@@ -71,7 +82,15 @@ impl CoreState {
             match self.net.decode(id, taken, &limits, &mut window.spans) {
                 Ok(Request::Complete(bytes)) => {
                     if window.spans.len() > first {
-                        self.look_up(window, id, taken, first);
+                        let route = self.look_up(window, id, taken, first, routed.then_some(endpoint));
+                        if let Route::Core(core) = route
+                            && self.mesh.is_clogged(core.0)
+                        {
+                            window.commands.pop();
+                            window.spans.truncate(first);
+                            self.clogged.push(id);
+                            break;
+                        }
                     }
                     taken += bytes;
                 }
@@ -91,12 +110,32 @@ impl CoreState {
 
     /// Finds out what the request is whose spans start at `first`, and asks for its memory.
     #[inline]
-    fn look_up(&mut self, window: &mut Window, id: ConnId, base: usize, first: usize) {
+    fn look_up(
+        &mut self,
+        window: &mut Window,
+        id: ConnId,
+        base: usize,
+        first: usize,
+        endpoint: Option<Endpoint>,
+    ) -> Route {
         let input = &self.net.input(id)[base..];
         let args = Args::new(input, &window.spans[first..]);
+        let mut route = Route::Here;
         let (spec, key) = match resolve(&args) {
             Ok(spec) => {
-                let reads_now = spec.flags.has(Flags::READONLY) && spec.first_key > 0;
+                if let Some(endpoint) = endpoint {
+                    let (map, me) = (&self.server.cluster, self.server.core);
+                    route = self.router.route(map, me, endpoint, spec, &args, &mut self.key_numbers);
+                    if endpoint == Endpoint::AnySlot && spec.first_key > 0 {
+                        let owner = if let Route::Core(core) = route { core } else { me };
+                        let belonging = &mut lane_of(&mut self.lanes, id).belonging;
+                        belonging.note(owner, me);
+                        if belonging.wishes_now() {
+                            self.movers.push(id);
+                        }
+                    }
+                }
+                let reads_now = route == Route::Here && spec.flags.has(Flags::READONLY) && spec.first_key > 0;
                 let key = reads_now.then(|| self.keyspace.key_hash(args.get(spec.first_key as usize)));
                 if let Some(key) = key {
                     self.keyspace.prefetch_bucket(key);
@@ -108,14 +147,38 @@ impl CoreState {
                 (Err(window.refusals.len() as u32 - 1), None)
             }
         };
+        let (route, spec) = match self.redirection(route) {
+            Some(text) => {
+                if let Ok(spec) = spec {
+                    self.server.metrics.commands.rejected(spec.id.0, spec.full_name);
+                }
+                window.refusals.push(text);
+                (Route::Here, Err(window.refusals.len() as u32 - 1))
+            }
+            None => (route, spec),
+        };
         let spans = (first as u32, window.spans.len() as u32);
         window.commands.push(Parsed {
             conn: id,
             base,
             spans,
             spec,
+            route,
             key,
         });
+        route
+    }
+
+    /// What a client is told whose command cannot be carried out on this core, if so.
+    fn redirection(&self, route: Route) -> Option<String> {
+        match route {
+            Route::Moved(slot, core) => {
+                let map = &self.server.cluster;
+                Some(format!("MOVED {slot} {}:{}", map.host, map.node(core).port))
+            }
+            Route::CrossSlot => Some(CROSSSLOT.to_string()),
+            _ => None,
+        }
     }
 
     fn run_window(&mut self, window: &mut Window) {
@@ -123,7 +186,13 @@ impl CoreState {
             self.keyspace.prefetch_record(key);
         }
         for command in &window.commands {
-            self.run_parsed(window, command);
+            if command.route != Route::Here {
+                self.run_elsewhere(window, command);
+            } else if self.lanes[command.conn.index()].order.is_some() {
+                self.run_in_order(window, command);
+            } else {
+                self.run_parsed(window, command);
+            }
         }
         for &(id, bytes) in &window.taken {
             if bytes > 0 {
@@ -139,7 +208,7 @@ impl CoreState {
     }
 
     #[inline]
-    fn run_parsed(&mut self, window: &Window, c: &Parsed) {
+    pub(crate) fn run_parsed(&mut self, window: &Window, c: &Parsed) {
         let id = c.conn;
         let spans = &window.spans[c.spans.0 as usize..c.spans.1 as usize];
         let Some(client) = self.server.clients.get_mut(id.index()) else {
@@ -158,7 +227,7 @@ impl CoreState {
                     self.server.metrics.commands.rejected(spec.id.0, spec.full_name);
                 }
                 if waiting > 0 {
-                    self.batch.push_refusal(id, text);
+                    self.batch.push_refusal(Who::Client(id), text);
                     self.waits(id);
                 } else {
                     client.begin_command("", self.now.tick);
@@ -204,7 +273,7 @@ impl CoreState {
                         if let Some((input, _)) = self.net.io(id) {
                             let end = spans.last().map_or(0, |(at, len)| (at + len) as usize);
                             copy.extend_from_slice(&input[c.base..c.base + end]);
-                            self.note_slow(id, Args::new(&copy, spans), spec, began);
+                            self.note_slow(Who::Client(id), Args::new(&copy, spans), spec, began);
                         }
                         self.scratch_in = copy;
                     }
@@ -267,9 +336,19 @@ impl CoreState {
         }
         client.end_command();
         if client.close_after_reply {
-            self.net.close_after_flush(id);
+            // Other cores may still have replies that come first.
+            let lane = lane_of(&mut self.lanes, id);
+            lane.quits = true;
+            if lane.order.is_none() {
+                self.net.close_after_flush(id);
+            }
         }
         self.scratch_out = out;
+        self.carry_out(flow);
+    }
+
+    /// Does what a command about the server asks for besides its reply.
+    pub(crate) fn carry_out(&mut self, flow: Flow) {
         match flow {
             Flow::Done | Flow::Hello => {}
             Flow::Kill(slots) => {
@@ -289,21 +368,27 @@ impl CoreState {
     }
 
     /// Puts a command that took long into the slow log and the latency events.
-    pub(crate) fn note_slow(&mut self, id: ConnId, args: Args<'_>, spec: &'static CommandSpec, began: Tick) {
+    pub(crate) fn note_slow(&mut self, who: Who, args: Args<'_>, spec: &'static CommandSpec, began: Tick) {
         let took_us = SystemClock.tick().since(began).as_micros() as u64;
         let settings = self.server.config.settings();
         let at_s = self.now.wall_us / 1_000_000;
-        if SlowLog::is_slow(took_us, settings.slow_log_slower_than_us)
-            && let Some(client) = self.server.clients.get(id.index())
-        {
+        if SlowLog::is_slow(took_us, settings.slow_log_slower_than_us) {
             let mut words = Vec::with_capacity(args.len());
             words.push(spec.name.as_bytes());
             words.extend(args.iter_from(1));
-            let (peer, len_max) = (client.peer.to_string(), settings.slow_log_len_max);
+            let (peer, name) = match who {
+                Who::Client(id) => match self.server.clients.get(id.index()) {
+                    Some(client) => (client.peer.to_string(), client.name.clone()),
+                    None => return,
+                },
+                // The client is another core's, which knows it.
+                Who::Core(core, ..) => (format!("core-{core}"), Vec::new()),
+            };
+            let len_max = settings.slow_log_len_max;
             self.server
                 .metrics
                 .slow_log
-                .push(at_s, took_us, words.into_iter(), peer, &client.name, len_max);
+                .push(at_s, took_us, words.into_iter(), peer, &name, len_max);
         }
         let ms = (took_us / 1000) as u32;
         self.server
@@ -316,20 +401,21 @@ impl CoreState {
     fn break_off(&mut self, id: ConnId, text: String) {
         let lane = lane_of(&mut self.lanes, id);
         lane.broken = Some(text);
-        self.finish_broken(id);
+        if lane.waiting == 0 && lane.order.is_none() {
+            self.finish_ending(id);
+        }
     }
 
-    /// Answers a malformed request once nothing waits before it.
-    pub(crate) fn finish_broken(&mut self, id: ConnId) {
+    /// Nothing is waited for any more by a connection from which nothing more is taken: a malformed request is answered,
+    /// then it is closed.
+    pub(crate) fn finish_ending(&mut self, id: ConnId) {
         let lane = lane_of(&mut self.lanes, id);
-        if lane.waiting > 0 {
-            return;
-        }
-        let Some(text) = &lane.broken else { return };
-        let proto = self.server.clients.get(id.index()).map_or(2, |c| c.proto);
-        if let Some((_, out)) = self.net.io(id) {
-            self.server.metrics.errors.count(text);
-            RespReply::new(out, proto).error(text);
+        if let Some(text) = &lane.broken {
+            let proto = self.server.clients.get(id.index()).map_or(2, |c| c.proto);
+            if let Some((_, out)) = self.net.io(id) {
+                self.server.metrics.errors.count(text);
+                RespReply::new(out, proto).error(text);
+            }
         }
         self.net.close_after_flush(id);
     }
@@ -346,6 +432,12 @@ pub(crate) fn refuse(
     if !client.authenticated && !spec.flags.has(Flags::NO_AUTH) {
         return Some(NOAUTH);
     }
+    refuse_now(spec, over_memory, barrier)
+}
+
+/// The same, as far as it does not depend on who asks.
+#[inline]
+pub(crate) fn refuse_now(spec: &CommandSpec, over_memory: bool, barrier: Option<WriteBarrier>) -> Option<&'static str> {
     if over_memory && spec.flags.has(Flags::DENYOOM) {
         return Some("OOM command not allowed when used memory > 'maxmemory'.");
     }
@@ -387,7 +479,7 @@ pub(crate) fn run_data(
 
 /// Counts the error reply that starts at `mark`.
 #[cold]
-fn note_error(metrics: &mut CoreMetrics, spec: &CommandSpec, out: &[u8], mark: usize) {
+pub(crate) fn note_error(metrics: &mut CoreMetrics, spec: &CommandSpec, out: &[u8], mark: usize) {
     metrics.commands.failed(spec.id.0, spec.full_name);
     let line = out[mark..].split(|c| *c == b'\r').next().unwrap_or_default();
     metrics

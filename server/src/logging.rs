@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use slotcore_rt::ids::CoreId;
+
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::reload;
@@ -122,6 +124,13 @@ pub enum Event<'a> {
         /// From where.
         peer: SocketAddr,
     },
+    /// The data directory was made for another number of cores than is wanted now.
+    CoresAsLaidOut {
+        /// As configured.
+        wanted: u16,
+        /// As it was made; these run.
+        cores: u16,
+    },
     /// The server stops on request.
     Stopping {
         /// Who asked: a signal, or a client.
@@ -130,7 +139,12 @@ pub enum Event<'a> {
     /// Everything is sealed.
     Stopped,
     /// The process ends at once, because going on could lose or invent data.
-    Fatal(&'a dyn std::error::Error),
+    Fatal {
+        /// Which core met it.
+        core: CoreId,
+        /// What it is.
+        failure: &'a dyn std::error::Error,
+    },
 }
 
 impl Event<'_> {
@@ -155,9 +169,12 @@ impl Event<'_> {
             Event::DiskFull => tracing::error!("the disk is full: writes are refused until there is space"),
             Event::DiskSpaceReturned => tracing::info!("there is disk space again: writes are accepted"),
             Event::AuthFlood { peer } => tracing::warn!(%peer, "too many wrong passwords from this address"),
+            Event::CoresAsLaidOut { wanted, cores } => {
+                tracing::info!(wanted, cores, "the data directory decides the number of cores");
+            }
             Event::Stopping { reason } => tracing::info!(reason, "stopping"),
             Event::Stopped => tracing::info!("stopped; everything acknowledged is on disk"),
-            Event::Fatal(error) => tracing::error!(%error, "ending at once"),
+            Event::Fatal { core, failure } => tracing::error!(core = core.0, error = %failure, "ending at once"),
         }
     }
 }

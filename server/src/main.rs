@@ -1,23 +1,27 @@
 //! The `slotcore` binary.
 
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 
 use slotcore_engine::collections::seed_hashes;
+use slotcore_netio::mesh::mesh;
 use slotcore_rt::clock::{Clock, SystemClock};
-use slotcore_rt::disk::{DataDir, DirectIo, SegmentDir, SegmentWorker};
+use slotcore_rt::disk::{DataDir, DirectIo, Layout, SegmentDir, SegmentWorker};
 use slotcore_rt::ids::CoreId;
-use slotcore_rt::rng::os_seed;
+use slotcore_rt::rng::{os_entropy, os_seed};
 use slotcore_rt::thread::CpuId;
 use slotcore_rt::{admin_socket, signal, thread, wake};
 use slotcore_server::admin::{self, Admin, CoreHandle};
 use slotcore_server::commands::ServerIdentity;
-use slotcore_server::config::{Config, ConfigError, Invocation, from_command_line};
-use slotcore_server::core_loop::CoreControl;
-use slotcore_server::core_thread::{self, CorePlan, CoreReady};
+use slotcore_server::config::{CORES_MAX, Config, ConfigError, Invocation, from_command_line};
+use slotcore_server::core_loop::{CoreControl, ProcessControl};
+use slotcore_server::core_thread::{self, CorePlan};
 use slotcore_server::logging::{self, Event};
+use slotcore_server::sockets;
 use slotcore_server::startup::{StartupError, check_machine};
 
 #[global_allocator]
@@ -54,6 +58,10 @@ fn serve(mut config: Config) -> Result<ExitCode, StartupError> {
         durability: config.settings.durability,
     }
     .log();
+    if config.cores == 0 {
+        let cpus = thread::allowed_cpus().map_err(resource("the list of processors"))?;
+        config.cores = u16::try_from(cpus.len().max(1)).unwrap_or(u16::MAX).min(CORES_MAX);
+    }
     for warning in check_machine(&mut config)? {
         Event::Warning(&warning).log();
     }
@@ -61,47 +69,91 @@ fn serve(mut config: Config) -> Result<ExitCode, StartupError> {
     // Before any set or hash is made: clients must not be able to choose members that collide.
     seed_hashes(os_seed().map_err(resource("random numbers"))?);
     let data = DataDir::open(&config.dir).map_err(StartupError::DataDir)?;
-    let core = CoreId(0);
-    let path = data.core_log(core).map_err(StartupError::Disk)?;
-    let dir = SegmentDir::open(&path, DirectIo::Preferred).map_err(StartupError::Disk)?;
-    let worker = SegmentWorker::start().map_err(resource("a thread"))?;
-    let control = CoreControl::default();
-    let (ready, outcome) = mpsc::channel();
-    let segments = worker.client_maker(core, dir.clone());
-    let plan = CorePlan {
-        core,
-        config: config.clone(),
-        dir,
-        identity: ServerIdentity::of_this_process(config.port, SystemClock.tick())
-            .map_err(resource("random numbers"))?,
-        segments: Box::new(segments),
-        control: control.clone(),
-        log_control,
-        ready,
+    let mut id = [0; 16];
+    os_entropy(&mut id).map_err(resource("random numbers"))?;
+    let wanted = Layout {
+        id: u128::from_le_bytes(id),
+        cores: config.cores,
     };
-    let cpu = cpu_of(core)?;
-    let running = thread::spawn("core-0", cpu, move || {
-        let outcome = core_thread::run(plan);
-        if let Err(failure) = &outcome {
-            Event::Fatal(failure).log();
-            // Nothing more may be acknowledged, and nothing is left to be saved in order.
-            std::process::abort();
+    let layout = data.layout(wanted).map_err(StartupError::Layout)?;
+    if layout.cores != config.cores {
+        Event::CoresAsLaidOut {
+            wanted: config.cores,
+            cores: layout.cores,
         }
-        signal::raise_term();
-    })
-    .map_err(resource("a thread"))?;
-    let core = match outcome.recv() {
-        Ok(Ok(core)) => core,
-        Ok(Err(error)) => return Err(error),
-        Err(_) => return Ok(ExitCode::FAILURE),
-    };
-    for address in &core.addresses {
-        Event::Listening { address: *address }.log();
+        .log();
+        config.cores = layout.cores;
+    }
+    let cores = layout.cores;
+    let (cluster, listeners) = sockets::bind_all(&config, cores, layout.id)?;
+    let cluster = Arc::new(cluster);
+    let process = Arc::new(ProcessControl::default());
+    let open_total = Arc::new(AtomicUsize::new(0));
+    let worker = SegmentWorker::start().map_err(resource("a thread"))?;
+    let identity = ServerIdentity::of_this_process(cluster.any_slot_port, SystemClock.tick())
+        .map_err(resource("random numbers"))?;
+    let (ready, outcomes) = mpsc::channel();
+    let mut addresses: Vec<SocketAddr> = listeners.iter().flatten().map(|at| at.address).collect();
+    let ports = mesh(usize::from(cores)).map_err(resource("eventfds"))?;
+    let mut running = Vec::new();
+    for (number, (port, listeners)) in ports.into_iter().zip(listeners).enumerate() {
+        let core = CoreId(number as u16);
+        let path = data.core_log(core).map_err(StartupError::Disk)?;
+        let dir = SegmentDir::open(&path, DirectIo::Preferred).map_err(StartupError::Disk)?;
+        let control = CoreControl {
+            process: process.clone(),
+            ..CoreControl::default()
+        };
+        let wake = port.wake_fd().map_err(resource("an eventfd"))?;
+        let (go, wait_for_go) = mpsc::channel();
+        let segments = worker.client_maker(core, dir.clone());
+        let plan = CorePlan {
+            core,
+            config: config.clone(),
+            dir,
+            identity: identity.clone(),
+            cluster: cluster.clone(),
+            mesh: port,
+            listeners,
+            open_total: open_total.clone(),
+            segments: Box::new(segments),
+            control: control.clone(),
+            log_control: log_control.clone(),
+            ready: ready.clone(),
+            go: wait_for_go,
+        };
+        let thread = thread::spawn(&format!("core-{core}"), cpu_of(core)?, move || run_core(plan));
+        running.push(RunningCore {
+            thread: thread.map_err(resource("a thread"))?,
+            control,
+            wake,
+            go,
+        });
+    }
+    // First every core opens its log; then they listen, all at once, as each needs the others.
+    for step in 0..2 {
+        for _ in &running {
+            match outcomes.recv() {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return Err(error),
+                Err(_) => return Ok(ExitCode::FAILURE),
+            }
+        }
+        if step == 0 {
+            running.iter().for_each(|core| {
+                // A core that is gone has told why, or ends the process.
+                let _ = core.go.send(());
+            });
+        }
+    }
+    addresses.sort_by_key(|address| address.port() != cluster.any_slot_port);
+    for address in addresses {
+        Event::Listening { address }.log();
     }
     let admin_ready = Arc::new(AtomicBool::new(true));
-    let admin = start_admin(&config, &control, &core, admin_ready.clone());
+    let admin = start_admin(&config, &running, admin_ready.clone());
     let refused = match admin {
-        // The core serves already: it ends in order, and the reason is told after that.
+        // The cores serve already: they end in order, and the reason is told after that.
         Err(error) => {
             signal::raise_term();
             Err(error)
@@ -110,20 +162,45 @@ fn serve(mut config: Config) -> Result<ExitCode, StartupError> {
     };
 
     signal::wait_for_ending_signal().map_err(resource("signal handling"))?;
+    Event::Stopping { reason: "signal" }.log();
     admin_ready.store(false, Ordering::Release);
-    control.stop.store(true, Ordering::Relaxed);
-    wake::wake(&core.wake);
-    let ended = running.join();
+    process.stop.store(true, Ordering::Relaxed);
+    running.iter().for_each(|core| wake::wake(&core.wake));
+    let mut ended = true;
+    for core in running {
+        ended &= core.thread.join().is_ok();
+    }
     if let Some(admin) = refused? {
         admin.stop();
     }
     drop(data);
-    match ended {
-        Ok(()) => {
-            Event::Stopped.log();
-            Ok(ExitCode::SUCCESS)
+    if ended {
+        Event::Stopped.log();
+        Ok(ExitCode::SUCCESS)
+    } else {
+        Ok(ExitCode::FAILURE)
+    }
+}
+
+/// A core as the main thread knows it.
+struct RunningCore {
+    thread: std::thread::JoinHandle<()>,
+    control: CoreControl,
+    wake: OwnedFd,
+    go: mpsc::Sender<()>,
+}
+
+/// A core's thread from beginning to end.
+fn run_core(plan: CorePlan) {
+    let core = plan.core;
+    if let Err(failure) = core_thread::run(plan) {
+        Event::Fatal {
+            core,
+            failure: &failure,
         }
-        Err(_) => Ok(ExitCode::FAILURE),
+        .log();
+        // Nothing more may be acknowledged, and nothing is left to be saved in order.
+        std::process::abort();
     }
 }
 
@@ -135,20 +212,22 @@ fn cpu_of(core: CoreId) -> Result<Option<CpuId>, StartupError> {
 
 fn start_admin(
     config: &Config,
-    control: &CoreControl,
-    core: &CoreReady,
+    cores: &[RunningCore],
     ready: Arc<AtomicBool>,
 ) -> Result<Option<admin_socket::AdminSocket>, StartupError> {
     let Some(port) = config.admin_port else { return Ok(None) };
-    let wake = core.wake.try_clone().map_err(resource("an eventfd"))?;
+    let cores = cores.iter().map(|core| {
+        let wake = core.wake.try_clone().map_err(resource("an eventfd"))?;
+        Ok(CoreHandle {
+            slot: core.control.metrics.clone(),
+            wake: Box::new(move || wake::wake(&wake)),
+        })
+    });
     let admin = Admin {
         metrics_prefix: config.metrics_prefix.clone(),
         memory_bytes_max: config.settings.memory_bytes_max,
         started_at: SystemClock.tick(),
-        cores: vec![CoreHandle {
-            slot: control.metrics.clone(),
-            wake: Box::new(move || wake::wake(&wake)),
-        }],
+        cores: cores.collect::<Result<_, StartupError>>()?,
         ready,
     };
     let socket = admin::serve(port, admin)?;

@@ -27,6 +27,14 @@ use slotcore_rt::clock::Tick;
 /// Counters of the network side of one core, from the start or the last `CONFIG RESETSTAT`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NetCounters {
+    /// Commands that were sent to the core that owns their keys.
+    pub commands_forwarded: u64,
+    /// Commands of other cores' connections that were carried out here.
+    pub commands_for_others: u64,
+    /// Connections handed over to the core that owns nearly all they ask for.
+    pub connections_given: u64,
+    /// Connections taken over from other cores.
+    pub connections_taken: u64,
     /// Connections accepted.
     pub connections_total: u64,
     /// Connections turned away because there were too many.

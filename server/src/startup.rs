@@ -6,8 +6,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use slotcore_rt::disk::DiskError;
 use slotcore_rt::disk::data_dir::DataDirError;
+use slotcore_rt::disk::{DiskError, LayoutError};
 use slotcore_rt::kernel::{self, KernelProblem};
 use slotcore_rt::process;
 
@@ -27,6 +27,8 @@ pub enum StartupError {
     Kernel(KernelProblem),
     /// The data directory is in use or unusable.
     DataDir(DataDirError),
+    /// Its layout cannot be read.
+    Layout(LayoutError),
     /// Somebody listens there already.
     PortTaken {
         /// The option that named the port.
@@ -42,6 +44,11 @@ pub enum StartupError {
         address: SocketAddr,
         /// Why.
         error: io::Error,
+    },
+    /// The ports of the cores, which follow this one, would go beyond 65535.
+    PortsBeyondRange {
+        /// The any-slot port.
+        port: u16,
     },
     /// The file system has no O_DIRECT.
     NoDirectIo {
@@ -135,6 +142,7 @@ impl fmt::Display for StartupError {
             Self::Config(error) => write!(f, "{error}"),
             Self::Kernel(problem) => write!(f, "{problem}"),
             Self::DataDir(error) => write!(f, "{error}"),
+            Self::Layout(error) => write!(f, "{error}"),
             Self::Disk(error) => write!(
                 f,
                 "{error}: check the disk (`dmesg`, smartctl) and the directory's owner"
@@ -156,6 +164,11 @@ impl fmt::Display for StartupError {
                 } else {
                     ""
                 }
+            ),
+            Self::PortsBeyondRange { port } => write!(
+                f,
+                "each core listens on a port of its own behind --port {port}, and these would go beyond 65535: choose a \
+                 lower port, or fewer --cores"
             ),
             Self::NoDirectIo { dir } => write!(
                 f,

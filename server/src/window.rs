@@ -9,6 +9,8 @@ use slotcore_engine::cmd::CommandSpec;
 use slotcore_engine::ord::KeyHash;
 use slotcore_netio::ConnId;
 
+use crate::route::Route;
+
 /// Commands of a window: enough to hide a miss behind the work on the others, few enough that what was fetched first is
 /// still in the nearest cache.
 pub const WINDOW_COMMANDS: usize = 64;
@@ -24,6 +26,8 @@ pub struct Parsed {
     pub spans: (u32, u32),
     /// What the table says of it, or which of the window's refusals it gets.
     pub spec: Result<&'static CommandSpec, u32>,
+    /// Where it is carried out.
+    pub route: Route,
     /// Hash of the first key of a command that reads at once.
     pub key: Option<KeyHash>,
 }

@@ -39,7 +39,7 @@ fn refused(args: &[&str]) -> String {
 #[test]
 fn defaults_are_safe() {
     let config = parse(&[]).unwrap();
-    assert_eq!((config.port, config.admin_port, config.cores), (6379, Some(9379), 1));
+    assert_eq!((config.port, config.admin_port, config.cores), (6379, Some(9379), 0));
     assert!(config.bind.iter().all(|address| address.is_loopback()));
     assert_eq!(config.settings.durability, Durability::Always);
     assert!(config.warnings().is_empty(), "{:?}", config.warnings());
@@ -97,7 +97,7 @@ fn a_value_out_of_range_is_refused_with_the_range() {
         ("--port", "abc", "couldn't be parsed into an integer"),
         ("--bind", "localhost", "'localhost' is not an IPv4 or IPv6 address"),
         ("--bind", "", "at least one address"),
-        ("--cores", "4", "this version serves from one core"),
+        ("--cores", "1025", "between 0 and 1024"),
         (
             "--durability",
             "sometimes",

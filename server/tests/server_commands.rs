@@ -144,7 +144,12 @@ impl World {
             machine_memory_bytes: 8 << 30,
             started_at: Tick::ZERO,
         };
-        let mut server = ServerState::new(Config::defaults(), identity);
+        let cluster = std::sync::Arc::new(slotcore_server::cluster_map::ClusterMap::single(
+            "127.0.0.1",
+            6379,
+            6380,
+        ));
+        let mut server = ServerState::new(Config::defaults(), identity, cluster, slotcore_rt::ids::CoreId(0));
         server.facts = CoreFacts {
             last_durable_at_s: 1_700_000_000,
             log_frames: 7,

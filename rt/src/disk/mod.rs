@@ -7,11 +7,13 @@
 pub mod data_dir;
 pub mod dio;
 pub mod error;
+pub mod layout;
 pub mod segment_dir;
 pub mod worker;
 
 pub use data_dir::DataDir;
 pub use dio::{Alignment, DirectIo};
 pub use error::DiskError;
+pub use layout::{Layout, LayoutError};
 pub use segment_dir::{SegmentDir, SegmentFile, SegmentInfo};
 pub use worker::{QueueFull, SegmentClient, SegmentReport, SegmentRequest, SegmentWorker};

@@ -88,7 +88,9 @@ pub(super) fn list(ctx: &ServerCtx<'_>, conn: &ClientState, args: Args<'_>, out:
         }
         Some(_) => return refuse(out, SYNTAX),
     }
-    let wanted = |client: &ClientState| (ids.is_empty() || ids.contains(&client.id)) && class != Class::Other;
+    let wanted = |client: &ClientState| {
+        !client.is_visitor() && (ids.is_empty() || ids.contains(&client.id)) && class != Class::Other
+    };
     let mut clients: Vec<(usize, &ClientState)> = ctx.clients.iter().chain([(ctx.slot, conn)]).collect();
     clients.retain(|(_, client)| wanted(client));
     clients.sort_unstable_by_key(|(_, client)| client.id);
@@ -122,7 +124,7 @@ pub(super) fn kill(ctx: &ServerCtx<'_>, conn: &mut ClientState, args: Args<'_>, 
         .filter(|(_, c)| filter.matches(c))
         .map(|(slot, _)| slot)
         .collect();
-    let me = !filter.skip_me && filter.matches(conn);
+    let me = !filter.skip_me && !conn.is_visitor() && filter.matches(conn);
     conn.close_after_reply |= me;
     match slots.len() + usize::from(me) {
         0 if old_form => out.error("ERR No such client"),

@@ -113,7 +113,7 @@ fn server(ctx: &ServerCtx<'_>, _: &ProcessUse, page: &mut Page) {
     let file = ctx.config.config().file.as_ref().map(|path| path.display().to_string());
     page.put("config_file", file.unwrap_or_default());
     page.put("io_threads_active", 0);
-    page.put("cores", ctx.config.config().cores);
+    page.put("cores", ctx.cluster.cores());
 }
 
 fn clients(ctx: &ServerCtx<'_>, _: &ProcessUse, page: &mut Page) {

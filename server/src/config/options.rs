@@ -55,7 +55,10 @@ pub struct RawOptions {
     )]
     pub bind: String,
 
-    /// TCP port of the Redis protocol; 0 lets the system choose one (it is logged).
+    /// TCP port that answers for every key, like one big Redis; 0 lets the system choose one (it is logged).
+    ///
+    /// The ports behind it belong to the cores: core i is a node of a Redis Cluster at port + 1 + i. Cluster-aware clients
+    /// find them by themselves, and reach each key without a detour.
     #[arg(
         long,
         value_name = "PORT",
@@ -223,11 +226,14 @@ pub struct RawOptions {
     )]
     pub memory: String,
 
-    /// Cores to use; this version runs on 1.
+    /// Cores: threads that each own a part of the keys, up to 1024; 0 = one for each processor this process may use.
+    ///
+    /// Fixed when the data directory is made. With fewer processors later, several cores share one; that costs speed only.
+    /// Each core needs about 20 MB for buffers and 128 MB on disk for its log.
     #[arg(
         long,
         value_name = "COUNT",
-        default_value = "1",
+        default_value = "0",
         help_heading = "Cores and memory",
         verbatim_doc_comment
     )]

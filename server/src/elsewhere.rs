@@ -1,0 +1,289 @@
+//! Commands of this core's connections that other cores carry out, and how their replies come back in order.
+
+use slotcore_engine::cmd::{Args, CommandSpec, Run, keys};
+use slotcore_engine::ord::slot_of;
+use slotcore_netio::ConnId;
+
+use crate::core_state::{CoreState, lane_of};
+use crate::gathering::{Combine, Gathering};
+use crate::parcel::{Asker, How, reply_at};
+use crate::reply_order::Source;
+use crate::route::{ByKey, Everywhere, Route, scan_next};
+use crate::window::{Parsed, Window};
+
+/// One core's part of a command.
+#[derive(Clone, Default)]
+struct Share {
+    /// Its keys, by their place among all keys.
+    places: Vec<u32>,
+    /// Its arguments, the command's name first.
+    words: Vec<(u32, u32)>,
+}
+
+impl CoreState {
+    /// Sends a command to where it is carried out.
+    pub(crate) fn run_elsewhere(&mut self, window: &Window, c: &Parsed) {
+        let Ok(spec) = c.spec else { return };
+        let id = c.conn;
+        let spans = &window.spans[c.spans.0 as usize..c.spans.1 as usize];
+        let Some(client) = self.server.clients.get_mut(id.index()) else {
+            return;
+        };
+        client.begin_command(spec.full_name, self.now.tick);
+        let how = How {
+            proto: client.proto,
+            silent: !client.wants_reply(),
+        };
+        client.end_command();
+        let Some((input, _)) = self.net.io(id) else { return };
+        let args = Args::new(&input[c.base..], spans);
+        match c.route {
+            Route::Core(core) => {
+                self.mesh.to(core.0).push_request(Asker::whole(id), how, spec.id, &args);
+                self.server.metrics.net.commands_forwarded += 1;
+                self.expect(id, Source::Core(core.0));
+            }
+            Route::Scan(core) => {
+                let part = self.open_gathering(id, how, Combine::Scan(scan_next(&self.server.cluster, core)));
+                self.ask(part, core.0, Vec::new());
+                let Some((input, _)) = self.net.io(id) else { return };
+                let args = Args::new(&input[c.base..], spans);
+                let asker = Asker { conn: id, part };
+                self.mesh.to(core.0).push_request(asker, how, spec.id, &args);
+            }
+            Route::ByKey(by) => self.take_apart(id, how, spec, spans, c.base, by),
+            Route::Everywhere(kind) => self.run_everywhere(id, how, spec, spans, c.base, kind),
+            Route::Here | Route::Moved(..) | Route::CrossSlot => {}
+        }
+    }
+
+    /// Asks each owner for its keys' part of a command.
+    fn take_apart(
+        &mut self,
+        id: ConnId,
+        how: How,
+        spec: &'static CommandSpec,
+        spans: &[(u32, u32)],
+        base: usize,
+        by: ByKey,
+    ) {
+        let part = self.open_gathering(id, how, Combine::ByKey(by));
+        let mut numbers = std::mem::take(&mut self.key_numbers);
+        numbers.clear();
+        let input = &self.net.input(id)[base..];
+        let args = Args::new(input, spans);
+        keys(spec, &args, &mut numbers);
+        let arguments_each = if by == ByKey::Pairs { 2 } else { 1 };
+        let mut owned = vec![Share::default(); self.mesh.cores()];
+        for (place, &number) in numbers.iter().enumerate() {
+            let number = number as usize;
+            let owner = self.server.cluster.owner_of(slot_of(args.get(number)));
+            let share = &mut owned[usize::from(owner.0)];
+            if share.words.is_empty() {
+                share.words.push(spans[0]);
+            }
+            share.places.push(place as u32);
+            share.words.extend_from_slice(&spans[number..number + arguments_each]);
+        }
+        for (core, share) in owned.into_iter().enumerate() {
+            if share.places.is_empty() {
+                continue;
+            }
+            let asker = Asker { conn: id, part };
+            let args = Args::new(input, &share.words);
+            self.mesh.to(core as u16).push_request(asker, how, spec.id, &args);
+            if let Some(gathering) = &mut self.gatherings[part as usize - 1] {
+                gathering.ask(core as u16, share.places);
+            }
+        }
+        self.key_numbers = numbers;
+    }
+
+    /// Asks every core, this one included.
+    fn run_everywhere(
+        &mut self,
+        id: ConnId,
+        how: How,
+        spec: &'static CommandSpec,
+        spans: &[(u32, u32)],
+        base: usize,
+        kind: Everywhere,
+    ) {
+        let part = self.open_gathering(id, how, Combine::Everywhere(kind));
+        let me = self.mesh.me().0;
+        let asker = Asker { conn: id, part };
+        for core in 0..self.mesh.cores() as u16 {
+            self.ask(part, core, Vec::new());
+            if core == me && matches!(spec.run, Run::Server(_)) {
+                continue;
+            }
+            let args = Args::new(&self.net.input(id)[base..], spans);
+            self.mesh.to(core).push_request(asker, how, spec.id, &args);
+        }
+        if let Run::Server(cmd) = spec.run {
+            // Here it is carried out for the client itself, which may be among those it concerns.
+            let mut copy = std::mem::take(&mut self.scratch_in);
+            copy.clear();
+            let end = spans.last().map_or(0, |(at, len)| (at + len) as usize);
+            copy.extend_from_slice(&self.net.input(id)[base..base + end]);
+            let mut reply = std::mem::take(&mut self.ordered_out);
+            reply.clear();
+            self.swap_out(id, &mut reply);
+            self.run_server(id, spec, cmd, Args::new(&copy, spans));
+            self.swap_out(id, &mut reply);
+            self.scratch_in = copy;
+            self.part_arrived(part, me, &reply);
+            self.ordered_out = reply;
+        }
+    }
+
+    fn swap_out(&mut self, id: ConnId, other: &mut Vec<u8>) {
+        if let Some((_, out)) = self.net.io(id) {
+            std::mem::swap(out, other);
+        }
+    }
+
+    /// Begins a command in parts; its number is not 0.
+    fn open_gathering(&mut self, id: ConnId, how: How, combine: Combine) -> u32 {
+        let gathering = Gathering::new(id, how.proto, how.silent, combine);
+        let part = match self.free_gatherings.pop() {
+            Some(part) => part,
+            None => {
+                self.gatherings.push(None);
+                self.gatherings.len() as u32
+            }
+        };
+        self.gatherings[part as usize - 1] = Some(gathering);
+        self.server.metrics.net.commands_forwarded += 1;
+        self.expect(id, Source::Gathering(part));
+        part
+    }
+
+    fn ask(&mut self, part: u32, core: u16, places: Vec<u32>) {
+        if let Some(gathering) = &mut self.gatherings[part as usize - 1] {
+            gathering.ask(core, places);
+        }
+    }
+
+    /// The next command of a connection is answered by `source`.
+    fn expect(&mut self, id: ConnId, source: Source) {
+        let lane = lane_of(&mut self.lanes, id);
+        lane.away += 1;
+        let waiting = lane.waiting;
+        let order = lane.order.get_or_insert_with(|| {
+            let mut order = self.spare_orders.pop().unwrap_or_default();
+            order.expect_many(Source::Here, waiting);
+            Box::new(order)
+        });
+        order.expect(source);
+    }
+
+    /// Runs a command here for a connection that still waits for other cores.
+    pub(crate) fn run_in_order(&mut self, window: &Window, c: &Parsed) {
+        let id = c.conn;
+        let lane = lane_of(&mut self.lanes, id);
+        let before = lane.waiting;
+        if let Some(order) = &mut lane.order {
+            order.expect(Source::Here);
+        }
+        let ordered = self.begin_ordered(id);
+        self.run_parsed(window, c);
+        if !ordered {
+            return;
+        }
+        if lane_of(&mut self.lanes, id).waiting > before {
+            // Answered when its entry is applied.
+            let mut nothing = std::mem::take(&mut self.ordered_out);
+            self.swap_out(id, &mut nothing);
+            self.ordered_out = nothing;
+            self.ordered_out.clear();
+        } else {
+            self.end_ordered(id);
+        }
+    }
+
+    /// Before a reply is written whose turn may not have come: puts a buffer in the place of the connection's output.
+    /// False when the connection waits for nobody else: then its replies are written where they belong.
+    #[inline]
+    pub(crate) fn begin_ordered(&mut self, id: ConnId) -> bool {
+        if lane_of(&mut self.lanes, id).order.is_none() {
+            return false;
+        }
+        match self.net.io(id) {
+            Some((_, out)) => {
+                std::mem::swap(out, &mut self.ordered_out);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// After it: gives the connection its output back, and the reply its place.
+    pub(crate) fn end_ordered(&mut self, id: ConnId) {
+        let lane = lane_of(&mut self.lanes, id);
+        if let Some((_, out)) = self.net.io(id) {
+            std::mem::swap(out, &mut self.ordered_out);
+            if let Some(order) = &mut lane.order {
+                order.arrive(Source::Here, &self.ordered_out, out);
+            }
+        }
+        self.ordered_out.clear();
+        self.close_order(id);
+    }
+
+    /// Takes in replies of another core, or of this one to parts of its own commands.
+    pub(crate) fn take_replies(&mut self, from: u16, replies: &[u8]) {
+        let mut at = 0;
+        while at < replies.len() {
+            let (asker, reply, next) = reply_at(replies, at);
+            at = next;
+            if asker.part == 0 {
+                self.answer(asker.conn, Source::Core(from), reply);
+            } else {
+                self.part_arrived(asker.part, from, reply);
+            }
+        }
+    }
+
+    fn part_arrived(&mut self, part: u32, from: u16, reply: &[u8]) {
+        let place = &mut self.gatherings[part as usize - 1];
+        if !place.as_mut().is_some_and(|gathering| gathering.arrive(from, reply)) {
+            return;
+        }
+        let Some(mut gathering) = place.take() else { return };
+        self.free_gatherings.push(part);
+        let mut out = std::mem::take(&mut self.scratch_out);
+        out.clear();
+        if !gathering.silent {
+            gathering.write(&mut out);
+        }
+        self.answer(gathering.conn, Source::Gathering(part), &out);
+        self.scratch_out = out;
+    }
+
+    /// A whole reply has come for a connection, if that is still there.
+    fn answer(&mut self, id: ConnId, source: Source, reply: &[u8]) {
+        if self.net.conn(id).is_none() {
+            return;
+        }
+        let lane = lane_of(&mut self.lanes, id);
+        lane.away -= 1;
+        if let Some(order) = &mut lane.order
+            && let Some((_, out)) = self.net.io(id)
+        {
+            order.arrive(source, reply, out);
+        }
+        self.close_order(id);
+        self.went_on(id);
+    }
+
+    /// Back to the short way once nobody else is waited for.
+    fn close_order(&mut self, id: ConnId) {
+        let lane = lane_of(&mut self.lanes, id);
+        if lane.order.as_ref().is_some_and(|order| order.is_empty())
+            && let Some(order) = lane.order.take()
+        {
+            self.spare_orders.push(*order);
+        }
+    }
+}

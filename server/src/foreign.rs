@@ -1,0 +1,231 @@
+//! Commands that other cores forward because their keys live here, and parts of this core's own.
+
+use slotcore_engine::cmd::op::decode_op;
+use slotcore_engine::cmd::{Args, CommandSpec, Exec, Flags, NoReply, Reply, Run, ServerCmd, by_id};
+use slotcore_rt::clock::{Clock, SystemClock};
+
+use crate::batch::Who;
+use crate::commands::Around;
+use crate::core_state::{CoreState, NetBuffers};
+use crate::dispatch::{Outcome, note_error, refuse_now};
+use crate::mesh::Unread;
+use crate::parcel::{Asker, How, Note, Parcel, request_at};
+use crate::reply::RespReply;
+
+/// Parcels with requests that may lie unread; beyond, they stay with their senders.
+const UNREAD_MAX: usize = 16;
+/// Bytes of a reply in a parcel before its text: who asked, and its length.
+const REPLY_HEAD_BYTES: usize = 16;
+
+impl CoreState {
+    /// Reads what the other cores have sent. True when there was something.
+    pub fn take_mail(&mut self) -> bool {
+        let mut any = false;
+        while self.mesh.unread.len() < UNREAD_MAX
+            && let Some((from, parcel)) = self.mesh.receive()
+        {
+            any = true;
+            self.open_parcel(from, parcel);
+        }
+        self.run_requests();
+        any
+    }
+
+    /// Does what this core has asked of itself, and takes in the answers that it has given itself.
+    pub fn take_own_mail(&mut self) {
+        let me = self.mesh.me().0;
+        while !self.mesh.to(me).is_empty() {
+            let parcel = self.mesh.take_own();
+            self.open_parcel(me, parcel);
+            self.run_requests();
+        }
+    }
+
+    fn open_parcel(&mut self, from: u16, mut parcel: Parcel) {
+        for note in parcel.notes.drain(..) {
+            match note {
+                Note::Arrival(fd) => self.net.accept(fd),
+                Note::HandOver(fd, input, client) => self.take_over(fd, input, *client),
+            }
+        }
+        self.take_replies(from, &parcel.replies);
+        if parcel.requests.is_empty() {
+            self.mesh.recycle(parcel);
+        } else {
+            self.mesh.unread.push_back(Unread { from, parcel, at: 0 });
+        }
+    }
+
+    /// Carries out what was asked, as far as there is room.
+    fn run_requests(&mut self) {
+        let mut spans = std::mem::take(&mut self.spans);
+        while self.has_room()
+            && let Some(mut unread) = self.mesh.unread.pop_front()
+        {
+            let began = SystemClock.tick();
+            while unread.at < unread.parcel.requests.len() && self.has_room() {
+                let (asker, how, at) = request_at(&unread.parcel.requests, unread.at);
+                let (id, bytes) =
+                    decode_op(&unread.parcel.requests[at..], &mut spans).expect("encoded by a core of this process");
+                let op = &unread.parcel.requests[at..at + bytes];
+                let spec = by_id(id).expect("encoded by a core of this process");
+                self.run_request(unread.from, asker, how, spec, op, &spans);
+                unread.at = at + bytes;
+            }
+            let run_ns = SystemClock.tick().since(began).as_nanos() as u64;
+            self.tally.settle(&mut self.server.metrics, run_ns, run_ns);
+            if unread.at < unread.parcel.requests.len() {
+                self.mesh.unread.push_front(unread);
+            } else {
+                self.mesh.recycle(unread.parcel);
+            }
+        }
+        self.spans = spans;
+    }
+
+    fn run_request(
+        &mut self,
+        from: u16,
+        asker: Asker,
+        how: How,
+        spec: &'static CommandSpec,
+        op: &[u8],
+        spans: &[(u32, u32)],
+    ) {
+        let who = Who::Core(from, asker, how);
+        let args = Args::new(op, spans);
+        self.server.metrics.net.commands_for_others += u64::from(from != self.mesh.me().0);
+        if let Run::Server(cmd) = spec.run {
+            self.run_visiting(from, asker, how, spec, cmd, args);
+            return;
+        }
+        let waits = self.waiting_for(from, asker) > 0;
+        if let Some(text) = refuse_now(spec, self.over_memory, self.write_barrier) {
+            self.server.metrics.commands.rejected(spec.id.0, spec.full_name);
+            if waits {
+                self.batch.push_refusal(who, text);
+                self.core_waits(from, asker);
+            } else {
+                self.refuse_core(from, asker, how, text);
+            }
+        } else if spec.is_write() {
+            self.batch.push_encoded_write(who, op);
+            self.core_waits(from, asker);
+        } else if waits
+            || !self.reads_allowed
+            || self.run_for_core(from, asker, how, spec, args, self.seeds) == Outcome::NeedsTick
+        {
+            self.batch.push_encoded_aside(who, op);
+            self.core_waits(from, asker);
+        } else if !spec.flags.has(Flags::FAST) {
+            self.seeds = self.seeds.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        }
+    }
+
+    /// Executes a command that touches keys, for a connection of another core.
+    pub(crate) fn run_for_core(
+        &mut self,
+        core: u16,
+        asker: Asker,
+        how: How,
+        spec: &'static CommandSpec,
+        args: Args<'_>,
+        seed: u64,
+    ) -> Outcome {
+        let Run::Data(f) = spec.run else {
+            return Outcome::Answered;
+        };
+        let timed = !spec.flags.has(Flags::FAST) && spec.id.0 != self.untimed_id;
+        let began = timed.then(|| SystemClock.tick());
+        let mut exec = Exec {
+            ks: &mut self.keyspace,
+            args,
+            seed,
+        };
+        let parcel = self.mesh.to(core);
+        let mark = parcel.replies.len();
+        let failed = parcel.push_reply(asker, |out| {
+            if how.silent {
+                f(&mut exec, &mut NoReply);
+                return false;
+            }
+            let mut reply = RespReply::new(out, how.proto);
+            f(&mut exec, &mut reply);
+            reply.failed()
+        });
+        if exec.ks.take_needs_tick() {
+            parcel.cut_replies(mark);
+            return Outcome::NeedsTick;
+        }
+        if failed {
+            let text = &parcel.replies[mark + REPLY_HEAD_BYTES..];
+            note_error(&mut self.server.metrics, spec, text, 0);
+        }
+        self.tally.note(spec);
+        if let Some(began) = began {
+            self.note_slow(Who::Core(core, asker, how), args, spec, began);
+        }
+        Outcome::Answered
+    }
+
+    /// Carries out a command about the server for a client of another core.
+    fn run_visiting(
+        &mut self,
+        core: u16,
+        asker: Asker,
+        how: How,
+        spec: &'static CommandSpec,
+        cmd: ServerCmd,
+        args: Args<'_>,
+    ) {
+        let around = Around {
+            keyspace: &mut self.keyspace,
+            buffers: &NetBuffers(&self.net),
+            now: self.now.tick,
+            wall_us: self.now.wall_us,
+        };
+        let server = &mut self.server;
+        let flow = self.mesh.to(core).push_reply(asker, |out| {
+            server.run_visiting(cmd, args, around, &mut RespReply::new(out, how.proto))
+        });
+        self.tally.note(spec);
+        self.carry_out(flow);
+    }
+
+    /// Answers a command of another core's connection with an error.
+    #[cold]
+    pub(crate) fn refuse_core(&mut self, core: u16, asker: Asker, how: How, text: &str) {
+        self.server.metrics.errors.count(text);
+        self.mesh.to(core).push_reply(asker, |out| {
+            if !how.silent {
+                RespReply::new(out, how.proto).error(text);
+            }
+        });
+    }
+
+    /// Commands of a connection of another core that are in batches not applied yet.
+    #[inline]
+    fn waiting_for(&self, core: u16, asker: Asker) -> u32 {
+        let lanes = &self.foreign_waiting[usize::from(core)];
+        lanes.get(asker.conn.index()).copied().unwrap_or(0)
+    }
+
+    #[inline]
+    fn core_waits(&mut self, core: u16, asker: Asker) {
+        let lanes = &mut self.foreign_waiting[usize::from(core)];
+        let lane = asker.conn.index();
+        if lane >= lanes.len() {
+            lanes.resize(lane + 1, 0);
+        }
+        lanes[lane] += 1;
+        if self.batch.is_full() {
+            self.seal();
+        }
+    }
+
+    /// One command less that waits for its entry.
+    #[inline]
+    pub(crate) fn waited_for_core(&mut self, core: u16, asker: Asker) {
+        self.foreign_waiting[usize::from(core)][asker.conn.index()] -= 1;
+    }
+}

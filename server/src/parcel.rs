@@ -1,0 +1,185 @@
+//! [`Parcel`]: what one core has for another one at the end of a turn: commands, and replies to commands of the other.
+//!
+//! One parcel a turn and destination, however many commands there are; its buffers are sent to and fro, so none is
+//! allocated once traffic flows. Commands are encoded as in the log (`engine::cmd::op`), so the owner of the keys copies
+//! the bytes of a write straight into its batch.
+//!
+//! ```text
+//! request:  asker 12 | how 1 | operation
+//! reply:    asker 12 | length 4 | RESP bytes
+//! asker:    connection number 4 | its generation 4 | part 4        (all little-endian)
+//! ```
+//! Parcels never leave the process, so there is no version and no checksum.
+
+use std::os::fd::OwnedFd;
+
+use slotcore_engine::cmd::op::encode_op;
+use slotcore_engine::cmd::{Args, CommandId};
+use slotcore_netio::ConnId;
+
+use crate::clients::ClientState;
+
+/// Who waits for a reply, on the core where its connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asker {
+    /// The connection.
+    pub conn: ConnId,
+    /// 0: the reply is the connection's next one from that core. Else: it is a part of this gathering.
+    pub part: u32,
+}
+
+impl Asker {
+    /// A connection that waits for a whole reply.
+    #[inline]
+    pub fn whole(conn: ConnId) -> Self {
+        Self { conn, part: 0 }
+    }
+}
+
+/// How a forwarded command is to be answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct How {
+    /// 2 or 3: version of RESP.
+    pub proto: u8,
+    /// The client wants no reply; an empty one is sent, to keep count.
+    pub silent: bool,
+}
+
+const ASKER_BYTES: usize = 12;
+const SILENT: u8 = 0x80;
+
+/// See the module's text.
+#[derive(Default)]
+pub struct Parcel {
+    /// Commands, back to back.
+    pub requests: Vec<u8>,
+    /// Replies, back to back.
+    pub replies: Vec<u8>,
+    /// What is rare.
+    pub notes: Vec<Note>,
+}
+
+/// Things that cores tell each other now and then.
+pub enum Note {
+    /// A new connection, to be accepted there.
+    Arrival(OwnedFd),
+    /// A connection that belongs there from now on: its descriptor, what it sent, and what is known of it.
+    HandOver(OwnedFd, Vec<u8>, Box<ClientState>),
+}
+
+impl Parcel {
+    /// True when there is nothing to send.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.requests.is_empty() && self.replies.is_empty() && self.notes.is_empty()
+    }
+
+    /// Bytes it holds.
+    pub fn bytes(&self) -> usize {
+        self.requests.len() + self.replies.len()
+    }
+
+    /// Appends a command.
+    #[inline]
+    pub fn push_request(&mut self, asker: Asker, how: How, id: CommandId, args: &Args<'_>) {
+        put_asker(&mut self.requests, asker);
+        self.requests.push(how.proto | if how.silent { SILENT } else { 0 });
+        encode_op(&mut self.requests, id, args);
+    }
+
+    /// Appends the reply that `write` writes.
+    #[inline]
+    pub fn push_reply<T>(&mut self, asker: Asker, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        put_asker(&mut self.replies, asker);
+        let at = self.replies.len();
+        self.replies.extend_from_slice(&[0; 4]);
+        let result = write(&mut self.replies);
+        let len = u32::try_from(self.replies.len() - at - 4).expect("a reply is below 4 GiB");
+        self.replies[at..at + 4].copy_from_slice(&len.to_le_bytes());
+        result
+    }
+
+    /// Takes back what was appended to the replies since they were `len` bytes long.
+    pub fn cut_replies(&mut self, len: usize) {
+        self.replies.truncate(len);
+    }
+}
+
+#[inline]
+fn put_asker(out: &mut Vec<u8>, asker: Asker) {
+    let (index, generation) = asker.conn.parts();
+    for number in [index, generation, asker.part] {
+        out.extend_from_slice(&number.to_le_bytes());
+    }
+}
+
+#[inline]
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes were cut"))
+}
+
+#[inline]
+fn asker_at(bytes: &[u8], at: usize) -> Asker {
+    Asker {
+        conn: ConnId::from_parts((u32_at(bytes, at), u32_at(bytes, at + 4))),
+        part: u32_at(bytes, at + 8),
+    }
+}
+
+/// Reads the head of the request at `at`; the operation follows at the returned offset.
+#[inline]
+pub fn request_at(requests: &[u8], at: usize) -> (Asker, How, usize) {
+    let how = requests[at + ASKER_BYTES];
+    let how = How {
+        proto: how & !SILENT,
+        silent: how & SILENT != 0,
+    };
+    (asker_at(requests, at), how, at + ASKER_BYTES + 1)
+}
+
+/// Reads the reply at `at`; also returns where the next one starts.
+#[inline]
+pub fn reply_at(replies: &[u8], at: usize) -> (Asker, &[u8], usize) {
+    let len = u32_at(replies, at + ASKER_BYTES) as usize;
+    let start = at + ASKER_BYTES + 4;
+    (asker_at(replies, at), &replies[start..start + len], start + len)
+}
+
+#[cfg(test)]
+mod tests {
+    use slotcore_engine::cmd::op::decode_op;
+
+    use super::*;
+
+    #[test]
+    fn what_was_pushed_is_read_back() {
+        let asker = |n: u32| Asker {
+            conn: ConnId::from_parts((n, n + 1)),
+            part: n + 2,
+        };
+        let mut parcel = Parcel::default();
+        assert!(parcel.is_empty());
+        let args = Args::new(b"getkey", &[(0, 3), (3, 3)]);
+        for (n, silent) in [(1, false), (u32::MAX - 2, true)] {
+            parcel.push_request(asker(n), How { proto: 3, silent }, CommandId(7), &args);
+        }
+        let mut at = 0;
+        for (n, silent) in [(1, false), (u32::MAX - 2, true)] {
+            let (found, how, op) = request_at(&parcel.requests, at);
+            assert_eq!((found, how), (asker(n), How { proto: 3, silent }));
+            let (id, bytes) = decode_op(&parcel.requests[op..], &mut Vec::new()).unwrap();
+            assert_eq!(id, CommandId(7));
+            at = op + bytes;
+        }
+        assert_eq!(at, parcel.requests.len());
+
+        parcel.push_reply(asker(5), |out| out.extend_from_slice(b"+OK\r\n"));
+        parcel.push_reply(asker(6), |_| ());
+        let (found, bytes, at) = reply_at(&parcel.replies, 0);
+        assert_eq!((found, bytes), (asker(5), b"+OK\r\n".as_slice()));
+        assert_eq!(
+            reply_at(&parcel.replies, at),
+            (asker(6), b"".as_slice(), parcel.replies.len())
+        );
+    }
+}

@@ -1,0 +1,317 @@
+//! Where a command is carried out: on this core, on another one, on several, or by the client's next try elsewhere.
+//!
+//! Pure: from the command's keys, the map of slots, and the kind of port it came in by.
+
+use slotcore_engine::cmd::{Args, CommandId, CommandSpec, Run, ServerCmd, keys, lookup};
+use slotcore_engine::ord::{SLOT_SHIFT, SLOTS, slot_of};
+use slotcore_rt::ids::CoreId;
+
+use crate::clients::Endpoint;
+use crate::cluster_map::ClusterMap;
+
+/// What Redis Cluster answers when keys of one command lie in several slots.
+pub const CROSSSLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
+
+/// See the module's text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// Here.
+    Here,
+    /// On the core that owns its keys.
+    Core(CoreId),
+    /// Key by key, each on the core that owns it.
+    ByKey(ByKey),
+    /// On every core.
+    Everywhere(Everywhere),
+    /// `SCAN`: on the core whose keys the cursor stands in.
+    Scan(CoreId),
+    /// Not here: the client is told who owns the slot.
+    Moved(u16, CoreId),
+    /// Nowhere: the keys have several owners, and the command cannot be taken apart.
+    CrossSlot,
+}
+
+/// Commands that are the same whether they are given all keys at once or in parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ByKey {
+    /// Keys; an array with one value for each (`MGET`).
+    Values,
+    /// Keys; a count (`DEL`, `UNLINK`, `EXISTS`, `TOUCH`).
+    Count,
+    /// Keys with values; OK (`MSET`).
+    Pairs,
+}
+
+/// How the answers of all cores become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Everywhere {
+    /// Arrays, one behind the other (`KEYS`).
+    Concat,
+    /// Numbers, added (`DBSIZE`).
+    Sum,
+    /// OK when all say so (`FLUSHALL`).
+    AllOk,
+    /// Any that is not nil (`RANDOMKEY`).
+    AnyOf,
+    /// Lines, by client number (`CLIENT LIST`).
+    ClientList,
+    /// OK when one says so (`CLIENT KILL addr`).
+    OneOk,
+}
+
+/// What is known of commands beforehand, by their numbers.
+pub struct Router {
+    by_key: Vec<Option<ByKey>>,
+    everywhere: Vec<Option<Everywhere>>,
+    scan: CommandId,
+}
+
+impl Router {
+    /// Reads the command table.
+    pub fn new() -> Self {
+        let mut router = Self {
+            by_key: Vec::new(),
+            everywhere: Vec::new(),
+            scan: id_of("scan"),
+        };
+        for (name, how) in [
+            ("mget", ByKey::Values),
+            ("del", ByKey::Count),
+            ("unlink", ByKey::Count),
+            ("exists", ByKey::Count),
+            ("touch", ByKey::Count),
+            ("mset", ByKey::Pairs),
+        ] {
+            put(&mut router.by_key, id_of(name), how);
+        }
+        for (name, how) in [
+            ("keys", Everywhere::Concat),
+            ("dbsize", Everywhere::Sum),
+            ("flushall", Everywhere::AllOk),
+            ("flushdb", Everywhere::AllOk),
+            ("randomkey", Everywhere::AnyOf),
+        ] {
+            put(&mut router.everywhere, id_of(name), how);
+        }
+        router
+    }
+
+    /// Where a command goes. `spans`: a buffer for the numbers of its keys.
+    #[inline]
+    pub fn route(
+        &self,
+        map: &ClusterMap,
+        me: CoreId,
+        endpoint: Endpoint,
+        spec: &CommandSpec,
+        args: &Args<'_>,
+        numbers: &mut Vec<u32>,
+    ) -> Route {
+        if spec.first_key == 0 {
+            return self.route_without_keys(map, endpoint, spec, args, numbers);
+        }
+        if spec.first_key != spec.last_key {
+            return self.route_many_keys(map, me, endpoint, spec, args, numbers);
+        }
+        one_owner(map, me, endpoint, slot_of(args.get(spec.first_key as usize)))
+    }
+
+    fn route_many_keys(
+        &self,
+        map: &ClusterMap,
+        me: CoreId,
+        endpoint: Endpoint,
+        spec: &CommandSpec,
+        args: &Args<'_>,
+        numbers: &mut Vec<u32>,
+    ) -> Route {
+        numbers.clear();
+        keys(spec, args, numbers);
+        let mut slots = numbers.iter().map(|&number| slot_of(args.get(number as usize)));
+        let Some(first) = slots.next() else { return Route::Here };
+        match endpoint {
+            Endpoint::Core if slots.any(|slot| slot != first) => Route::CrossSlot,
+            Endpoint::AnySlot if slots.any(|slot| map.owner_of(slot) != map.owner_of(first)) => {
+                match get(&self.by_key, spec.id) {
+                    Some(how) => Route::ByKey(how),
+                    None => Route::CrossSlot,
+                }
+            }
+            _ => one_owner(map, me, endpoint, first),
+        }
+    }
+
+    fn route_without_keys(
+        &self,
+        map: &ClusterMap,
+        endpoint: Endpoint,
+        spec: &CommandSpec,
+        args: &Args<'_>,
+        numbers: &mut Vec<u32>,
+    ) -> Route {
+        if !spec.key_specs.is_empty() {
+            // Keys that have to be looked for: numbered, or behind a word.
+            return self.route_many_keys(map, CoreId(u16::MAX), endpoint, spec, args, numbers);
+        }
+        if endpoint == Endpoint::Core {
+            return Route::Here;
+        }
+        if spec.id == self.scan {
+            return match std::str::from_utf8(args.get(1)).ok().and_then(|text| text.parse().ok()) {
+                Some(cursor) => Route::Scan(scan_owner(map, cursor)),
+                None => Route::Here,
+            };
+        }
+        match spec.run {
+            Run::Data(_) => get(&self.everywhere, spec.id).map_or(Route::Here, Route::Everywhere),
+            Run::Server(cmd) => server_route(cmd, args).map_or(Route::Here, Route::Everywhere),
+            Run::Container => Route::Here,
+        }
+    }
+}
+
+impl Default for Router {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[inline]
+fn one_owner(map: &ClusterMap, me: CoreId, endpoint: Endpoint, slot: u16) -> Route {
+    let owner = map.owner_of(slot);
+    if owner == me {
+        Route::Here
+    } else if endpoint == Endpoint::Core {
+        Route::Moved(slot, owner)
+    } else {
+        Route::Core(owner)
+    }
+}
+
+/// Which commands about the server are about all cores of it.
+fn server_route(cmd: ServerCmd, args: &Args<'_>) -> Option<Everywhere> {
+    use ServerCmd as C;
+    Some(match cmd {
+        C::ConfigSet | C::ConfigResetStat | C::SlowlogReset | C::MemoryPurge => Everywhere::AllOk,
+        C::LatencyReset => Everywhere::Sum,
+        C::Debug
+            if args
+                .try_get(1)
+                .is_some_and(|word| word.eq_ignore_ascii_case(b"set-active-expire")) =>
+        {
+            Everywhere::AllOk
+        }
+        C::ClientList => Everywhere::ClientList,
+        C::ClientKill if args.len() == 3 => Everywhere::OneOk,
+        C::ClientKill => Everywhere::Sum,
+        _ => return None,
+    })
+}
+
+/// The core that goes on with a scan.
+pub fn scan_owner(map: &ClusterMap, cursor: u64) -> CoreId {
+    map.owner_of((cursor >> SLOT_SHIFT) as u16)
+}
+
+/// Where a scan goes on that has come to the end of a core; 0 when that was the last one.
+pub fn scan_next(map: &ClusterMap, core: CoreId) -> u64 {
+    match map.range_of(core).end() + 1 {
+        SLOTS => 0,
+        slot => u64::from(slot) << SLOT_SHIFT,
+    }
+}
+
+fn id_of(name: &str) -> CommandId {
+    lookup(name.as_bytes()).expect("a command of the table").id
+}
+
+fn put<T: Copy>(table: &mut Vec<Option<T>>, id: CommandId, value: T) {
+    let at = usize::from(id.0);
+    if at >= table.len() {
+        table.resize(at + 1, None);
+    }
+    table[at] = Some(value);
+}
+
+fn get<T: Copy>(table: &[Option<T>], id: CommandId) -> Option<T> {
+    table.get(usize::from(id.0)).copied().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster_map::{CoreNode, node_id};
+
+    fn map(cores: u16) -> ClusterMap {
+        let nodes = (0..cores).map(|core| CoreNode {
+            id: node_id(1, CoreId(core)),
+            port: 7000 + core,
+        });
+        ClusterMap {
+            host: "h".into(),
+            any_slot_port: 6379,
+            nodes: nodes.collect(),
+        }
+    }
+
+    fn route(endpoint: Endpoint, cores: u16, me: u16, words: &[&str]) -> Route {
+        let mut buf = Vec::new();
+        let mut spans = Vec::new();
+        for word in words {
+            spans.push((buf.len() as u32, word.len() as u32));
+            buf.extend_from_slice(word.as_bytes());
+        }
+        let args = Args::new(&buf, &spans);
+        let spec = slotcore_engine::cmd::resolve(&args).unwrap();
+        Router::new().route(&map(cores), CoreId(me), endpoint, spec, &args, &mut Vec::new())
+    }
+
+    // Slots: a 15495, b 3300, c 7365, foo 12182.
+
+    #[test]
+    fn one_key_goes_to_its_owner() {
+        use Endpoint::{AnySlot, Core};
+        assert_eq!(route(AnySlot, 2, 1, &["get", "a"]), Route::Here);
+        assert_eq!(route(AnySlot, 2, 0, &["get", "a"]), Route::Core(CoreId(1)));
+        assert_eq!(route(Core, 2, 0, &["set", "a", "1"]), Route::Moved(15495, CoreId(1)));
+        assert_eq!(route(Core, 2, 1, &["set", "a", "1"]), Route::Here);
+        assert_eq!(route(Core, 2, 0, &["ping"]), Route::Here);
+    }
+
+    #[test]
+    fn several_keys_are_taken_apart_only_where_that_changes_nothing() {
+        use Endpoint::{AnySlot, Core};
+        assert_eq!(route(AnySlot, 2, 0, &["mget", "a", "b"]), Route::ByKey(ByKey::Values));
+        assert_eq!(route(AnySlot, 2, 0, &["mget", "a", "foo"]), Route::Core(CoreId(1)));
+        assert_eq!(route(AnySlot, 2, 0, &["mset", "b", "1", "c", "2"]), Route::Here);
+        assert_eq!(route(AnySlot, 2, 0, &["msetnx", "a", "1", "b", "2"]), Route::CrossSlot);
+        assert_eq!(route(AnySlot, 2, 0, &["rename", "a", "b"]), Route::CrossSlot);
+        assert_eq!(route(AnySlot, 1, 0, &["rename", "a", "b"]), Route::Here);
+        assert_eq!(route(Core, 2, 0, &["mget", "b", "c"]), Route::CrossSlot);
+        assert_eq!(
+            route(Core, 2, 0, &["mget", "{a}1", "{a}2"]),
+            Route::Moved(15495, CoreId(1))
+        );
+        assert_eq!(route(Core, 1, 0, &["mget", "b", "c"]), Route::CrossSlot);
+        assert_eq!(
+            route(AnySlot, 2, 0, &["del", "a", "b", "c"]),
+            Route::ByKey(ByKey::Count)
+        );
+    }
+
+    #[test]
+    fn what_concerns_all_keys_goes_everywhere_but_from_a_cores_own_port() {
+        use Endpoint::{AnySlot, Core};
+        assert_eq!(route(AnySlot, 2, 0, &["dbsize"]), Route::Everywhere(Everywhere::Sum));
+        assert_eq!(route(Core, 2, 0, &["dbsize"]), Route::Here);
+        assert_eq!(route(AnySlot, 2, 0, &["client", "id"]), Route::Here);
+        assert_eq!(route(AnySlot, 2, 0, &["scan", "0"]), Route::Scan(CoreId(0)));
+        assert_eq!(route(AnySlot, 2, 0, &["scan", "x"]), Route::Here);
+        let second = scan_next(&map(2), CoreId(0));
+        assert_eq!(
+            route(AnySlot, 2, 0, &["scan", &second.to_string()]),
+            Route::Scan(CoreId(1))
+        );
+        assert_eq!(scan_next(&map(2), CoreId(1)), 0);
+    }
+}
