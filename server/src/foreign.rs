@@ -203,21 +203,31 @@ impl CoreState {
         });
     }
 
-    /// Commands of a connection of another core that are in batches not applied yet.
+    /// Commands of a connection that are in batches of this core not applied yet. Parts of a command of this core's own
+    /// connection wait in its lane, with everything else of it.
     #[inline]
     fn waiting_for(&self, core: u16, asker: Asker) -> u32 {
+        if core == self.mesh.me().0 {
+            return self.lanes[asker.conn.index()].waiting;
+        }
         let lanes = &self.foreign_waiting[usize::from(core)];
         lanes.get(asker.conn.index()).copied().unwrap_or(0)
     }
 
     #[inline]
     fn core_waits(&mut self, core: u16, asker: Asker) {
-        let lanes = &mut self.foreign_waiting[usize::from(core)];
         let lane = asker.conn.index();
-        if lane >= lanes.len() {
-            lanes.resize(lane + 1, 0);
+        if core == self.mesh.me().0 {
+            if self.net.conn(asker.conn).is_some() {
+                self.lanes[lane].waiting += 1;
+            }
+        } else {
+            let lanes = &mut self.foreign_waiting[usize::from(core)];
+            if lane >= lanes.len() {
+                lanes.resize(lane + 1, 0);
+            }
+            lanes[lane] += 1;
         }
-        lanes[lane] += 1;
         if self.batch.is_full() {
             self.seal();
         }
@@ -226,6 +236,12 @@ impl CoreState {
     /// One command less that waits for its entry.
     #[inline]
     pub(crate) fn waited_for_core(&mut self, core: u16, asker: Asker) {
+        if core == self.mesh.me().0 {
+            if self.net.conn(asker.conn).is_some() {
+                self.lanes[asker.conn.index()].waiting -= 1;
+            }
+            return;
+        }
         self.foreign_waiting[usize::from(core)][asker.conn.index()] -= 1;
     }
 }
