@@ -2,6 +2,7 @@
 
 mod cmd_support;
 
+use cmd_support::collections::COLLECTIONS;
 use cmd_support::families::FAMILIES;
 use cmd_support::random::{Random, random_command, random_of_family};
 use cmd_support::wire::Value;
@@ -57,6 +58,19 @@ fn random_commands_of_a_family_get_the_replies_of_redis() {
     for (n, family) in FAMILIES.iter().enumerate() {
         for seed in 0..12 {
             compare(&mut redis, 100 * n as u64 + seed, 1500, |r| random_of_family(r, family));
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs redis-server 7.0"]
+fn random_commands_on_lists_sets_and_hashes_get_the_replies_of_redis() {
+    let mut redis = Redis::start("collections");
+    for (n, family) in COLLECTIONS.iter().enumerate() {
+        for seed in 0..12 {
+            compare(&mut redis, 1000 * (n as u64 + 1) + seed, 1500, |r| {
+                random_of_family(r, family)
+            });
         }
     }
 }

@@ -26,6 +26,16 @@ pub(super) fn at_least_one(arg: &[u8], error: &'static str) -> Result<usize, Cmd
         .ok_or(CmdError::Other(error))
 }
 
+/// A number and its negative: everything but the lowest integer.
+pub(super) fn symmetric_integer(arg: &[u8]) -> Result<i64, CmdError> {
+    integer(arg)?
+        .checked_neg()
+        .map(i64::wrapping_neg)
+        .ok_or(CmdError::Other(
+            "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
+        ))
+}
+
 /// Whether `arg` is the option called `name` (upper case).
 #[inline]
 pub(super) fn is(arg: &[u8], name: &str) -> bool {

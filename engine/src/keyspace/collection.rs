@@ -79,6 +79,11 @@ impl Keyspace {
         }
     }
 
+    /// Frees a part cut off a collection: a large one in slices, by [`Keyspace::free_work`].
+    pub fn discard(&mut self, part: Collection) {
+        self.graveyard.bury(Object::Coll(part));
+    }
+
     /// Removes `key` when it holds a collection without elements; says whether it did.
     pub fn drop_if_empty(&mut self, key: &[u8]) -> bool {
         let hash = self.key_hash(key);

@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod collections;
 pub mod families;
 pub mod machine;
 pub mod random;

@@ -1,28 +1,22 @@
 //! [`List`]: a list: a deque of chunks, each a run of elements in one piece of memory.
 //!
-//! ```text
-//! chunk:   | free | element | element | ... | element | free |
-//!          0      head                                tail   capacity
-//! element: | length | bytes | length |     length: one byte below 254, else 254 and a u32 (mirrored at the back)
-//! ```
-//!
 //! Elements can be read from both ends, pushed at both ends while there is room, and dropped at both ends by moving
 //! `head` or `tail`. A short list is one small chunk that grows by doubling; a long one has chunks of [`CHUNK_BYTES`].
-//! An element that is larger than that has a chunk for itself. No chunk is empty.
+//! An element that is larger than that has a chunk for itself. No chunk is empty. Changes in the middle ([`edit`]) move bytes
+//! of one chunk only.
+
+mod chunk;
+mod edit;
+mod iter;
+
+pub use iter::{Backwards, Iter};
 
 use super::Elements;
 use super::codec::{DecodeError, Source};
 use crate::digest::Digest;
 use crate::varint::put_bytes;
+use chunk::{CHUNK_BYTES, CHUNK_BYTES_MIN, Chunk, element_bytes};
 use std::collections::VecDeque;
-
-/// Size of a full chunk. An LRANGE of 600 small elements touches few of them, and moving one when both ends are used costs
-/// less than a microsecond.
-const CHUNK_BYTES: usize = 4096;
-/// Size of the first chunk of a list at least.
-const CHUNK_BYTES_MIN: usize = 32;
-/// Lengths from here on take five bytes.
-const LONG: u8 = 254;
 
 /// A list.
 #[derive(Clone, Debug, Default)]
@@ -33,14 +27,6 @@ pub struct List {
     chunk_bytes: usize,
 }
 
-#[derive(Clone, Debug)]
-struct Chunk {
-    buf: Box<[u8]>,
-    head: u32,
-    tail: u32,
-    count: u32,
-}
-
 /// Which end of the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
@@ -48,125 +34,6 @@ pub enum End {
     Front,
     /// The last element.
     Back,
-}
-
-fn length_bytes(len: usize) -> usize {
-    if len < usize::from(LONG) { 1 } else { 5 }
-}
-
-fn element_bytes(len: usize) -> usize {
-    len + 2 * length_bytes(len)
-}
-
-impl Chunk {
-    fn new(capacity: usize, end: End) -> Self {
-        // What is pushed at the front grows downwards.
-        let at = if end == End::Front { capacity as u32 } else { 0 };
-        Chunk {
-            buf: vec![0; capacity].into_boxed_slice(),
-            head: at,
-            tail: at,
-            count: 0,
-        }
-    }
-
-    fn used(&self) -> usize {
-        (self.tail - self.head) as usize
-    }
-
-    fn room(&self, end: End) -> usize {
-        match end {
-            End::Front => self.head as usize,
-            End::Back => self.buf.len() - self.tail as usize,
-        }
-    }
-
-    /// Makes room for `need` bytes at `end` by moving the elements, to a larger buffer when this one is rather full.
-    /// `false` when the chunk is as large as chunks become.
-    fn make_room(&mut self, need: usize, end: End) -> bool {
-        let used = self.used();
-        // Moving frees at least half of the buffer, so it happens at most once per that many bytes pushed.
-        let fits_here = (used + need) * 2 <= self.buf.len();
-        if !fits_here && (self.buf.len() >= CHUNK_BYTES || used + need > CHUNK_BYTES) {
-            return false;
-        }
-        let (from, to) = (self.head as usize, self.tail as usize);
-        if fits_here {
-            let head = match end {
-                End::Front => self.buf.len() - used,
-                End::Back => 0,
-            };
-            self.buf.copy_within(from..to, head);
-            (self.head, self.tail) = (head as u32, (head + used) as u32);
-        } else {
-            let mut grown = Chunk::new((used + need).next_power_of_two().max(self.buf.len() * 2), end);
-            match end {
-                End::Front => grown.head -= used as u32,
-                End::Back => grown.tail += used as u32,
-            }
-            grown.buf[grown.head as usize..grown.tail as usize].copy_from_slice(&self.buf[from..to]);
-            (self.buf, self.head, self.tail) = (grown.buf, grown.head, grown.tail);
-        }
-        true
-    }
-
-    fn write(&mut self, at: usize, element: &[u8]) {
-        let n = element.len();
-        let buf = &mut self.buf[at..at + element_bytes(n)];
-        if n < usize::from(LONG) {
-            buf[0] = n as u8;
-            buf[1..=n].copy_from_slice(element);
-            buf[n + 1] = n as u8;
-        } else {
-            let len = (n as u32).to_le_bytes();
-            buf[0] = LONG;
-            buf[1..5].copy_from_slice(&len);
-            buf[5..5 + n].copy_from_slice(element);
-            buf[5 + n..9 + n].copy_from_slice(&len);
-            buf[9 + n] = LONG;
-        }
-    }
-
-    fn push(&mut self, element: &[u8], end: End) {
-        let size = element_bytes(element.len()) as u32;
-        let at = match end {
-            End::Front => {
-                self.head -= size;
-                self.head
-            }
-            End::Back => {
-                self.tail += size;
-                self.tail - size
-            }
-        };
-        self.write(at as usize, element);
-        self.count += 1;
-    }
-
-    fn u32_at(&self, at: usize) -> usize {
-        u32::from_le_bytes(self.buf[at..at + 4].try_into().expect("four bytes were cut")) as usize
-    }
-
-    /// The element starting at `at`, and where the next one starts.
-    #[inline]
-    fn after(&self, at: usize) -> (&[u8], usize) {
-        let (len, head) = match self.buf[at] {
-            LONG => (self.u32_at(at + 1), 5),
-            len => (usize::from(len), 1),
-        };
-        (&self.buf[at + head..at + head + len], at + 2 * head + len)
-    }
-
-    /// The element ending at `end`, and where it starts.
-    #[inline]
-    fn before(&self, end: usize) -> (&[u8], usize) {
-        let (len, head) = match self.buf[end - 1] {
-            LONG => (self.u32_at(end - 5), 5),
-            len => (usize::from(len), 1),
-        };
-        let start = end - 2 * head - len;
-        (&self.buf[start + head..start + head + len], start)
-    }
 }
 
 impl List {
@@ -254,27 +121,7 @@ impl List {
                 left,
             };
         }
-        let (mut chunk, mut first) = (0, 0);
-        if start <= self.len / 2 {
-            while first + self.chunks[chunk].count as usize <= start {
-                first += self.chunks[chunk].count as usize;
-                chunk += 1;
-            }
-        } else {
-            (chunk, first) = (
-                self.chunks.len() - 1,
-                self.len - self.chunks[self.chunks.len() - 1].count as usize,
-            );
-            while first > start {
-                chunk -= 1;
-                first -= self.chunks[chunk].count as usize;
-            }
-        }
-        let c = &self.chunks[chunk];
-        let mut at = c.head as usize;
-        for _ in first..start {
-            at = c.after(at).1;
-        }
+        let (chunk, at) = self.locate(start);
         Iter {
             list: self,
             chunk,
@@ -283,48 +130,35 @@ impl List {
         }
     }
 
+    /// All elements, last to first.
+    pub fn backwards(&self) -> Backwards<'_> {
+        Backwards::new(self)
+    }
+
+    /// The chunk that holds element number `index`, which must exist, and where it starts in there.
+    fn locate(&self, index: usize) -> (usize, usize) {
+        let (mut chunk, mut first) = (0, 0);
+        if index <= self.len / 2 {
+            while first + self.chunks[chunk].count as usize <= index {
+                first += self.chunks[chunk].count as usize;
+                chunk += 1;
+            }
+        } else {
+            chunk = self.chunks.len() - 1;
+            first = self.len - self.chunks[chunk].count as usize;
+            while first > index {
+                chunk -= 1;
+                first -= self.chunks[chunk].count as usize;
+            }
+        }
+        (chunk, self.chunks[chunk].offset(index - first))
+    }
+
     /// Element number `index`, from 0.
     pub fn get(&self, index: usize) -> Option<&[u8]> {
         self.range(index, 1).next()
     }
 }
-
-/// Elements of a [`List`], first to last.
-#[derive(Clone, Debug)]
-pub struct Iter<'a> {
-    list: &'a List,
-    chunk: usize,
-    /// Where the next element starts in its chunk; may be the chunk's tail.
-    at: usize,
-    left: usize,
-}
-
-impl<'a> Iterator for Iter<'a> {
-    type Item = &'a [u8];
-
-    #[inline]
-    fn next(&mut self) -> Option<&'a [u8]> {
-        if self.left == 0 {
-            return None;
-        }
-        self.left -= 1;
-        let mut chunk = &self.list.chunks[self.chunk];
-        if self.at == chunk.tail as usize {
-            self.chunk += 1;
-            chunk = &self.list.chunks[self.chunk];
-            self.at = chunk.head as usize;
-        }
-        let (element, next) = chunk.after(self.at);
-        self.at = next;
-        Some(element)
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.left, Some(self.left))
-    }
-}
-
-impl ExactSizeIterator for Iter<'_> {}
 
 impl Elements for List {
     fn len(&self) -> usize {
