@@ -14,7 +14,7 @@ use crate::dispatch::run_data;
 use crate::reply::RespReply;
 
 /// Batches in flight at once. Together with the batch's own limits this bounds what a core holds for its clients.
-const PROPOSED_MAX: usize = 32;
+pub(crate) const PROPOSED_MAX: usize = 32;
 /// Waiting commands of a connection below which its input is looked at again.
 const WAITING_RESUME: u32 = 1024;
 

@@ -83,7 +83,9 @@ pub(crate) struct Lane {
     pub order: Option<Box<ReplyOrder>>,
     /// Where the connection would be better off.
     pub belonging: Belonging,
-    /// It asked to be closed behind its last reply.
+    /// Its input was taken up to a `QUIT`; what follows is nobody's business.
+    pub said_quit: bool,
+    /// It is to be closed behind its last reply.
     pub quits: bool,
     /// The input is malformed from here on: answered when nothing waits any more, then closed.
     pub broken: Option<String>,
@@ -146,6 +148,7 @@ pub struct CoreState {
     pub(crate) limits: Limits,
     /// The longest of common commands without the `fast` flag: not worth a clock reading of its own.
     pub(crate) untimed_id: u16,
+    pub(crate) quit_id: u16,
     pub(crate) spans: Vec<(u32, u32)>,
     pub(crate) scratch_in: Vec<u8>,
     pub(crate) scratch_out: Vec<u8>,
@@ -192,6 +195,7 @@ impl CoreState {
             over_memory: false,
             limits: Limits::default(),
             untimed_id: lookup(b"set").map_or(0, |spec| spec.id.0),
+            quit_id: lookup(b"quit").map_or(0, |spec| spec.id.0),
             spans: Vec::new(),
             scratch_in: Vec::new(),
             scratch_out: Vec::new(),

@@ -65,7 +65,7 @@ impl CoreState {
         loop {
             let lane = lane_of(&mut self.lanes, id);
             // A client that does not read its replies is given no more of them; it is looked at again once it has read.
-            if lane.is_ending() || self.net.is_choked(id) {
+            if lane.said_quit || lane.is_ending() || self.net.is_choked(id) {
                 break;
             }
             if lane.waiting + lane.away >= WAITING_MAX || !self.has_room() {
@@ -123,6 +123,9 @@ impl CoreState {
         let mut route = Route::Here;
         let (spec, key) = match resolve(&args) {
             Ok(spec) => {
+                if spec.id.0 == self.quit_id {
+                    lane_of(&mut self.lanes, id).said_quit = true;
+                }
                 if let Some(endpoint) = endpoint {
                     let (map, me) = (&self.server.cluster, self.server.core);
                     route = self.router.route(map, me, endpoint, spec, &args, &mut self.key_numbers);
@@ -186,6 +189,9 @@ impl CoreState {
             self.keyspace.prefetch_record(key);
         }
         for command in &window.commands {
+            if self.lanes[command.conn.index()].quits {
+                continue;
+            }
             if command.route != Route::Here {
                 self.run_elsewhere(window, command);
             } else if self.lanes[command.conn.index()].order.is_some() {

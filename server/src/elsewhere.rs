@@ -55,6 +55,8 @@ impl CoreState {
             Route::Everywhere(kind) => self.run_everywhere(id, how, spec, spans, c.base, kind),
             Route::Here | Route::Moved(..) | Route::CrossSlot => {}
         }
+        // This core's own part has its place among the commands of the connection.
+        self.take_own_mail();
     }
 
     /// Asks each owner for its keys' part of a command.

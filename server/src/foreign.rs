@@ -4,6 +4,7 @@ use slotcore_engine::cmd::op::decode_op;
 use slotcore_engine::cmd::{Args, CommandSpec, Exec, Flags, NoReply, Reply, Run, ServerCmd, by_id};
 use slotcore_rt::clock::{Clock, SystemClock};
 
+use crate::apply::PROPOSED_MAX;
 use crate::batch::Who;
 use crate::commands::Around;
 use crate::core_state::{CoreState, NetBuffers};
@@ -36,8 +37,11 @@ impl CoreState {
         let me = self.mesh.me().0;
         while !self.mesh.to(me).is_empty() {
             let parcel = self.mesh.take_own();
-            self.open_parcel(me, parcel);
-            self.run_requests();
+            self.take_replies(me, &parcel.replies);
+            let mut unread = Unread { from: me, parcel, at: 0 };
+            // At once, whatever is under way: what the connection sent next must not come before.
+            self.run_parcel(&mut unread, usize::MAX);
+            self.mesh.recycle(unread.parcel);
         }
     }
 
@@ -58,29 +62,34 @@ impl CoreState {
 
     /// Carries out what was asked, as far as there is room.
     fn run_requests(&mut self) {
-        let mut spans = std::mem::take(&mut self.spans);
         while self.has_room()
             && let Some(mut unread) = self.mesh.unread.pop_front()
         {
-            let began = SystemClock.tick();
-            while unread.at < unread.parcel.requests.len() && self.has_room() {
-                let (asker, how, at) = request_at(&unread.parcel.requests, unread.at);
-                let (id, bytes) =
-                    decode_op(&unread.parcel.requests[at..], &mut spans).expect("encoded by a core of this process");
-                let op = &unread.parcel.requests[at..at + bytes];
-                let spec = by_id(id).expect("encoded by a core of this process");
-                self.run_request(unread.from, asker, how, spec, op, &spans);
-                unread.at = at + bytes;
-            }
-            let run_ns = SystemClock.tick().since(began).as_nanos() as u64;
-            self.tally.settle(&mut self.server.metrics, run_ns, run_ns);
-            if unread.at < unread.parcel.requests.len() {
-                self.mesh.unread.push_front(unread);
-            } else {
+            if self.run_parcel(&mut unread, PROPOSED_MAX) {
                 self.mesh.recycle(unread.parcel);
+            } else {
+                self.mesh.unread.push_front(unread);
             }
         }
+    }
+
+    /// Carries out the requests of a parcel as long as there are fewer than `proposed_max` batches under way. True when
+    /// all are done.
+    fn run_parcel(&mut self, unread: &mut Unread, proposed_max: usize) -> bool {
+        let began = SystemClock.tick();
+        let mut spans = std::mem::take(&mut self.spans);
+        let requests = &unread.parcel.requests;
+        while unread.at < requests.len() && self.proposed.len() < proposed_max {
+            let (asker, how, at) = request_at(requests, unread.at);
+            let (id, bytes) = decode_op(&requests[at..], &mut spans).expect("encoded by a core of this process");
+            let spec = by_id(id).expect("encoded by a core of this process");
+            self.run_request(unread.from, asker, how, spec, &requests[at..at + bytes], &spans);
+            unread.at = at + bytes;
+        }
         self.spans = spans;
+        let run_ns = SystemClock.tick().since(began).as_nanos() as u64;
+        self.tally.settle(&mut self.server.metrics, run_ns, run_ns);
+        unread.at == requests.len()
     }
 
     fn run_request(
