@@ -13,7 +13,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 /// Commands that came after Redis 7.0.
-const YOUNGER: [&str; 2] = ["client|no-touch", "client|setinfo"];
+const YOUNGER: [&str; 5] = ["client|no-touch", "client|setinfo", "delex", "digest", "msetex"];
 
 /// Commands that took no option in Redis 7.0, and later took one: their arity differs.
 const GREW: [&str; 2] = ["zrank", "zrevrank"];
@@ -129,7 +129,7 @@ fn every_row_is_complete_and_makes_sense() {
                     // Keys up to the last argument may be none at all.
                     last.max(-1)
                 }
-                KeyFind::Counted | KeyFind::Unknown => 0,
+                KeyFind::Counted { .. } | KeyFind::Unknown => 0,
             };
             if let KeySearch::Index(index) = keys.search {
                 assert!(index > 0 && index + last < least, "{name}: a key may be missing");

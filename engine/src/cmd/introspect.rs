@@ -57,7 +57,9 @@ fn key_spec(keys: &KeySpec, reply: &mut dyn Reply) {
         KeyFind::Range { last, step } => {
             typed_spec("range", &[("lastkey", last), ("keystep", step), ("limit", 0)], reply);
         }
-        KeyFind::Counted => typed_spec("keynum", &[("keynumidx", 0), ("firstkey", 1), ("keystep", 1)], reply),
+        KeyFind::Counted { step } => {
+            typed_spec("keynum", &[("keynumidx", 0), ("firstkey", 1), ("keystep", step)], reply);
+        }
         KeyFind::Unknown => typed_spec("unknown", &[], reply),
     }
 }
@@ -148,7 +150,7 @@ pub fn command_getkeys(call: &Args<'_>, with_flags: bool, reply: &mut dyn Reply)
 }
 
 /// What a call does with its keys, where that depends on the arguments: SET reads the old value only with GET, BITFIELD
-/// writes unless all it does is GET.
+/// writes unless all it does is GET, DELEX reads on a condition.
 fn flags_in(keys: &KeySpec, call: &Args<'_>) -> KeyFlags {
     if !keys.flags.has(KeyFlags::VARIABLE) {
         return keys.flags;
@@ -162,7 +164,20 @@ fn flags_in(keys: &KeySpec, call: &Args<'_>) -> KeyFlags {
             KeyFlags::RW.and(KeyFlags::UPDATE)
         });
     }
-    if (3..call.len()).any(is_get) {
+    if call.get(0).eq_ignore_ascii_case(b"DELEX") {
+        return KeyFlags::DELETE.and(if call.len() > 2 {
+            KeyFlags::RW.and(KeyFlags::ACCESS)
+        } else {
+            KeyFlags::RM
+        });
+    }
+    let compares = |at: usize| {
+        let words = ["IFEQ", "IFNE", "IFDEQ", "IFDNE"];
+        words
+            .iter()
+            .any(|word| call.get(at).eq_ignore_ascii_case(word.as_bytes()))
+    };
+    if (3..call.len()).any(|at| is_get(at) || compares(at)) {
         KeyFlags::RW.and(KeyFlags::ACCESS).and(KeyFlags::UPDATE)
     } else {
         KeyFlags::OW.and(KeyFlags::UPDATE)

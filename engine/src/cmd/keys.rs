@@ -28,11 +28,11 @@ fn for_each_from(keys: &'static KeySpec, first: usize, args: &Args<'_>, f: &mut 
     let (first, end, step) = match keys.find {
         KeyFind::Range { last: last @ 0.., step } => (first, (first + last as usize + 1).min(len), step),
         KeyFind::Range { last, step } => (first, (len + 1).saturating_sub(last.unsigned_abs() as usize), step),
-        KeyFind::Counted => {
+        KeyFind::Counted { step } => {
             let count = args.try_get(first).and_then(parse_i64).unwrap_or(0);
             let count = usize::try_from(count).unwrap_or(0);
-            let end = (first + 1).saturating_add(count);
-            (first + 1, if end <= len { end } else { 0 }, 1)
+            let end = (first + 1).saturating_add(count.saturating_mul(step as usize));
+            (first + 1, if end <= len { end } else { 0 }, step)
         }
         KeyFind::Unknown => return,
     };

@@ -252,8 +252,11 @@ pub enum KeyFind {
         /// Distance between keys.
         step: i32,
     },
-    /// As many as the first argument says, which follow it.
-    Counted,
+    /// As many as the first argument says; the first follows it.
+    Counted {
+        /// Distance between keys.
+        step: i32,
+    },
     /// See [`KeySearch::Unknown`].
     Unknown,
 }

@@ -1,6 +1,7 @@
 //! How the commands that touch keys are carried out: one file a family, plain functions on [`super::Exec`].
 
 pub(super) mod bitmap;
+pub(super) mod condition;
 pub(super) mod counter;
 pub(super) mod expiry;
 pub(super) mod geo;

@@ -1,5 +1,6 @@
 //! Whole strings: SET, GET and their relatives.
 
+use super::condition::Condition;
 use super::expiry::{Unit, expire_moment};
 use crate::cmd::error::{CmdError, answer};
 use crate::cmd::parse::is;
@@ -9,8 +10,7 @@ use crate::keyspace::{Expire, Keyspace};
 /// What stands behind key and value of SET, or behind the key of GETEX.
 #[derive(Clone, Copy, Default)]
 struct Options<'a> {
-    nx: bool,
-    xx: bool,
+    condition: Option<Condition<'a>>,
     get: bool,
     keep_ttl: bool,
     persist: bool,
@@ -35,10 +35,10 @@ impl<'a> Options<'a> {
                 };
                 o.expire = Some((unit, number));
                 i += 1;
-            } else if is_set && is(arg, "NX") && !o.xx {
-                o.nx = true;
-            } else if is_set && is(arg, "XX") && !o.nx {
-                o.xx = true;
+            } else if is_set && is(arg, "NX") && matches!(o.condition, None | Some(Condition::Absent)) {
+                o.condition = Some(Condition::Absent);
+            } else if is_set && is(arg, "XX") && matches!(o.condition, None | Some(Condition::Present)) {
+                o.condition = Some(Condition::Present);
             } else if is_set && is(arg, "GET") {
                 o.get = true;
             } else if is_set && is(arg, "KEEPTTL") && o.expire.is_none() {
@@ -46,7 +46,11 @@ impl<'a> Options<'a> {
             } else if !is_set && is(arg, "PERSIST") && o.expire.is_none() {
                 o.persist = true;
             } else {
-                return Err(CmdError::Syntax);
+                // A comparison excludes every other condition.
+                let argument = x.args.try_get(i).filter(|_| is_set && o.condition.is_none());
+                o.condition = Condition::comparison(arg, argument.ok_or(CmdError::Syntax)?)?;
+                o.condition.ok_or(CmdError::Syntax)?;
+                i += 1;
             }
         }
         Ok(o)
@@ -95,10 +99,16 @@ fn set_with_options(x: &mut Exec<'_>, reply: &mut dyn Reply) -> Result<(), CmdEr
         .map(|(unit, number)| expire_moment(x.ks.now_ms(), unit, number, "set"))
         .transpose()?;
     let (key, value) = (x.args.get(1), x.args.get(2));
+    let holds = match o.condition {
+        // With GET a value of another type is an error, whatever the condition.
+        Some(_) if o.get && x.ks.get_str(key).is_err() => return Err(CmdError::WrongType),
+        Some(condition) => condition.holds(x.ks, key)?,
+        None => true,
+    };
     if o.get {
         reply_value(x.ks, key, reply)?;
     }
-    if (o.nx || o.xx) && x.ks.kind(key).is_some() == o.nx {
+    if !holds {
         if !o.get {
             reply.null();
         }

@@ -75,7 +75,12 @@ pub(super) const fn pairs(index: i32, flags: &[KeyFlags]) -> KeySpec {
 
 /// The number of keys is argument `index`; they follow it.
 pub(super) const fn counted(index: i32, flags: &[KeyFlags]) -> KeySpec {
-    key_spec(KeySearch::Index(index), KeyFind::Counted, flags)
+    key_spec(KeySearch::Index(index), KeyFind::Counted { step: 1 }, flags)
+}
+
+/// The number of keys is argument `index`; they follow it, each with a value.
+pub(super) const fn counted_pairs(index: i32, flags: &[KeyFlags]) -> KeySpec {
+    key_spec(KeySearch::Index(index), KeyFind::Counted { step: 2 }, flags)
 }
 
 /// One key, behind `word`, which is argument `from` or a later one.

@@ -1,14 +1,15 @@
 //! The commands about strings.
 
 use super::build::{
-    ACCESS, DELETE, DENYOOM, FAST, INSERT, OW, READONLY, RO, RW, UPDATE, VARIABLE, WRITE, all, flags, one, pairs, two,
+    ACCESS, DELETE, DENYOOM, FAST, INSERT, OW, READONLY, RO, RW, UPDATE, VARIABLE, WRITE, all, counted_pairs, flags,
+    one, pairs, two,
 };
-use crate::cmd::data::{counter, lcs, string, substring};
+use crate::cmd::data::{condition, counter, lcs, string, substring};
 use crate::cmd::spec::{Categories, CommandSpec, Group, Run};
 
 /// Strings.
 #[rustfmt::skip]
-pub(super) static COMMANDS: [CommandSpec; 22] = [
+pub(super) static COMMANDS: [CommandSpec; 25] = [
     CommandSpec::new(1, "append", 3, flags(&[WRITE, DENYOOM, FAST]), Categories::STRING, &[one(1, &[RW, INSERT])], Run::Data(substring::append))
         .doc(Group::String, "2.0.0", "O(1)", "Appends to a string, which is made when absent."),
     CommandSpec::new(2, "decr", 2, flags(&[WRITE, DENYOOM, FAST]), Categories::STRING, &[one(1, &[RW, ACCESS, UPDATE])], Run::Data(counter::decr))
@@ -58,4 +59,11 @@ pub(super) static COMMANDS: [CommandSpec; 22] = [
     CommandSpec::new(22, "substr", 4, READONLY, Categories::STRING, &[one(1, &[RO, ACCESS])], Run::Data(substring::getrange))
         .doc(Group::String, "1.0.0", "O(N)", "A part of a string.")
         .deprecated("2.0.0", "`GETRANGE`"),
+    CommandSpec::new(23, "delex", -2, flags(&[WRITE, FAST]), Categories::STRING, &[one(1, &[RW, DELETE, VARIABLE])], Run::Data(condition::delex))
+        .doc(Group::String, "8.4.0", "O(1)", "Deletes a key if the string there, or its digest, is as expected."),
+    CommandSpec::new(24, "digest", 2, flags(&[READONLY, FAST]), Categories::STRING, &[one(1, &[RO, ACCESS])], Run::Data(condition::digest))
+        .doc(Group::String, "8.4.0", "O(N)", "The digest of a string."),
+    CommandSpec::new(25, "msetex", -4, flags(&[WRITE, DENYOOM]), Categories::STRING, &[counted_pairs(1, &[OW, UPDATE])], Run::Data(condition::msetex))
+        .doc(Group::String, "8.4.0", "O(N)", "Sets several strings, on conditions and with one expiry if wanted.")
+        .tips(&["request_policy:multi_shard", "response_policy:all_succeeded"]),
 ];
