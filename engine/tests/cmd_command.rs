@@ -13,7 +13,14 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 /// Commands that came after Redis 7.0.
-const YOUNGER: [&str; 5] = ["client|no-touch", "client|setinfo", "delex", "digest", "msetex"];
+const YOUNGER: [&str; 6] = [
+    "client|no-touch",
+    "client|setinfo",
+    "delex",
+    "digest",
+    "msetex",
+    "cluster|myshardid",
+];
 
 /// Commands that took no option in Redis 7.0, and later took one: their arity differs.
 const GREW: [&str; 2] = ["zrank", "zrevrank"];

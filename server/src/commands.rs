@@ -13,7 +13,7 @@ use slotcore_rt::clock::Tick;
 use slotcore_rt::ids::CoreId;
 
 use crate::auth_guard::AuthGuard;
-use crate::clients::{Buffers, ClientRegistry, ClientState};
+use crate::clients::{Buffers, ClientRegistry, ClientState, Endpoint};
 use crate::cluster_map::ClusterMap;
 use crate::config::{Config, ConfigRegistry, Setting};
 use crate::metrics::{CoreFacts, CoreMetrics, CoreSnapshot};
@@ -158,6 +158,8 @@ impl ServerState {
             keyspace: around.keyspace,
             identity: &self.identity,
             cluster: &self.cluster,
+            core: self.core,
+            endpoint: conn.endpoint,
             active_expire: &mut self.active_expire,
             slot,
             now: around.now,
@@ -183,6 +185,8 @@ impl ServerState {
             keyspace: around.keyspace,
             identity: &self.identity,
             cluster: &self.cluster,
+            core: self.core,
+            endpoint: visitor.endpoint,
             active_expire: &mut self.active_expire,
             slot: usize::MAX,
             now: around.now,
@@ -202,6 +206,12 @@ pub struct Around<'a> {
     pub now: Tick,
     /// Now, in microseconds since 1970.
     pub wall_us: u64,
+}
+
+/// The slot whose owner must carry out this command, when its answer depends on that: on the any-slot port it is sent
+/// there, on a core's port the core answers for what it holds.
+pub fn slot_asked(cmd: ServerCmd, args: &Args<'_>) -> Option<u16> {
+    cluster::slot_asked(cmd, args)
 }
 
 /// Whether a command shows [`ServerState::facts`], which are worth gathering only then.
@@ -229,6 +239,10 @@ struct ServerCtx<'a> {
     pub identity: &'a ServerIdentity,
     /// Who owns which slots.
     pub cluster: &'a ClusterMap,
+    /// This core.
+    pub core: CoreId,
+    /// What kind of port the caller came in by.
+    pub endpoint: Endpoint,
     /// False when expired keys are removed only as they are met (`DEBUG SET-ACTIVE-EXPIRE 0`).
     pub active_expire: &'a mut bool,
     /// The registry's slot of the connection that runs the command.
@@ -324,14 +338,17 @@ fn run(cmd: ServerCmd, ctx: &mut ServerCtx<'_>, conn: &mut ClientState, args: Ar
         C::MemoryPurge => memory::purge(out),
         C::MemoryStats => memory::stats(ctx, out),
         C::MemoryHelp => help::write("MEMORY", help::MEMORY, out),
-        C::ClusterInfo
-        | C::ClusterMyId
-        | C::ClusterKeySlot
-        | C::ClusterSlots
-        | C::ClusterShards
-        | C::ClusterNodes
-        | C::ClusterHelp
-        | C::Readonly
-        | C::Readwrite => cluster::disabled(out),
+        C::ClusterInfo => cluster::info(ctx, out),
+        C::ClusterMyId | C::ClusterMyShardId => cluster::my_id(ctx, out),
+        C::ClusterKeySlot => cluster::key_slot(args, out),
+        C::ClusterSlots => cluster::slots(ctx, out),
+        C::ClusterShards => cluster::shards(ctx, out),
+        C::ClusterNodes => cluster::nodes(ctx, out),
+        C::ClusterLinks => cluster::links(out),
+        C::ClusterCountFailureReports => cluster::count_failure_reports(ctx, args, out),
+        C::ClusterCountKeysInSlot => cluster::count_keys_in_slot(ctx, args, out),
+        C::ClusterGetKeysInSlot => cluster::get_keys_in_slot(ctx, args, out),
+        C::ClusterHelp => help::write("CLUSTER", help::CLUSTER, out),
+        C::Readonly | C::Readwrite | C::Asking => cluster::accepted(out),
     }
 }

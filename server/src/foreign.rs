@@ -38,7 +38,11 @@ impl CoreState {
         while !self.mesh.to(me).is_empty() {
             let parcel = self.mesh.take_own();
             self.take_replies(me, &parcel.replies);
-            let mut unread = Unread { from: me, parcel, at: 0 };
+            let mut unread = Unread {
+                from: me,
+                parcel,
+                at: 0,
+            };
             // At once, whatever is under way: what the connection sent next must not come before.
             self.run_parcel(&mut unread, usize::MAX);
             self.mesh.recycle(unread.parcel);

@@ -8,6 +8,7 @@ use slotcore_rt::ids::CoreId;
 
 use crate::clients::Endpoint;
 use crate::cluster_map::ClusterMap;
+use crate::commands::slot_asked;
 
 /// What Redis Cluster answers when keys of one command lie in several slots.
 pub const CROSSSLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
@@ -108,7 +109,7 @@ impl Router {
         numbers: &mut Vec<u32>,
     ) -> Route {
         if spec.first_key == 0 {
-            return self.route_without_keys(map, endpoint, spec, args, numbers);
+            return self.route_without_keys(map, me, endpoint, spec, args, numbers);
         }
         if spec.first_key != spec.last_key {
             return self.route_many_keys(map, me, endpoint, spec, args, numbers);
@@ -144,6 +145,7 @@ impl Router {
     fn route_without_keys(
         &self,
         map: &ClusterMap,
+        me: CoreId,
         endpoint: Endpoint,
         spec: &CommandSpec,
         args: &Args<'_>,
@@ -151,7 +153,7 @@ impl Router {
     ) -> Route {
         if !spec.key_specs.is_empty() {
             // Keys that have to be looked for: numbered, or behind a word.
-            return self.route_many_keys(map, CoreId(u16::MAX), endpoint, spec, args, numbers);
+            return self.route_many_keys(map, me, endpoint, spec, args, numbers);
         }
         if endpoint == Endpoint::Core {
             return Route::Here;
@@ -164,7 +166,10 @@ impl Router {
         }
         match spec.run {
             Run::Data(_) => get(&self.everywhere, spec.id).map_or(Route::Here, Route::Everywhere),
-            Run::Server(cmd) => server_route(cmd, args).map_or(Route::Here, Route::Everywhere),
+            Run::Server(cmd) => match slot_asked(cmd, args) {
+                Some(slot) => one_owner(map, me, endpoint, slot),
+                None => server_route(cmd, args).map_or(Route::Here, Route::Everywhere),
+            },
             Run::Container => Route::Here,
         }
     }
@@ -293,6 +298,13 @@ mod tests {
             Route::Moved(15495, CoreId(1))
         );
         assert_eq!(route(Core, 1, 0, &["mget", "b", "c"]), Route::CrossSlot);
+        // Keys that are counted.
+        assert_eq!(route(Core, 2, 1, &["zunion", "2", "{a}1", "{a}2"]), Route::Here);
+        assert_eq!(route(AnySlot, 2, 1, &["zunion", "2", "{a}1", "{a}2"]), Route::Here);
+        assert_eq!(
+            route(AnySlot, 2, 0, &["zunion", "2", "{a}1", "{a}2"]),
+            Route::Core(CoreId(1))
+        );
         assert_eq!(
             route(AnySlot, 2, 0, &["del", "a", "b", "c"]),
             Route::ByKey(ByKey::Count)
@@ -305,6 +317,14 @@ mod tests {
         assert_eq!(route(AnySlot, 2, 0, &["dbsize"]), Route::Everywhere(Everywhere::Sum));
         assert_eq!(route(Core, 2, 0, &["dbsize"]), Route::Here);
         assert_eq!(route(AnySlot, 2, 0, &["client", "id"]), Route::Here);
+        let count = ["cluster", "countkeysinslot", "15495"];
+        assert_eq!(route(AnySlot, 2, 0, &count), Route::Core(CoreId(1)));
+        assert_eq!(route(AnySlot, 2, 1, &count), Route::Here);
+        assert_eq!(route(Core, 2, 0, &count), Route::Here);
+        assert_eq!(
+            route(AnySlot, 2, 0, &["cluster", "getkeysinslot", "x", "1"]),
+            Route::Here
+        );
         assert_eq!(route(AnySlot, 2, 0, &["scan", "0"]), Route::Scan(CoreId(0)));
         assert_eq!(route(AnySlot, 2, 0, &["scan", "x"]), Route::Here);
         let second = scan_next(&map(2), CoreId(0));

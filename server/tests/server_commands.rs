@@ -11,6 +11,8 @@
 //! ! ran get 20000                        a command ran for so many microseconds
 //! ! latency command 120                  a moment of so many milliseconds was seen
 //! ! set key value                        a key exists
+//! ! core 2                               this is core 2 of three
+//! ! endpoint core                        the present client came in by the port of this core
 //! ```
 //!
 //! Answers: `+simple`, `-error`, `:integer`, `,double`, `"bulk"`, `(nil)`, `(nil array)`, `=` verbatim text with `|` in front
@@ -19,12 +21,15 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use slotcore_engine::cmd::{self, Args, Reply, Run};
 use slotcore_engine::keyspace::{Expire, Keyspace, KeyspaceOptions};
 use slotcore_rt::clock::Tick;
-use slotcore_server::clients::{BufferUse, Buffers, ClientState};
+use slotcore_rt::ids::CoreId;
+use slotcore_server::clients::{BufferUse, Buffers, ClientState, Endpoint};
+use slotcore_server::cluster_map::{ClusterMap, CoreNode, node_id};
 use slotcore_server::commands::{self, Around, Conditions, Flow, ServerIdentity, ServerState};
 use slotcore_server::config::{self, Config, ConfigRegistry, Invocation};
 use slotcore_server::metrics::{CoreFacts, LatencyKind};
@@ -62,6 +67,11 @@ fn insight() {
 #[test]
 fn command() {
     check("command");
+}
+
+#[test]
+fn cluster() {
+    check("cluster");
 }
 
 #[test]
@@ -109,6 +119,19 @@ fn compare(path: &Path, script: &str, told: &str) {
     assert_eq!(script.lines().count(), told.lines().count(), "{}", path.display());
 }
 
+/// What clients are told of a machine with three cores.
+fn three_cores() -> ClusterMap {
+    let node = |core: u16| CoreNode {
+        id: node_id(0xabc, CoreId(core)),
+        port: 6380 + core,
+    };
+    ClusterMap {
+        host: "10.9.8.7".into(),
+        any_slot_port: 6379,
+        nodes: (0..3).map(node).collect(),
+    }
+}
+
 /// Buffers with something in them.
 struct SomeBytes;
 
@@ -144,12 +167,8 @@ impl World {
             machine_memory_bytes: 8 << 30,
             started_at: Tick::ZERO,
         };
-        let cluster = std::sync::Arc::new(slotcore_server::cluster_map::ClusterMap::single(
-            "127.0.0.1",
-            6379,
-            6380,
-        ));
-        let mut server = ServerState::new(Config::defaults(), identity, cluster, slotcore_rt::ids::CoreId(0));
+        let cluster = Arc::new(ClusterMap::single("127.0.0.1", 6379, 6380));
+        let mut server = ServerState::new(Config::defaults(), identity, cluster, CoreId(0));
         server.facts = CoreFacts {
             last_durable_at_s: 1_700_000_000,
             log_frames: 7,
@@ -177,6 +196,13 @@ impl World {
                 let words: Vec<&str> = event.split(' ').collect();
                 match words[..] {
                     ["client", name] => speaker = self.slot_of(name),
+                    ["core", core] => {
+                        self.server.cluster = Arc::new(three_cores());
+                        self.server.core = CoreId(core.parse().unwrap());
+                    }
+                    ["endpoint", "core"] => {
+                        self.server.clients.get_mut(speaker).unwrap().endpoint = Endpoint::Core;
+                    }
                     ["again", times, ..] => {
                         let command = words[2..].join(" ");
                         for _ in 0..times.parse().unwrap() {

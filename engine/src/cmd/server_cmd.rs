@@ -68,7 +68,13 @@ pub enum ServerCmd {
     ClusterSlots,
     ClusterShards,
     ClusterNodes,
+    ClusterLinks,
+    ClusterMyShardId,
+    ClusterCountFailureReports,
+    ClusterCountKeysInSlot,
+    ClusterGetKeysInSlot,
     ClusterHelp,
     Readonly,
     Readwrite,
+    Asking,
 }

@@ -1,11 +1,206 @@
-//! Cluster commands on a port that serves all keys as one Redis.
+//! CLUSTER, READONLY, READWRITE, ASKING: the cores of this process as the nodes of a cluster.
+//!
+//! Every port describes the same cluster in the same words; only `myself` differs: it is the node of the core that answers.
+//! That holds on the any-slot port, too, so that a client which expects a cluster finds one there and goes on to the cores'
+//! own ports. A host is always named: clients do not agree on what an empty one means.
+//!
+//! Nodes are cores of one process: none can fail alone, move its slots, or have links and replicas, and the answers say so.
+//!
+//! Shapes: those of redis-server 7.0.15.
 
-use slotcore_engine::cmd::Reply;
+use std::fmt::Write as _;
 
-use super::Flow;
+use slotcore_engine::cmd::{Args, Reply, ServerCmd};
+use slotcore_engine::ord::{SLOTS, slot_of};
+use slotcore_rt::ids::CoreId;
 
-/// What Redis answers to every cluster command when it is no cluster node.
-pub(super) fn disabled(out: &mut dyn Reply) -> Flow {
-    out.error("ERR This instance has cluster support disabled");
+use super::arguments::{NOT_AN_INTEGER, integer, quoted, refuse};
+use super::{Flow, ServerCtx};
+use crate::cluster_map::ClusterMap;
+
+/// How far a node's bus port is above its port. Nobody listens there; clients want to read a number.
+const BUS_PORT_OFFSET: u32 = 10_000;
+const BAD_SLOT: &str = "ERR Invalid slot";
+
+/// The slot that a command of this family asks about: on the any-slot port its owner has to answer. `None` when every core
+/// gives the same answer, an error included.
+pub(super) fn slot_asked(cmd: ServerCmd, args: &Args<'_>) -> Option<u16> {
+    match cmd {
+        ServerCmd::ClusterCountKeysInSlot | ServerCmd::ClusterGetKeysInSlot => slot(args.get(2)).ok(),
+        _ => None,
+    }
+}
+
+/// `CLUSTER INFO`
+pub(super) fn info(ctx: &ServerCtx<'_>, out: &mut dyn Reply) -> Flow {
+    let nodes = ctx.cluster.cores();
+    let text = format!(
+        "cluster_state:ok\r\n\
+         cluster_slots_assigned:{SLOTS}\r\n\
+         cluster_slots_ok:{SLOTS}\r\n\
+         cluster_slots_pfail:0\r\n\
+         cluster_slots_fail:0\r\n\
+         cluster_known_nodes:{nodes}\r\n\
+         cluster_size:{nodes}\r\n\
+         cluster_current_epoch:{nodes}\r\n\
+         cluster_my_epoch:{}\r\n\
+         cluster_stats_messages_sent:0\r\n\
+         cluster_stats_messages_received:0\r\n\
+         total_cluster_links_buffer_limit_exceeded:0\r\n",
+        epoch(ctx.core)
+    );
+    out.verbatim(text.as_bytes());
     Flow::Done
+}
+
+/// `CLUSTER MYID`, and `CLUSTER MYSHARDID`: a shard is one node and bears its name.
+pub(super) fn my_id(ctx: &ServerCtx<'_>, out: &mut dyn Reply) -> Flow {
+    out.bulk(ctx.cluster.node(ctx.core).id.as_bytes());
+    Flow::Done
+}
+
+/// `CLUSTER KEYSLOT key`
+pub(super) fn key_slot(args: Args<'_>, out: &mut dyn Reply) -> Flow {
+    out.int(i64::from(slot_of(args.get(2))));
+    Flow::Done
+}
+
+/// `CLUSTER SLOTS`: a range is `[first, last, [host, port, id, metadata]]`.
+pub(super) fn slots(ctx: &ServerCtx<'_>, out: &mut dyn Reply) -> Flow {
+    out.array(ctx.cluster.cores());
+    for core in cores(ctx.cluster) {
+        let (range, node) = (ctx.cluster.range_of(core), ctx.cluster.node(core));
+        out.array(3);
+        out.int(i64::from(*range.start()));
+        out.int(i64::from(*range.end()));
+        out.array(4);
+        out.bulk(ctx.cluster.host.as_bytes());
+        out.int(i64::from(node.port));
+        out.bulk(node.id.as_bytes());
+        out.map(0);
+    }
+    Flow::Done
+}
+
+/// `CLUSTER SHARDS`
+pub(super) fn shards(ctx: &ServerCtx<'_>, out: &mut dyn Reply) -> Flow {
+    out.array(ctx.cluster.cores());
+    for core in cores(ctx.cluster) {
+        let (range, node) = (ctx.cluster.range_of(core), ctx.cluster.node(core));
+        out.map(2);
+        out.bulk(b"slots");
+        out.array(2);
+        out.int(i64::from(*range.start()));
+        out.int(i64::from(*range.end()));
+        out.bulk(b"nodes");
+        out.array(1);
+        out.map(7);
+        out.bulk(b"id");
+        out.bulk(node.id.as_bytes());
+        out.bulk(b"port");
+        out.int(i64::from(node.port));
+        for name in ["ip", "endpoint"] {
+            out.bulk(name.as_bytes());
+            out.bulk(ctx.cluster.host.as_bytes());
+        }
+        out.bulk(b"role");
+        out.bulk(b"master");
+        // Replicas would compare theirs with it; there are none.
+        out.bulk(b"replication-offset");
+        out.int(0);
+        out.bulk(b"health");
+        out.bulk(b"online");
+    }
+    Flow::Done
+}
+
+/// `CLUSTER NODES`: `id host:port@bus-port flags master ping pong epoch link-state range`, a line a node.
+pub(super) fn nodes(ctx: &ServerCtx<'_>, out: &mut dyn Reply) -> Flow {
+    let mut text = String::with_capacity(ctx.cluster.cores() * 112);
+    for core in cores(ctx.cluster) {
+        let (range, node) = (ctx.cluster.range_of(core), ctx.cluster.node(core));
+        write!(
+            text,
+            "{} {}:{}@{} {} - 0 0 {} connected {}",
+            node.id,
+            ctx.cluster.host,
+            node.port,
+            u32::from(node.port) + BUS_PORT_OFFSET,
+            if core == ctx.core { "myself,master" } else { "master" },
+            epoch(core),
+            range.start(),
+        )
+        .expect("a String takes whatever is written to it");
+        if range.start() != range.end() {
+            write!(text, "-{}", range.end()).expect("a String takes whatever is written to it");
+        }
+        text.push('\n');
+    }
+    out.verbatim(text.as_bytes());
+    Flow::Done
+}
+
+/// `CLUSTER LINKS`: cores talk by memory.
+pub(super) fn links(out: &mut dyn Reply) -> Flow {
+    out.array(0);
+    Flow::Done
+}
+
+/// `CLUSTER COUNT-FAILURE-REPORTS node-id`
+pub(super) fn count_failure_reports(ctx: &ServerCtx<'_>, args: Args<'_>, out: &mut dyn Reply) -> Flow {
+    let id = args.get(2);
+    if ctx.cluster.nodes.iter().any(|node| node.id.as_bytes() == id) {
+        out.int(0);
+    } else {
+        out.error(&format!("ERR Unknown node {}", quoted(id)));
+    }
+    Flow::Done
+}
+
+/// `CLUSTER COUNTKEYSINSLOT slot`: of the keys that this core holds.
+pub(super) fn count_keys_in_slot(ctx: &ServerCtx<'_>, args: Args<'_>, out: &mut dyn Reply) -> Flow {
+    match slot(args.get(2)) {
+        Ok(slot) => out.int(i64::try_from(ctx.keyspace.slot_len(slot)).unwrap_or(i64::MAX)),
+        Err(error) => out.error(error),
+    }
+    Flow::Done
+}
+
+/// `CLUSTER GETKEYSINSLOT slot count`: of the keys that this core holds.
+pub(super) fn get_keys_in_slot(ctx: &ServerCtx<'_>, args: Args<'_>, out: &mut dyn Reply) -> Flow {
+    let (Some(slot), Some(count)) = (integer(args.get(2)), integer(args.get(3))) else {
+        return refuse(out, NOT_AN_INTEGER);
+    };
+    let slot = u16::try_from(slot).ok().filter(|&slot| slot < SLOTS);
+    let (Some(slot), Ok(count)) = (slot, usize::try_from(count)) else {
+        return refuse(out, "ERR Invalid slot or number of keys");
+    };
+    let mut keys: Vec<Vec<u8>> = Vec::new();
+    ctx.keyspace.slot_keys(slot, count, &mut |key| keys.push(key.to_vec()));
+    out.array(keys.len());
+    for key in &keys {
+        out.bulk(key);
+    }
+    Flow::Done
+}
+
+/// `READONLY`, `READWRITE`, `ASKING`: what they allow, reads from replicas and commands on slots that are moving, has no
+/// case here; clients send them all the same.
+pub(super) fn accepted(out: &mut dyn Reply) -> Flow {
+    out.ok();
+    Flow::Done
+}
+
+fn cores(map: &ClusterMap) -> impl Iterator<Item = CoreId> {
+    (0..map.cores()).map(|core| CoreId(core as u16))
+}
+
+/// Configuration epochs differ between masters, as tools that look for conflicts expect.
+fn epoch(core: CoreId) -> u32 {
+    u32::from(core.0) + 1
+}
+
+fn slot(text: &[u8]) -> Result<u16, &'static str> {
+    let number = integer(text).ok_or(NOT_AN_INTEGER)?;
+    u16::try_from(number).ok().filter(|&slot| slot < SLOTS).ok_or(BAD_SLOT)
 }

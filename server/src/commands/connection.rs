@@ -5,7 +5,7 @@ use slotcore_engine::cmd::{Args, Reply};
 use super::arguments::{NOT_AN_INTEGER, SYNTAX, integer, is, is_attribute, quoted, refuse};
 use super::{Flow, REDIS_VERSION, ServerCtx};
 use crate::auth_guard::equal_in_constant_time;
-use crate::clients::ClientState;
+use crate::clients::{ClientState, Endpoint};
 use crate::logging::Event;
 
 const WRONGPASS: &str = "WRONGPASS invalid username-password pair or user is disabled.";
@@ -89,12 +89,20 @@ pub fn hello_reply(conn: &ClientState, out: &mut dyn Reply) {
     out.int(i64::from(conn.proto));
     out.bulk(b"id");
     out.int(i64::try_from(conn.id.0).unwrap_or(i64::MAX));
-    for (name, value) in [("mode", "standalone"), ("role", "master")] {
+    for (name, value) in [("mode", mode(conn.endpoint)), ("role", "master")] {
         out.bulk(name.as_bytes());
         out.bulk(value.as_bytes());
     }
     out.bulk(b"modules");
     out.array(0);
+}
+
+/// What a server calls itself on such a port, in `HELLO` and `INFO server`.
+pub(super) fn mode(endpoint: Endpoint) -> &'static str {
+    match endpoint {
+        Endpoint::AnySlot => "standalone",
+        Endpoint::Core => "cluster",
+    }
 }
 
 /// `AUTH [username] password`

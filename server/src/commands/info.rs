@@ -9,8 +9,10 @@ use slotcore_engine::cmd::{Args, Reply};
 use slotcore_rt::process::{self, ProcessUse};
 
 use super::arguments::is;
+use super::connection::mode;
 use super::memory::{percent, ratio};
 use super::{Flow, REDIS_VERSION, ServerCtx};
+use crate::clients::Endpoint;
 use crate::config::Durability;
 use crate::metrics::Queue;
 
@@ -95,7 +97,7 @@ fn server(ctx: &ServerCtx<'_>, _: &ProcessUse, page: &mut Page) {
     let uptime_s = ctx.now.since(identity.started_at).as_secs();
     page.put("redis_version", REDIS_VERSION);
     page.put("slotcore_version", env!("CARGO_PKG_VERSION"));
-    page.put("redis_mode", "standalone");
+    page.put("redis_mode", mode(ctx.endpoint));
     page.put(
         "os",
         format_args!("Linux {} {}", identity.kernel_release, std::env::consts::ARCH),
@@ -105,7 +107,13 @@ fn server(ctx: &ServerCtx<'_>, _: &ProcessUse, page: &mut Page) {
     page.put("multiplexing_api", "io_uring");
     page.put("process_id", identity.process_id);
     page.put("run_id", &identity.run_id);
-    page.put("tcp_port", identity.port);
+    page.put(
+        "tcp_port",
+        match ctx.endpoint {
+            Endpoint::AnySlot => identity.port,
+            Endpoint::Core => ctx.cluster.node(ctx.core).port,
+        },
+    );
     page.put("server_time_usec", ctx.wall_us);
     page.put("uptime_in_seconds", uptime_s);
     page.put("uptime_in_days", uptime_s / 86_400);
@@ -318,8 +326,8 @@ fn latency_stats(ctx: &ServerCtx<'_>, _: &ProcessUse, page: &mut Page) {
     }
 }
 
-fn cluster(_: &ServerCtx<'_>, _: &ProcessUse, page: &mut Page) {
-    page.put("cluster_enabled", 0);
+fn cluster(ctx: &ServerCtx<'_>, _: &ProcessUse, page: &mut Page) {
+    page.put("cluster_enabled", u8::from(ctx.endpoint == Endpoint::Core));
 }
 
 fn keyspace(ctx: &ServerCtx<'_>, _: &ProcessUse, page: &mut Page) {

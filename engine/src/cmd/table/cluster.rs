@@ -1,11 +1,19 @@
 //! The commands about the cluster.
 
-use super::build::{FAST, LOADING, NONE, STALE, flags};
+use super::build::{ADMIN, FAST, LOADING, NONE, STALE, flags};
 use crate::cmd::server_cmd::ServerCmd;
 use crate::cmd::spec::{Categories, CommandSpec, Group, Run};
 
 #[rustfmt::skip]
-static CLUSTER_SUBCOMMANDS: [CommandSpec; 7] = [
+static CLUSTER_SUBCOMMANDS: [CommandSpec; 12] = [
+    CommandSpec::new(778, "cluster|count-failure-reports", 3, flags(&[ADMIN, STALE]), Categories::NONE, &[], Run::Server(ServerCmd::ClusterCountFailureReports))
+        .doc(Group::Cluster, "3.0.0", "O(N)", "How many nodes report that a node has failed.")
+        .tips(&["nondeterministic_output"]),
+    CommandSpec::new(779, "cluster|countkeysinslot", 3, STALE, Categories::NONE, &[], Run::Server(ServerCmd::ClusterCountKeysInSlot))
+        .doc(Group::Cluster, "3.0.0", "O(N)", "How many keys a slot holds."),
+    CommandSpec::new(780, "cluster|getkeysinslot", 4, STALE, Categories::NONE, &[], Run::Server(ServerCmd::ClusterGetKeysInSlot))
+        .doc(Group::Cluster, "3.0.0", "O(N)", "Some keys of a slot.")
+        .tips(&["nondeterministic_output"]),
     CommandSpec::new(769, "cluster|help", 2, flags(&[LOADING, STALE]), Categories::NONE, &[], Run::Server(ServerCmd::ClusterHelp))
         .doc(Group::Cluster, "5.0.0", "O(1)", "Explains the subcommands."),
     CommandSpec::new(770, "cluster|info", 2, STALE, Categories::NONE, &[], Run::Server(ServerCmd::ClusterInfo))
@@ -13,8 +21,14 @@ static CLUSTER_SUBCOMMANDS: [CommandSpec; 7] = [
         .tips(&["nondeterministic_output"]),
     CommandSpec::new(771, "cluster|keyslot", 3, STALE, Categories::NONE, &[], Run::Server(ServerCmd::ClusterKeySlot))
         .doc(Group::Cluster, "3.0.0", "O(N)", "The slot of a key."),
+    CommandSpec::new(781, "cluster|links", 2, STALE, Categories::NONE, &[], Run::Server(ServerCmd::ClusterLinks))
+        .doc(Group::Cluster, "7.0.0", "O(N)", "The connections between this node and the others.")
+        .tips(&["nondeterministic_output"]),
     CommandSpec::new(772, "cluster|myid", 2, STALE, Categories::NONE, &[], Run::Server(ServerCmd::ClusterMyId))
         .doc(Group::Cluster, "3.0.0", "O(1)", "This node's name."),
+    CommandSpec::new(782, "cluster|myshardid", 2, STALE, Categories::NONE, &[], Run::Server(ServerCmd::ClusterMyShardId))
+        .doc(Group::Cluster, "7.2.0", "O(1)", "The name of the shard this node belongs to.")
+        .tips(&["nondeterministic_output"]),
     CommandSpec::new(773, "cluster|nodes", 2, STALE, Categories::NONE, &[], Run::Server(ServerCmd::ClusterNodes))
         .doc(Group::Cluster, "3.0.0", "O(N)", "All nodes, in the format of the nodes file.")
         .tips(&["nondeterministic_output"]),
@@ -29,7 +43,9 @@ static CLUSTER_SUBCOMMANDS: [CommandSpec; 7] = [
 
 /// The cluster.
 #[rustfmt::skip]
-pub(super) static COMMANDS: [CommandSpec; 3] = [
+pub(super) static COMMANDS: [CommandSpec; 4] = [
+    CommandSpec::new(783, "asking", 1, FAST, Categories::CONNECTION, &[], Run::Server(ServerCmd::Asking))
+        .doc(Group::Cluster, "3.0.0", "O(1)", "Follows an ASK: the next command may touch a slot on its way here."),
     CommandSpec::new(768, "cluster", -2, NONE, Categories::NONE, &[], Run::Container)
         .doc(Group::Cluster, "3.0.0", "depends on the subcommand", "About the cluster.")
         .subcommands(&CLUSTER_SUBCOMMANDS),
