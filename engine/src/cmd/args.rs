@@ -43,7 +43,7 @@ impl<'a> Args<'a> {
     }
 
     /// All arguments from number `from` on.
-    pub fn iter_from(&self, from: usize) -> impl ExactSizeIterator<Item = &'a [u8]> + use<'a> {
+    pub fn iter_from(&self, from: usize) -> impl ExactSizeIterator<Item = &'a [u8]> + Clone + use<'a> {
         let (buf, spans) = (self.buf, &self.spans[from.min(self.spans.len())..]);
         spans
             .iter()

@@ -110,6 +110,33 @@ impl Members {
         }
     }
 
+    /// Calls `f` for one pair after the other until it says true; whether it did.
+    pub(super) fn any(&self, mut f: impl FnMut(&[u8], &[u8]) -> bool) -> bool {
+        match self {
+            Members::Few(p) => p.iter().any(|(k, v)| f(k, v)),
+            Members::Many(t) => t.iter().any(|(k, v)| f(k, v)),
+        }
+    }
+
+    /// One step of a walk through all pairs: calls `f` for `count` of them, or for all when they are packed. `cursor` is 0
+    /// at first and then what the last step returned, which is 0 at the end. What is there during the whole walk is met.
+    ///
+    /// The walk goes from the last pair to the first, as a removal puts the last pair in the place of the removed one: a
+    /// pair moves to a smaller number only, so it may be met twice but is never missed. New pairs come at the end.
+    pub(super) fn scan(&self, cursor: u64, count: usize, mut f: impl FnMut(&[u8], &[u8])) -> u64 {
+        let Members::Many(t) = self else {
+            self.for_each(f);
+            return 0;
+        };
+        let end = match usize::try_from(cursor) {
+            Ok(cursor @ 1..) => cursor.min(t.len()),
+            _ => t.len(),
+        };
+        let start = end.saturating_sub(count);
+        (start..end).rev().for_each(|n| f(t.key(n), t.value(n)));
+        start as u64
+    }
+
     /// Reads `len` pairs into the form that `many` asks for. Sets have no values.
     pub(super) fn decode(
         many: bool,
@@ -160,7 +187,39 @@ impl Members {
 mod tests {
     use super::*;
     use crate::collections::testing::Random;
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    #[test]
+    fn a_walk_meets_all_that_stays_whatever_comes_and_goes() {
+        for seed in 0..40 {
+            let (mut members, mut r) = (Members::default(), Random(seed));
+            (0..500u64).for_each(|n| assert!(members.insert(&n.to_le_bytes(), b"")));
+            let (mut met, mut cursor, mut steps) = (BTreeSet::new(), 0, 0);
+            loop {
+                cursor = members.scan(cursor, 7, |key, _| {
+                    met.insert(key.to_vec());
+                });
+                steps += 1;
+                if cursor == 0 {
+                    break;
+                }
+                // Odd numbers come and go, even ones stay.
+                for _ in 0..r.below(30) {
+                    let key = (r.below(300) * 2 + 1).to_le_bytes();
+                    if r.below(3) == 0 {
+                        members.insert(&key, b"");
+                    } else {
+                        members.remove(&key);
+                    }
+                }
+            }
+            assert!(
+                (0..250u64).all(|n| met.contains((n * 2).to_le_bytes().as_slice())),
+                "seed {seed}"
+            );
+            assert!(steps <= 500 / 7 + 1);
+        }
+    }
 
     #[test]
     fn behaves_like_a_map_small_and_large_and_keeps_an_order_of_its_own() {

@@ -86,6 +86,37 @@ impl Set {
         }
     }
 
+    /// What `f` makes of member number `n`, which must be below `len`.
+    pub fn nth<T>(&self, n: usize, f: impl FnOnce(&[u8]) -> T) -> T {
+        match &self.0 {
+            Repr::Ints(ints) => f(itoa::Buffer::new().format(ints[n]).as_bytes()),
+            Repr::Members(members) => f(members.nth_key(n)),
+        }
+    }
+
+    /// Calls `f` for one member after the other until it says true; whether it did.
+    pub fn any(&self, mut f: impl FnMut(&[u8]) -> bool) -> bool {
+        match &self.0 {
+            Repr::Ints(ints) => {
+                let mut text = itoa::Buffer::new();
+                ints.iter().any(|n| f(text.format(*n).as_bytes()))
+            }
+            Repr::Members(members) => members.any(|member, _| f(member)),
+        }
+    }
+
+    /// One step of a walk through all members: calls `f` for `count` of them, or for all of a small set. `cursor` is 0 at
+    /// first and then what the last step returned, which is 0 at the end. What is there during the whole walk is met.
+    pub fn scan(&self, cursor: u64, count: usize, mut f: impl FnMut(&[u8])) -> u64 {
+        match &self.0 {
+            Repr::Ints(_) => {
+                self.for_each(f);
+                0
+            }
+            Repr::Members(members) => members.scan(cursor, count, |member, _| f(member)),
+        }
+    }
+
     /// Calls `f` for every member.
     pub fn for_each(&self, mut f: impl FnMut(&[u8])) {
         match &self.0 {

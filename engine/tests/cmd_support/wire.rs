@@ -190,8 +190,10 @@ pub fn normalised(command: &str, value: Value) -> Value {
         items
     };
     match (command, value) {
-        ("smembers" | "keys" | "spop", Value::Array(items)) => Value::Array(sorted(items)),
-        ("smembers" | "spop", Value::Set(items)) => Value::Set(sorted(items)),
+        ("smembers" | "keys" | "spop" | "sinter" | "sunion" | "sdiff" | "srandmember", Value::Array(items)) => {
+            Value::Array(sorted(items))
+        }
+        ("smembers" | "spop" | "sinter" | "sunion" | "sdiff", Value::Set(items)) => Value::Set(sorted(items)),
         ("hgetall", Value::Array(items)) => {
             let mut pairs: Vec<_> = items.chunks(2).map(|kv| (kv[0].clone(), kv[1].clone())).collect();
             pairs.sort_by(|a, b| a.partial_cmp(b).expect("comparable"));
@@ -201,7 +203,7 @@ pub fn normalised(command: &str, value: Value) -> Value {
             pairs.sort_by(|a, b| a.partial_cmp(b).expect("comparable"));
             Value::Map(pairs)
         }
-        ("scan", Value::Array(mut items)) if items.len() == 2 => {
+        ("scan" | "sscan", Value::Array(mut items)) if items.len() == 2 => {
             if let Value::Array(keys) = &items[1] {
                 items[1] = Value::Array(sorted(keys.clone()));
             }

@@ -43,6 +43,16 @@ impl Found {
 
     fn reply(&self, reply: &mut dyn Reply) {
         reply.array(self.ends.len());
+        self.reply_values(reply);
+    }
+
+    /// Answers with a set.
+    pub(super) fn reply_set(&self, reply: &mut dyn Reply) {
+        reply.set(self.ends.len());
+        self.reply_values(reply);
+    }
+
+    fn reply_values(&self, reply: &mut dyn Reply) {
         let mut start = 0;
         for &end in &self.ends {
             reply.bulk(&self.bytes[start..end]);
