@@ -99,3 +99,43 @@ impl GroupOptions {
         config.validate().map(Arc::new)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each of these defaults to something else in openraft, or did in some version.
+    #[test]
+    fn openraft_is_told_what_our_promises_rest_on() {
+        let options = GroupOptions::alone(ReplicaId(1));
+        let config = options.raft_config().expect("the defaults are consistent");
+        assert_eq!(
+            config.enable_leader_restore,
+            Some(false),
+            "a leader would resume its term"
+        );
+        assert_eq!(
+            config.enable_pre_vote,
+            Some(true),
+            "a replica cut off would depose the leader"
+        );
+        assert_eq!(config.snapshot_policy, SnapshotPolicy::Never);
+        assert_ne!(
+            config.allow_log_reversion,
+            Some(true),
+            "lost entries would go unnoticed"
+        );
+        assert_eq!(
+            config.election_timeout_max, 300,
+            "what the lease and the hold-off are counted from"
+        );
+        assert!(options.vote_hold_off() > options.election_max);
+    }
+
+    #[test]
+    fn settings_that_contradict_each_other_are_refused() {
+        let mut options = GroupOptions::alone(ReplicaId(1));
+        options.election_min = options.heartbeat;
+        assert!(options.raft_config().is_err());
+    }
+}

@@ -19,7 +19,7 @@ use slotcore_rt::sim::{NodeId, Sim, SimNet};
 use super::machine::{DurableSnapshot, Machine};
 use super::memory_log::MemoryLog;
 use super::oracle::Oracle;
-use super::sim_net::{Links, Message, Wire};
+use super::sim_net::{Links, Message, PATIENCE, Wire};
 
 /// How often an idle disk looks for something to write.
 const DISK_LOOKS_EVERY: Duration = Duration::from_micros(100);
@@ -106,7 +106,7 @@ impl Cluster {
         let (log, stalled) = (replica.log.clone(), replica.disk_stalled.clone());
         let endpoint = self.net.join(Self::node(id));
         let main = async move {
-            let wire = Wire::new(endpoint);
+            let wire = Wire::new(endpoint, PATIENCE);
             let hub = LogHub::new();
             drop(exec::spawn(run_disk(log.clone(), hub.clone(), stalled)));
             let links = Links(wire.clone());

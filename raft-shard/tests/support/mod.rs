@@ -5,4 +5,5 @@ pub mod cluster;
 pub mod machine;
 pub mod memory_log;
 pub mod oracle;
+pub mod puppet;
 pub mod sim_net;

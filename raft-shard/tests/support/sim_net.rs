@@ -32,12 +32,13 @@ type C = RaftTypes<SimRuntime>;
 
 /// Appends sent on one link before the first is answered.
 const WINDOW: usize = 8;
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_millis(250);
+/// How long an answer may take between replicas.
+pub const PATIENCE: Duration = Duration::from_millis(250);
 
 #[derive(Clone)]
 pub enum Request {
     Append(AppendEntriesRequest<C>),
+    Heartbeat(AppendEntriesRequest<C>),
     Vote(VoteRequest<C>),
     PreVote(VoteRequest<C>),
     Snapshot(Vote, Snapshot),
@@ -61,16 +62,19 @@ pub enum Message {
 /// A node's end of all its links.
 pub struct Wire {
     endpoint: Endpoint<Message>,
+    patience: Duration,
     next_call: Cell<u64>,
     calls: RefCell<BTreeMap<u64, (NodeId, oneshot::Sender<Answer>)>>,
 }
 
 impl Wire {
-    pub fn new(endpoint: Endpoint<Message>) -> Rc<Wire> {
+    /// `patience`: how long a call waits for its answer.
+    pub fn new(endpoint: Endpoint<Message>, patience: Duration) -> Rc<Wire> {
         // Calls of an earlier life of this node must not be taken for calls of this one.
         let first_call = exec::now().0 << 8;
         Rc::new(Wire {
             endpoint,
+            patience,
             next_call: Cell::new(first_call),
             calls: RefCell::default(),
         })
@@ -83,8 +87,9 @@ impl Wire {
         let (sender, receiver) = LocalOneshot::channel();
         self.calls.borrow_mut().insert(id, (to, sender));
         self.endpoint.send(to, Message::Request(id, request));
+        let patience = self.patience;
         async move {
-            match exec::timeout(PATIENCE, receiver).await {
+            match exec::timeout(patience, receiver).await {
                 Ok(Ok(answer)) => Ok(answer),
                 Ok(Err(_)) => Err(Unreachable::from_string("connection reset")),
                 Err(_) => Err(Unreachable::from_string("no answer in time")),
@@ -100,7 +105,7 @@ impl Wire {
             match self.endpoint.recv().await {
                 NetEvent::Message {
                     from,
-                    body: Message::Request(id, Request::Append(request)),
+                    body: Message::Request(id, Request::Append(request) | Request::Heartbeat(request)),
                 } => {
                     let queue = appends
                         .entry(from)
@@ -160,7 +165,7 @@ impl Wire {
 /// `None` when this replica has stopped.
 async fn carry_out(inbound: &Inbound<SimRuntime, Machine>, request: Request) -> Option<Answer> {
     match request {
-        Request::Append(_) => unreachable!("appends go through their queue"),
+        Request::Append(_) | Request::Heartbeat(_) => unreachable!("appends go through their queue"),
         Request::Vote(request) => inbound.vote(request).await.ok().map(Answer::Vote),
         Request::PreVote(request) => inbound.pre_vote(request).await.ok().map(Answer::Vote),
         Request::Snapshot(vote, snapshot) => inbound
@@ -179,16 +184,28 @@ pub struct Links(pub Rc<Wire>);
 pub struct Link {
     wire: Rc<Wire>,
     to: NodeId,
+    heartbeats: bool,
+}
+
+impl Links {
+    fn link(&self, target: u64, heartbeats: bool) -> Link {
+        Link {
+            wire: self.0.clone(),
+            to: NodeId(u32::try_from(target).unwrap()),
+            heartbeats,
+        }
+    }
 }
 
 impl RaftNetworkFactory<C> for Links {
     type Network = Link;
 
     async fn new_client(&mut self, target: u64, _node: &EmptyNode) -> Link {
-        Link {
-            wire: self.0.clone(),
-            to: NodeId(u32::try_from(target).unwrap()),
-        }
+        self.link(target, false)
+    }
+
+    async fn new_heartbeat_client(&mut self, target: u64, _node: &EmptyNode) -> Link {
+        self.link(target, true)
     }
 }
 
@@ -223,7 +240,11 @@ impl RaftNetworkV2<C> for Link {
         let answers = requests.map(|request| {
             let previous = request.prev_log_id;
             let last = request.entries.last().map(|entry| entry.log_id).or(previous);
-            let answer = self.wire.call(self.to, Request::Append(request));
+            let request = match self.heartbeats {
+                true => Request::Heartbeat(request),
+                false => Request::Append(request),
+            };
+            let answer = self.wire.call(self.to, request);
             async move {
                 match answer.await? {
                     Answer::Append(answer) => Ok(answer.into_stream_result(previous, last)),
