@@ -2,7 +2,7 @@
 
 use super::object::Object;
 use super::{Keyspace, WrongType};
-use crate::collections::{Collection, Elements, hash::HashObj, list::List, set::Set, zset::ZSet};
+use crate::collections::{Collection, hash::HashObj, list::List, set::Set, zset::ZSet};
 use crate::table::{RecKind, Shape};
 
 macro_rules! collection_access {
@@ -71,12 +71,31 @@ impl Keyspace {
         }
     }
 
+    /// Gives `key` a collection in place of what it holds. An empty one deletes the key, and so does an expiry at or before
+    /// the clock.
+    pub fn put_collection(&mut self, key: &[u8], collection: Collection, expire: Option<u64>) {
+        self.del(key);
+        if collection.len() == 0 || expire.is_some_and(|at| at <= self.clock_ms) {
+            return;
+        }
+        let shape = Shape {
+            kind: match &collection {
+                Collection::List(_) => RecKind::List,
+                Collection::Set(_) => RecKind::Set,
+                Collection::Hash(_) => RecKind::Hash,
+                Collection::ZSet(_) => RecKind::ZSet,
+            },
+            value_len: 0,
+            volatile: expire.is_some(),
+        };
+        let object = self.objects.insert(Object::Coll(collection));
+        self.place(None, self.key_hash(key), key, shape, expire)
+            .set_object(object);
+    }
+
     /// Gives `key` a sorted set without expiry in place of what it holds; an empty one deletes the key.
     pub fn replace_zset(&mut self, key: &[u8], zset: ZSet) {
-        self.del(key);
-        if !zset.is_empty() {
-            *self.zset_or_create(key).expect("the key was just deleted") = zset;
-        }
+        self.put_collection(key, Collection::ZSet(zset), None);
     }
 
     /// Gives `key` a set without expiry in place of what it holds; an empty one deletes the key.

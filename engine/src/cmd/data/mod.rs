@@ -14,6 +14,7 @@ pub(crate) mod object;
 mod sample;
 pub(super) mod scan;
 pub(super) mod set;
+pub(super) mod sort;
 pub(super) mod string;
 pub(super) mod substring;
 pub(super) mod zset;

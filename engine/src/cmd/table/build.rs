@@ -92,6 +92,16 @@ pub(super) const fn behind(word: &'static str, from: i32, flags: &[KeyFlags]) ->
     )
 }
 
+/// Keys that the contents of others name.
+pub(super) const fn unknown(flags: &[KeyFlags]) -> KeySpec {
+    key_spec(KeySearch::Unknown, KeyFind::Unknown, flags)
+}
+
+/// The target of a SORT.
+pub(super) const fn sort_store(flags: &[KeyFlags]) -> KeySpec {
+    key_spec(KeySearch::SortStore, KeyFind::Unknown, flags)
+}
+
 impl KeySpec {
     /// With a remark.
     pub(super) const fn noted(mut self, notes: &'static str) -> Self {

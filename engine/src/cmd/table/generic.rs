@@ -2,9 +2,9 @@
 
 use super::build::{
     ACCESS, DELETE, DENYOOM, FAST, INSERT, LOADING, NONE, NOSCRIPT, OW, READONLY, RM, RO, RW, STALE, UPDATE, WRITE,
-    all, flags, one,
+    all, flags, one, sort_store, unknown,
 };
-use crate::cmd::data::{expiry, keyspace, object, scan};
+use crate::cmd::data::{expiry, keyspace, object, scan, sort};
 use crate::cmd::server_cmd::ServerCmd;
 use crate::cmd::spec::{Categories, CommandSpec, Group, Run};
 
@@ -26,9 +26,19 @@ static OBJECT_SUBCOMMANDS: [CommandSpec; 5] = [
         .tips(&["nondeterministic_output"]),
 ];
 
+const SORT_PATTERNS: &str = "For the optional BY/GET keyword. It is marked 'unknown' because the key names derive from the \
+                             content of the key we sort";
+const SORT_TARGET: &str = "For the optional STORE keyword. It is marked 'unknown' because the keyword can appear anywhere in \
+                           the argument array";
+/// SORT takes all of these.
+const SORTABLE: Categories = Categories::SET
+    .and(Categories::SORTEDSET)
+    .and(Categories::LIST)
+    .and(Categories::DANGEROUS);
+
 /// Keys of any type.
 #[rustfmt::skip]
-pub(super) static COMMANDS: [CommandSpec; 25] = [
+pub(super) static COMMANDS: [CommandSpec; 27] = [
     CommandSpec::new(64, "del", -2, WRITE, Categories::KEYSPACE, &[all(1, &[RM, DELETE])], Run::Data(keyspace::del))
         .doc(Group::Generic, "1.0.0", "O(N)", "Deletes keys.")
         .tips(&["request_policy:multi_shard", "response_policy:agg_sum"]),
@@ -93,4 +103,8 @@ pub(super) static COMMANDS: [CommandSpec; 25] = [
     CommandSpec::new(93, "wait", 3, NOSCRIPT, Categories::CONNECTION, &[], Run::Server(ServerCmd::Wait))
         .doc(Group::Generic, "3.0.0", "O(1)", "Waits until replicas have acknowledged this connection's writes.")
         .tips(&["request_policy:all_shards", "response_policy:agg_min"]),
+    CommandSpec::new(95, "sort", -2, flags(&[WRITE, DENYOOM]), SORTABLE, &[one(1, &[RO, ACCESS]), unknown(&[RO, ACCESS]).noted(SORT_PATTERNS), sort_store(&[OW, UPDATE]).noted(SORT_TARGET)], Run::Data(sort::sort))
+        .doc(Group::Generic, "1.0.0", "O(N+M*log(M))", "Sorts the elements of a list, a set or a sorted set."),
+    CommandSpec::new(96, "sort_ro", -2, READONLY, SORTABLE, &[one(1, &[RO, ACCESS]), unknown(&[RO, ACCESS]).noted(SORT_PATTERNS)], Run::Data(sort::sort_ro))
+        .doc(Group::Generic, "7.0.0", "O(N+M*log(M))", "Sorts the elements of a list, a set or a sorted set, and stores nothing."),
 ];
