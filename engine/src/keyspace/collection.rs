@@ -100,10 +100,7 @@ impl Keyspace {
 
     /// Gives `key` a set without expiry in place of what it holds; an empty one deletes the key.
     pub fn replace_set(&mut self, key: &[u8], set: Set) {
-        self.del(key);
-        if !set.is_empty() {
-            *self.set_or_create(key).expect("the key was just deleted") = set;
-        }
+        self.put_collection(key, Collection::Set(set), None);
     }
 
     /// Frees a part cut off a collection: a large one in slices, by [`Keyspace::free_work`].
