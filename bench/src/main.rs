@@ -6,6 +6,7 @@
 
 mod compare;
 mod kill_loop;
+mod load;
 mod peer;
 
 use std::path::PathBuf;
@@ -24,6 +25,8 @@ struct CommandLine {
 enum Command {
     /// Starts redis-server and slotcore in turn, drives both with redis-benchmark, prints a table of medians.
     Compare(compare::Options),
+    /// Sends requests to a running server and measures how it answers.
+    Load(load::Options),
     /// Kills the server under load again and again; every acknowledged write must be there afterwards.
     KillLoop(kill_loop::Options),
 }
@@ -42,6 +45,7 @@ struct Place {
 fn main() -> ExitCode {
     let outcome = match CommandLine::parse().command {
         Command::Compare(options) => compare::run(&options),
+        Command::Load(options) => load::run(&options),
         Command::KillLoop(options) => kill_loop::run(&options),
     };
     match outcome {

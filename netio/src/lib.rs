@@ -1,7 +1,7 @@
 //! Bytes in, bytes out: connections on the core's ring, and the Redis protocol. Knows nothing of storage, Raft or what
 //! a command means.
 
-mod buffers;
+pub mod buffers;
 pub mod conn;
 pub mod mesh;
 pub mod net;
