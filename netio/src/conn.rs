@@ -49,6 +49,8 @@ pub(crate) enum Closing {
     Leaving,
     /// Replies are still sent, input is ignored.
     AfterFlush,
+    /// Everything was sent; input is dropped until the peer closes.
+    Lingering,
     /// Nothing is sent any more; waiting for the ring to let go.
     Now,
 }
@@ -74,11 +76,37 @@ pub struct Conn {
     pub(crate) is_ready: bool,
     pub(crate) is_dirty: bool,
     pub(crate) is_held: bool,
+    pub(crate) is_over_soft_limit: bool,
+    /// The peer has shut down its side.
     pub(crate) input_ended: bool,
     pub(crate) closing: Closing,
 }
 
 impl Conn {
+    /// A connection for which nothing is under way yet, and what was received of it elsewhere.
+    pub(crate) fn new(fd: OwnedFd, peer: SocketAddr, local: SocketAddr, input: Vec<u8>) -> Self {
+        Self {
+            fd,
+            peer,
+            local,
+            held: None,
+            input,
+            input_at: 0,
+            decoder: Decoder::default(),
+            out: Vec::new(),
+            sending: Vec::new(),
+            sent: 0,
+            send_pending: false,
+            recv_armed: false,
+            is_ready: false,
+            is_dirty: false,
+            is_held: false,
+            is_over_soft_limit: false,
+            input_ended: false,
+            closing: Closing::No,
+        }
+    }
+
     /// Bytes of replies that the peer has not taken yet.
     pub fn unsent(&self) -> usize {
         self.out.len() + self.sending.len() - self.sent

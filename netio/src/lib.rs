@@ -9,5 +9,5 @@ pub mod resp;
 mod socket;
 
 pub use conn::{Conn, ConnId};
-pub use net::{Net, NetEvent, NetOptions, NetStats, Released};
+pub use net::{Net, NetEvent, NetOptions, NetStats, Released, UnsentLimit};
 pub use socket::bind;

@@ -1,25 +1,38 @@
 //! [`Net`]: all connections of a core, driven by its ring.
 //!
-//! One multishot accept per listener, one multishot receive per connection into provided buffers, at most one send in
-//! flight per connection. Input is parsed where the kernel put it; only what is left of it at the end of a turn is
-//! copied. Nothing here waits, and nothing is allocated per turn once the buffers have found their size.
+//! One multishot accept per listener (`accept.rs`), one multishot receive per connection into provided buffers
+//! (`receive.rs`), at most one send in flight per connection (`send.rs`). Input is parsed where the kernel put it; only
+//! what is left of it at the end of a turn is copied. Nothing here waits, and nothing is allocated per turn once the
+//! buffers have found their size.
 //!
 //! Invariant: memory handed to the kernel (a send's bytes) is owned by the connection until the operation's last
-//! completion; a connection is removed, and its descriptor closed, only when no operation of it is left.
+//! completion; a connection is removed, and its descriptor closed, only when no operation of it is left (`close.rs`).
+
+mod accept;
+mod close;
+mod moving;
+mod receive;
+mod send;
+mod token;
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 
-use io_uring::{cqueue, opcode, types};
-use slotcore_rt::ring::{Class, Completion, Ring, user_data};
+use slotcore_rt::clock::Tick;
+use slotcore_rt::ring::{Completion, Ring};
 
-use crate::buffers::{BUFFER_GROUP, ProvidedBuffers};
-use crate::conn::{Closing, Conn, ConnId, Held};
-use crate::resp::decode::{Decoder, Limits, ProtocolError, Request};
+use crate::buffers::ProvidedBuffers;
+use crate::conn::{Closing, Conn, ConnId};
+use crate::resp::decode::{Limits, ProtocolError, Request};
 use crate::socket;
+use accept::{AcceptPause, Listener};
+pub use moving::Released;
+use receive::input_of;
+pub use send::UnsentLimit;
+use token::{Op, untoken};
 
 /// What a core's connections may use.
 #[derive(Clone, Debug)]
@@ -34,6 +47,13 @@ pub struct NetOptions {
     pub open_total: Arc<AtomicUsize>,
     /// Unsent bytes of a connection above which nothing of it is read or executed any more.
     pub unsent_bytes_pause: usize,
+    /// Unconsumed input of a connection, in bytes, above which nothing more of it is received; a request that has
+    /// arrived in part is not counted.
+    pub unread_bytes_pause: usize,
+    /// Unconsumed input of a connection, in bytes, above which it is closed: only one single request gets there.
+    pub request_bytes_max: usize,
+    /// When a connection that does not read its replies is closed.
+    pub unsent_limit: UnsentLimit,
     /// Seconds of silence before TCP probes the peer; 0 = never.
     pub keepalive_s: u32,
 }
@@ -46,6 +66,9 @@ impl Default for NetOptions {
             clients_max: 10_000,
             open_total: Arc::default(),
             unsent_bytes_pause: 1 << 20,
+            unread_bytes_pause: 1 << 20,
+            request_bytes_max: 1 << 30,
+            unsent_limit: UnsentLimit::default(),
             keepalive_s: 300,
         }
     }
@@ -60,16 +83,6 @@ pub enum NetEvent {
     Closed(ConnId),
 }
 
-/// A connection that was given up so that another core can adopt it.
-pub struct Released {
-    /// What it was called here; the number may be used again from now on.
-    pub id: ConnId,
-    /// The connection itself.
-    pub fd: OwnedFd,
-    /// What it sent that was not consumed.
-    pub input: Vec<u8>,
-}
-
 /// Counters since the start.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NetStats {
@@ -81,53 +94,23 @@ pub struct NetStats {
     pub bytes_in: u64,
     /// Bytes sent.
     pub bytes_out: u64,
+    /// Connections closed because their replies piled up.
+    pub closed_for_output: u64,
+    /// Connections closed because one request grew too long.
+    pub closed_for_input: u64,
+    /// Accepts that failed for want of descriptors or memory.
+    pub accept_failures: u64,
+    /// Receives that ended because all receive buffers were in use.
+    pub buffer_shortages: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Op {
-    Accept = 0,
-    Recv = 1,
-    Send = 2,
-}
-
-const INDEX_BITS: u32 = 22;
-const GENERATION_BITS: u32 = 32;
-/// Unconsumed input of a connection above which nothing more is received, in bytes.
-const INPUT_BYTES_MAX: usize = 1 << 20;
-/// Output buffers kept for reuse, and the size above which one is given back to the allocator instead.
+/// Buffers kept for reuse, and the size above which one is given back to the allocator instead.
 const POOL_BUFFERS_MAX: usize = 256;
 const POOL_BUFFER_BYTES_MAX: usize = 64 * 1024;
-
-fn token(op: Op, id: ConnId) -> u64 {
-    (op as u64) << (INDEX_BITS + GENERATION_BITS) | u64::from(id.generation) << INDEX_BITS | u64::from(id.index)
-}
-
-fn untoken(token: u64) -> (Op, ConnId) {
-    let op = match token >> (INDEX_BITS + GENERATION_BITS) {
-        0 => Op::Accept,
-        1 => Op::Recv,
-        _ => Op::Send,
-    };
-    let generation = (token >> INDEX_BITS) as u32;
-    (
-        op,
-        ConnId {
-            index: (token & ((1 << INDEX_BITS) - 1)) as u32,
-            generation,
-        },
-    )
-}
 
 struct Place {
     generation: u32,
     conn: Option<Box<Conn>>,
-}
-
-struct Listener {
-    fd: OwnedFd,
-    armed: bool,
-    /// What arrives here is for any core.
-    spread: bool,
 }
 
 /// See the module's text.
@@ -138,6 +121,7 @@ pub struct Net {
     free: Vec<u32>,
     open: usize,
     listeners: Vec<Listener>,
+    accept_pause: AcceptPause,
     ready: VecDeque<ConnId>,
     dirty: Vec<ConnId>,
     holding: Vec<ConnId>,
@@ -148,6 +132,8 @@ pub struct Net {
     leaving: Vec<ConnId>,
     released: Vec<Released>,
     arrivals: Vec<OwnedFd>,
+    /// Connections above the soft limit of unsent bytes, and when that was first seen.
+    over_soft_limit: Vec<(ConnId, Option<Tick>)>,
     events: VecDeque<NetEvent>,
     pool: Vec<Vec<u8>>,
     stats: NetStats,
@@ -164,6 +150,7 @@ impl Net {
             free: Vec::new(),
             open: 0,
             listeners: Vec::new(),
+            accept_pause: AcceptPause::default(),
             ready: VecDeque::new(),
             dirty: Vec::new(),
             holding: Vec::new(),
@@ -172,6 +159,7 @@ impl Net {
             leaving: Vec::new(),
             released: Vec::new(),
             arrivals: Vec::new(),
+            over_soft_limit: Vec::new(),
             events: VecDeque::new(),
             pool: Vec::new(),
             stats: NetStats::default(),
@@ -191,11 +179,6 @@ impl Net {
             spread,
         });
         Ok(())
-    }
-
-    /// A new connection that is for any core: [`Net::accept`] it here, or on another one.
-    pub fn next_arrival(&mut self) -> Option<OwnedFd> {
-        self.arrivals.pop()
     }
 
     /// Stops accepting; connections stay.
@@ -228,6 +211,16 @@ impl Net {
     /// Changes the number of connections allowed.
     pub fn set_clients_max(&mut self, clients_max: usize) {
         self.options.clients_max = clients_max;
+    }
+
+    /// Changes the longest request allowed, in bytes.
+    pub fn set_request_bytes_max(&mut self, request_bytes_max: usize) {
+        self.options.request_bytes_max = request_bytes_max;
+    }
+
+    /// Changes how many unsent bytes are allowed.
+    pub fn set_unsent_limit(&mut self, unsent_limit: UnsentLimit) {
+        self.options.unsent_limit = unsent_limit;
     }
 
     /// What happened since last asked.
@@ -285,7 +278,7 @@ impl Net {
             })
     }
 
-    /// The next connection that has something to parse.
+    /// The next connection that has something to parse, or whose input has ended (see [`Net::has_ended`]).
     pub fn next_ready(&mut self) -> Option<ConnId> {
         while let Some(id) = self.ready.pop_front() {
             let pause = self.options.unsent_bytes_pause;
@@ -305,6 +298,12 @@ impl Net {
     pub fn is_choked(&self, id: ConnId) -> bool {
         self.conn(id)
             .is_some_and(|conn| conn.unsent() > self.options.unsent_bytes_pause)
+    }
+
+    /// True when the peer sends no more. It may still read: once what it asked for is answered, and no whole request is
+    /// left, call [`Net::close_after_flush`].
+    pub fn has_ended(&self, id: ConnId) -> bool {
+        self.conn(id).is_some_and(|conn| conn.input_ended)
     }
 
     /// Puts a connection among the ready ones: it has input that was left alone.
@@ -362,58 +361,6 @@ impl Net {
         ))
     }
 
-    /// Drops the first `n` bytes of a connection's input.
-    pub fn consume(&mut self, id: ConnId, n: usize) {
-        let place = &mut self.places[id.index()];
-        let Some(conn) = place.conn.as_deref_mut().filter(|_| place.generation == id.generation) else {
-            return;
-        };
-        if conn.input_at < conn.input.len() {
-            conn.input_at += n;
-            debug_assert!(conn.input_at <= conn.input.len());
-            if conn.input_at == conn.input.len() {
-                recycle_vec(&mut self.pool, std::mem::take(&mut conn.input));
-                conn.input_at = 0;
-            }
-        } else if let Some(held) = &mut conn.held {
-            held.at += n as u32;
-            if held.at == held.end {
-                self.buffers.recycle(held.buffer);
-                conn.held = None;
-            }
-        }
-        if !conn.recv_armed && !is_overfull(conn) {
-            self.unarmed.push(id);
-        }
-    }
-
-    /// Sends what is to be sent, then closes. Input is ignored from now on.
-    pub fn close_after_flush(&mut self, id: ConnId) {
-        if let Some(conn) = self.conn_mut(id)
-            && conn.closing == Closing::No
-        {
-            conn.closing = Closing::AfterFlush;
-            if !conn.is_dirty {
-                conn.is_dirty = true;
-                self.dirty.push(id);
-            }
-        }
-    }
-
-    /// Closes at once; what was not sent is lost.
-    pub fn kill(&mut self, id: ConnId) {
-        if let Some(conn) = self.conn_mut(id)
-            && conn.closing != Closing::Now
-        {
-            conn.closing = Closing::Now;
-            socket::shutdown(conn.fd.as_raw_fd());
-            if !conn.is_dirty {
-                conn.is_dirty = true;
-                self.dirty.push(id);
-            }
-        }
-    }
-
     /// Takes in one completion of class [`Class::Net`].
     pub fn on_completion(&mut self, c: Completion) {
         let (op, id) = untoken(c.token);
@@ -421,202 +368,9 @@ impl Net {
             Op::Accept => self.on_accept(id.index(), c),
             Op::Recv => self.on_recv(id, c),
             Op::Send => self.on_send(id, c),
-        }
-    }
-
-    fn on_accept(&mut self, listener: usize, c: Completion) {
-        if !cqueue::more(c.flags)
-            && let Some(listener) = self.listeners.get_mut(listener)
-        {
-            listener.armed = false;
-        }
-        if c.result < 0 {
-            return;
-        }
-        // SAFETY: the kernel made this descriptor for us in this very completion.
-        let fd = unsafe { OwnedFd::from_raw_fd(c.result) };
-        match self.listeners.get(listener) {
-            Some(listener) if listener.spread => self.arrivals.push(fd),
-            _ => self.accept(fd),
-        }
-    }
-
-    /// Takes in a new connection, unless there are too many.
-    pub fn accept(&mut self, fd: OwnedFd) {
-        if self.options.open_total.load(Ordering::Relaxed) >= self.options.clients_max {
-            self.stats.rejected += 1;
-            socket::send_once(fd.as_raw_fd(), b"-ERR max number of clients reached\r\n");
-            return;
-        }
-        socket::tune(fd.as_raw_fd(), self.options.keepalive_s);
-        if let Some(id) = self.enter(fd, Vec::new()) {
-            self.options.open_total.fetch_add(1, Ordering::Relaxed);
-            self.stats.accepted += 1;
-            self.events.push_back(NetEvent::Opened(id));
-        }
-    }
-
-    /// Takes in a connection that another core has released, with what it had sent. There is no event for it. `None`:
-    /// it has ended on the way.
-    pub fn adopt(&mut self, fd: OwnedFd, input: Vec<u8>) -> Option<ConnId> {
-        let has_input = !input.is_empty();
-        let id = self.enter(fd, input);
-        match id {
-            Some(id) if has_input => self.mark_ready(id),
-            Some(_) => {}
-            None => {
-                self.options.open_total.fetch_sub(1, Ordering::Relaxed);
-            }
-        }
-        id
-    }
-
-    /// Gives a connection up for another core to adopt. Nothing is read or executed of it any more; as soon as the ring
-    /// has let go of it, it is left for [`Net::next_released`], or, when it ends before that, it is closed as any other.
-    /// False when it cannot leave now: replies are unsent, or it is closing.
-    pub fn release(&mut self, id: ConnId) -> bool {
-        let Some(conn) = self.conn_mut(id) else { return false };
-        if conn.closing != Closing::No || conn.send_pending || conn.unsent() > 0 || conn.input_ended {
-            return false;
-        }
-        conn.closing = Closing::Leaving;
-        self.leaving.push(id);
-        true
-    }
-
-    /// A connection that was released.
-    pub fn next_released(&mut self) -> Option<Released> {
-        self.released.pop()
-    }
-
-    /// Gives a connection a place.
-    fn enter(&mut self, fd: OwnedFd, input: Vec<u8>) -> Option<ConnId> {
-        let (peer, local) = (
-            socket::peer_addr(fd.as_raw_fd()).ok()?,
-            socket::local_addr(fd.as_raw_fd()).ok()?,
-        );
-        let index = self.free.pop().unwrap_or_else(|| {
-            self.places.push(Place {
-                generation: 0,
-                conn: None,
-            });
-            self.places.len() as u32 - 1
-        });
-        let place = &mut self.places[index as usize];
-        let id = ConnId {
-            index,
-            generation: place.generation,
-        };
-        place.conn = Some(Box::new(Conn {
-            fd,
-            peer,
-            local,
-            held: None,
-            input,
-            input_at: 0,
-            decoder: Decoder::default(),
-            out: Vec::new(),
-            sending: Vec::new(),
-            sent: 0,
-            send_pending: false,
-            recv_armed: false,
-            is_ready: false,
-            is_dirty: false,
-            is_held: false,
-            input_ended: false,
-            closing: Closing::No,
-        }));
-        self.open += 1;
-        self.unarmed.push(id);
-        Some(id)
-    }
-
-    fn on_recv(&mut self, id: ConnId, c: Completion) {
-        let place = &mut self.places[id.index()];
-        let conn = place
-            .conn
-            .as_deref_mut()
-            .expect("a connection stays until its receive has ended");
-        debug_assert_eq!(place.generation, id.generation);
-        if !cqueue::more(c.flags) {
-            conn.recv_armed = false;
-        }
-        let buffer = cqueue::buffer_select(c.flags);
-        if c.result > 0 {
-            let buffer = buffer.expect("a receive that brought bytes names their buffer");
-            let len = c.result as u32;
-            self.stats.bytes_in += u64::from(len);
-            if !matches!(conn.closing, Closing::No | Closing::Leaving) {
-                self.buffers.recycle(buffer);
-            } else if conn.input.is_empty() && conn.held.is_none() {
-                conn.held = Some(Held {
-                    buffer,
-                    at: 0,
-                    end: len,
-                });
-                if !conn.is_held {
-                    conn.is_held = true;
-                    self.holding.push(id);
-                }
-            } else {
-                settle(conn, &mut self.buffers, &mut self.pool);
-                compact(conn);
-                conn.input.extend_from_slice(self.buffers.bytes(buffer, 0, len));
-                self.buffers.recycle(buffer);
-            }
-            if is_overfull(conn) && conn.recv_armed {
-                self.overfull.push(id);
-            }
-            // Worth parsing unless a long argument is still on its way.
-            if conn.unread() >= conn.decoder.wants() && !conn.is_ready {
-                conn.is_ready = true;
-                self.ready.push_back(id);
-            }
-        } else {
-            if let Some(buffer) = buffer {
-                self.buffers.recycle(buffer);
-            }
-            match -c.result {
-                // Out of buffers, or stopped by us: goes on when there is room.
-                libc::ENOBUFS | libc::ECANCELED | libc::EINTR | libc::EAGAIN => {}
-                // End of input, or a broken connection: nobody is left to read replies.
-                0 => conn.input_ended = true,
-                _ => conn.closing = Closing::Now,
-            }
-        }
-        if !conn.recv_armed {
-            self.unarmed.push(id);
-        }
-    }
-
-    fn on_send(&mut self, id: ConnId, c: Completion) {
-        let place = &mut self.places[id.index()];
-        let conn = place
-            .conn
-            .as_deref_mut()
-            .expect("a connection stays until its send has ended");
-        conn.send_pending = false;
-        if c.result < 0 && !matches!(-c.result, libc::EINTR | libc::EAGAIN) {
-            conn.closing = Closing::Now;
-        } else {
-            let n = c.result.max(0) as usize;
-            let was = conn.unsent();
-            conn.sent += n;
-            self.stats.bytes_out += n as u64;
-            if conn.sent == conn.sending.len() {
-                recycle_vec(&mut self.pool, std::mem::take(&mut conn.sending));
-                conn.sent = 0;
-            }
-            let pause = self.options.unsent_bytes_pause;
-            if was > pause && conn.unsent() <= pause && !conn.is_ready {
-                conn.is_ready = true;
-                self.ready.push_back(id);
-                self.unarmed.push(id);
-            }
-        }
-        if !conn.is_dirty {
-            conn.is_dirty = true;
-            self.dirty.push(id);
+            Op::AcceptPause => self.on_accept_pause_over(),
+            // The connection may be gone long since.
+            Op::Linger => self.kill(id),
         }
     }
 
@@ -624,188 +378,26 @@ impl Net {
     /// Returns how many sends were queued: the kernel completes nearly all of them at once.
     pub fn flush(&mut self, ring: &mut Ring) -> io::Result<usize> {
         let mut sends = 0;
-        while let Some(id) = self.holding.pop() {
-            if let Some(conn) = self.places[id.index()].conn.as_deref_mut() {
-                conn.is_held = false;
-                settle(conn, &mut self.buffers, &mut self.pool);
-            }
-        }
+        self.settle_all();
         while let Some(id) = self.dirty.pop() {
             sends += usize::from(self.flush_one(ring, id)?);
         }
-        while let Some(id) = self.overfull.pop() {
-            if self.conn(id).is_some_and(|conn| conn.recv_armed && is_overfull(conn)) {
-                let recv = user_data(Class::Net, token(Op::Recv, id));
-                // SAFETY: the entry names no memory.
-                unsafe { ring.push(Class::Ignore, 0, opcode::AsyncCancel::new(recv).build())? };
-            }
-        }
-        while let Some(id) = self.leaving.pop() {
-            match self.conn(id) {
-                Some(conn) if conn.recv_armed => {
-                    let recv = user_data(Class::Net, token(Op::Recv, id));
-                    // SAFETY: the entry names no memory. The receive's last completion comes back here.
-                    unsafe { ring.push(Class::Ignore, 0, opcode::AsyncCancel::new(recv).build())? };
-                }
-                _ => self.unarmed.push(id),
-            }
-        }
+        self.stop_overfull(ring)?;
+        self.stop_leaving(ring)?;
         while let Some(id) = self.unarmed.pop() {
             self.arm(ring, id)?;
         }
-        for index in 0..self.listeners.len() {
-            if !self.listeners[index].armed {
-                self.listeners[index].armed = true;
-                let fd = types::Fd(self.listeners[index].fd.as_raw_fd());
-                let id = ConnId {
-                    index: index as u32,
-                    generation: 0,
-                };
-                let accept = opcode::AcceptMulti::new(fd).flags(libc::SOCK_CLOEXEC).build();
-                // SAFETY: the entry names no memory; the listener's descriptor lives as long as `self`.
-                unsafe { ring.push(Class::Net, token(Op::Accept, id), accept)? };
-            }
-        }
+        self.arm_listeners(ring)?;
         Ok(sends)
     }
 
-    fn flush_one(&mut self, ring: &mut Ring, id: ConnId) -> io::Result<bool> {
-        let Some(conn) = self.places[id.index()].conn.as_deref_mut() else {
-            return Ok(false);
-        };
-        conn.is_dirty = false;
-        if conn.send_pending {
-            return Ok(false);
+    fn mark_dirty(&mut self, id: ConnId) {
+        if let Some(conn) = self.conn_mut(id)
+            && !conn.is_dirty
+        {
+            conn.is_dirty = true;
+            self.dirty.push(id);
         }
-        if conn.closing != Closing::Now {
-            if conn.sending.is_empty() {
-                std::mem::swap(&mut conn.out, &mut conn.sending);
-                conn.sent = 0;
-            }
-            let rest = &conn.sending[conn.sent..];
-            if !rest.is_empty() {
-                let fd = types::Fd(conn.fd.as_raw_fd());
-                let len = u32::try_from(rest.len()).unwrap_or(u32::MAX);
-                let send = opcode::Send::new(fd, rest.as_ptr(), len)
-                    .flags(libc::MSG_NOSIGNAL)
-                    .build();
-                // SAFETY: `sending` is not touched before the completion, and the connection stays until then.
-                unsafe { ring.push(Class::Net, token(Op::Send, id), send)? };
-                conn.send_pending = true;
-                return Ok(true);
-            }
-            if conn.sending.capacity() > 0 {
-                recycle_vec(&mut self.pool, std::mem::take(&mut conn.sending));
-            }
-            if conn.closing == Closing::AfterFlush || conn.input_ended && !conn.is_ready && conn.unread() == 0 {
-                conn.closing = Closing::Now;
-            }
-        }
-        if conn.closing == Closing::Now {
-            self.try_remove(id);
-        }
-        Ok(false)
-    }
-
-    fn arm(&mut self, ring: &mut Ring, id: ConnId) -> io::Result<()> {
-        let pause = self.options.unsent_bytes_pause;
-        let Some(conn) = self.conn_mut(id) else { return Ok(()) };
-        if conn.closing == Closing::Leaving {
-            if !conn.recv_armed {
-                self.let_go(id);
-            }
-            return Ok(());
-        }
-        if conn.closing == Closing::Now || conn.input_ended {
-            let flushed = !conn.send_pending && conn.unsent() == 0;
-            if conn.closing == Closing::Now || flushed && !conn.is_ready {
-                conn.closing = Closing::Now;
-                self.try_remove(id);
-            }
-            return Ok(());
-        }
-        if conn.recv_armed || conn.unsent() > pause || is_overfull(conn) {
-            return Ok(());
-        }
-        conn.recv_armed = true;
-        let recv = opcode::RecvMulti::new(types::Fd(conn.fd.as_raw_fd()), BUFFER_GROUP).build();
-        // SAFETY: the kernel writes into provided buffers only, which live as long as the ring.
-        unsafe { ring.push(Class::Net, token(Op::Recv, id), recv) }
-    }
-
-    /// Removes a connection if the ring has let go of it; otherwise makes the ring do so.
-    fn try_remove(&mut self, id: ConnId) {
-        let place = &mut self.places[id.index()];
-        let Some(conn) = place.conn.as_deref_mut() else { return };
-        if conn.recv_armed || conn.send_pending {
-            // Ends both operations; their completions come back here.
-            socket::shutdown(conn.fd.as_raw_fd());
-            return;
-        }
-        let conn = place.conn.take().expect("looked at above");
-        if let Some(held) = conn.held {
-            self.buffers.recycle(held.buffer);
-        }
-        self.vacate(id);
-        self.options.open_total.fetch_sub(1, Ordering::Relaxed);
-        self.events.push_back(NetEvent::Closed(id));
-    }
-
-    /// Puts a connection that leaves, and that the ring has let go of, where it is fetched.
-    fn let_go(&mut self, id: ConnId) {
-        let place = &mut self.places[id.index()];
-        let Some(mut conn) = place.conn.take() else { return };
-        settle(&mut conn, &mut self.buffers, &mut self.pool);
-        let mut input = std::mem::take(&mut conn.input);
-        input.drain(..conn.input_at);
-        self.vacate(id);
-        self.released.push(Released { id, fd: conn.fd, input });
-    }
-
-    /// Frees a connection's place for another one.
-    fn vacate(&mut self, id: ConnId) {
-        let place = &mut self.places[id.index()];
-        place.generation = place.generation.wrapping_add(1);
-        self.free.push(id.index);
-        self.open -= 1;
-    }
-}
-
-/// True when so much input waits that no more is to be received: a request that is still arriving excepted.
-fn is_overfull(conn: &Conn) -> bool {
-    conn.unread() > INPUT_BYTES_MAX.max(conn.decoder.wants())
-}
-
-/// A connection's unconsumed input: copied bytes, or those still in a provided buffer, never both.
-#[inline]
-fn input_of<'a>(input: &'a [u8], at: usize, held: Option<Held>, buffers: &'a ProvidedBuffers) -> &'a [u8] {
-    match held {
-        Some(h) if input.is_empty() => buffers.bytes(h.buffer, h.at, h.end),
-        _ => &input[at..],
-    }
-}
-
-/// Moves input out of a provided buffer, so that the kernel has it back.
-fn settle(conn: &mut Conn, buffers: &mut ProvidedBuffers, pool: &mut Vec<Vec<u8>>) {
-    let Some(held) = conn.held.take() else { return };
-    debug_assert!(conn.input.is_empty(), "input is in one place at a time");
-    if conn.input.capacity() == 0
-        && let Some(buffer) = pool.pop()
-    {
-        conn.input = buffer;
-    }
-    let wanted = conn.decoder.wants().min(1 << 20);
-    conn.input.reserve(wanted.max((held.end - held.at) as usize));
-    conn.input
-        .extend_from_slice(buffers.bytes(held.buffer, held.at, held.end));
-    buffers.recycle(held.buffer);
-}
-
-/// Drops consumed bytes from the front when they outweigh the rest.
-fn compact(conn: &mut Conn) {
-    if conn.input_at > 0 && conn.input_at * 2 >= conn.input.len() {
-        conn.input.drain(..conn.input_at);
-        conn.input_at = 0;
     }
 }
 

@@ -65,6 +65,12 @@ pub(crate) fn shutdown(fd: RawFd) {
     unsafe { libc::shutdown(fd, libc::SHUT_RDWR) };
 }
 
+/// Tells the peer that nothing more will be sent; receiving goes on.
+pub(crate) fn shutdown_sending(fd: RawFd) {
+    // SAFETY: touches no memory.
+    unsafe { libc::shutdown(fd, libc::SHUT_WR) };
+}
+
 /// Sends a last word to a connection that is about to be closed, if the kernel takes it at once.
 pub(crate) fn send_once(fd: RawFd, bytes: &[u8]) {
     // SAFETY: the slice is readable for its length.

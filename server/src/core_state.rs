@@ -211,6 +211,9 @@ impl CoreState {
         let settings = self.server.config.settings();
         self.limits.bulk_bytes_max = settings.bulk_bytes_max;
         self.net.set_clients_max(settings.clients_max as usize);
+        self.net.set_request_bytes_max(settings.query_buffer_bytes_max as usize);
+        self.net
+            .set_unsent_limit(settings.output_buffer_limits.normal.for_connections());
         self.server.metrics.slow_log.limit(settings.slow_log_len_max);
     }
 
@@ -219,6 +222,7 @@ impl CoreState {
         // First of all: their numbers may be in use again.
         self.send_released();
         self.spread_arrivals();
+        self.net.enforce_soft_limit(now.tick);
         while let Some(event) = self.net.next_event() {
             match event {
                 NetEvent::Opened(id) => {
@@ -250,6 +254,8 @@ impl CoreState {
         self.server.metrics.net.rejected_connections = stats.rejected;
         self.server.metrics.net.input_bytes = stats.bytes_in;
         self.server.metrics.net.output_bytes = stats.bytes_out;
+        self.server.metrics.net.output_limit_disconnections = stats.closed_for_output;
+        self.server.metrics.net.query_limit_disconnections = stats.closed_for_input;
     }
 
     /// Closes connections that were silent for too long, a few at a time. `from`: where the last call stopped; returns

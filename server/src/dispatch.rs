@@ -94,6 +94,14 @@ impl CoreState {
                     }
                     taken += bytes;
                 }
+                // No whole request is left, and no more bytes will come.
+                Ok(Request::Incomplete) if self.net.has_ended(id) => {
+                    window.taken.push((id, taken));
+                    self.run_window(window);
+                    lane_of(&mut self.lanes, id).quits = true;
+                    self.end_if_answered(id);
+                    return;
+                }
                 Ok(Request::Incomplete) => break,
                 Err(error) => {
                     self.server.metrics.net.protocol_errors += 1;
@@ -405,8 +413,12 @@ impl CoreState {
 
     /// The rest of a connection's input cannot be understood: says so in order, then closes.
     fn break_off(&mut self, id: ConnId, text: String) {
+        lane_of(&mut self.lanes, id).broken = Some(text);
+        self.end_if_answered(id);
+    }
+
+    fn end_if_answered(&mut self, id: ConnId) {
         let lane = lane_of(&mut self.lanes, id);
-        lane.broken = Some(text);
         if lane.waiting == 0 && lane.order.is_none() {
             self.finish_ending(id);
         }

@@ -113,6 +113,11 @@ impl Decoder {
         self.bulk.map_or(0, |len| self.at + len as usize + 2)
     }
 
+    /// Bytes of an incomplete request that need not be looked at again.
+    pub fn understood(&self) -> usize {
+        self.at
+    }
+
     /// Decodes the request at the start of `buf`. Arguments are appended to `spans` as `(offset, length)` in `buf`.
     /// After [`Request::Complete`] the decoder is ready for the next request, which starts that many bytes later.
     ///

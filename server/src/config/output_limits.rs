@@ -2,6 +2,9 @@
 //! of Redis's `client-output-buffer-limit`.
 
 use std::fmt;
+use std::time::Duration;
+
+use slotcore_netio::UnsentLimit;
 
 use super::parse::memory_bytes;
 
@@ -16,9 +19,21 @@ pub struct OutputLimit {
     pub soft_seconds: u32,
 }
 
+impl OutputLimit {
+    /// The same for the core's connections.
+    pub fn for_connections(self) -> UnsentLimit {
+        let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        UnsentLimit {
+            hard_bytes: bytes(self.hard_bytes),
+            soft_bytes: bytes(self.soft_bytes),
+            soft_time: Duration::from_secs(u64::from(self.soft_seconds)),
+        }
+    }
+}
+
 /// Limits of every class of clients.
 ///
-/// A normal client has no limit here: a connection whose replies pile up is no longer read, which bounds its memory
+/// By default a normal client has none: a connection whose replies pile up is no longer read, which bounds its memory
 /// without dropping anybody (see `netio`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutputBufferLimits {
