@@ -12,5 +12,6 @@ pub mod log;
 mod long_double;
 pub mod number;
 pub mod ord;
+pub mod sst;
 pub mod table;
 mod varint;

@@ -1,0 +1,115 @@
+//! [`Lookup`]: one key, sought in runs from the newest to the oldest, one block at a time.
+
+use super::block::Scratch;
+use super::{Body, FileId, PageRange, Record, SstError, SstKey, SstReader};
+use std::rc::Rc;
+
+/// Files of one age that follow one another in the order of keys, no `ord` in two of them (of elements, no tail).
+#[derive(Clone, Debug, Default)]
+pub struct Run {
+    files: Vec<Rc<SstReader>>,
+}
+
+impl Run {
+    /// A run of these files, in order.
+    pub fn new(files: Vec<Rc<SstReader>>) -> Self {
+        debug_assert!(files.windows(2).all(|w| w[0].props().ord_max <= w[1].props().ord_min));
+        Self { files }
+    }
+
+    /// The files, in order.
+    pub fn files(&self) -> &[Rc<SstReader>] {
+        &self.files
+    }
+
+    /// The block that can hold `key`: which file, which block of it.
+    fn locate(&self, key: SstKey<'_>) -> Option<(usize, usize)> {
+        let end = self.files.partition_point(|f| f.props().ord_min <= key.ord);
+        // A collection may go on from one file to the next; keys of one order are in one file, the last of these.
+        let mut candidates = (0..end).rev().take_while(|&n| self.files[n].props().ord_max >= key.ord);
+        let file = candidates.find(|&n| self.files[n].index.find(key).is_some())?;
+        self.files[file].locate(key).map(|block| (file, block))
+    }
+}
+
+/// What a lookup wants, or found.
+#[derive(Debug, PartialEq, Eq)]
+pub enum LookupStep<'a> {
+    /// Read these pages and step again with them.
+    Need {
+        /// Of which file.
+        file: FileId,
+        /// Which pages.
+        range: PageRange,
+    },
+    /// The newest record of the key: a value, which may have expired, never a deletion.
+    Found(Record<'a>),
+    /// No run has the key, or it was deleted.
+    Absent,
+}
+
+/// A lookup under way.
+#[derive(Clone, Copy, Debug)]
+pub struct Lookup<'k> {
+    key: SstKey<'k>,
+    /// Run to be asked next, or whose block is awaited.
+    run: usize,
+    waiting: Option<(usize, usize)>,
+    reads: u32,
+}
+
+impl<'k> Lookup<'k> {
+    /// Seeks `key`.
+    pub fn new(key: SstKey<'k>) -> Self {
+        Self {
+            key,
+            run: 0,
+            waiting: None,
+            reads: 0,
+        }
+    }
+
+    /// Blocks read so far.
+    pub fn reads(&self) -> u32 {
+        self.reads
+    }
+
+    /// Goes on as far as possible. `runs`: newest first, the same at each step. `pages`: what the last step asked for;
+    /// without it the same is asked for again.
+    ///
+    /// # Errors
+    /// The pages are damaged; the lookup is over.
+    pub fn step<'a>(
+        &mut self,
+        runs: &[Run],
+        pages: Option<&'a [u8]>,
+        scratch: &'a mut Scratch,
+    ) -> Result<LookupStep<'a>, SstError> {
+        if let (Some((file, block)), Some(pages)) = (self.waiting, pages) {
+            self.waiting = None;
+            self.reads += 1;
+            let reader = &runs[self.run].files[file];
+            match reader.search(block, pages, self.key, scratch)? {
+                Some(record) if matches!(record.body, Body::Tombstone | Body::DeadCollection) => {
+                    return Ok(LookupStep::Absent);
+                }
+                Some(record) => return Ok(LookupStep::Found(record)),
+                None => self.run += 1,
+            }
+        }
+        while let Some(run) = runs.get(self.run) {
+            if self.waiting.is_none() {
+                self.waiting = run.locate(self.key);
+            }
+            if let Some((file, block)) = self.waiting {
+                let reader = &run.files[file];
+                return Ok(LookupStep::Need {
+                    file: reader.file(),
+                    range: reader.block_range(block),
+                });
+            }
+            self.run += 1;
+        }
+        Ok(LookupStep::Absent)
+    }
+}
