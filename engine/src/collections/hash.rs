@@ -29,6 +29,11 @@ impl HashObj {
         added
     }
 
+    /// Sets a field whose expiry, if it has one, stays.
+    pub fn update(&mut self, field: &[u8], value: &[u8]) {
+        self.insert(field, value);
+    }
+
     /// Redis decides by the arguments of the whole command before it sets the first field: call this before
     /// [`HashObj::insert`] with every field and value to come.
     pub fn note_length(&mut self, bytes: usize) {
@@ -45,9 +50,27 @@ impl HashObj {
         self.fields.remove(field)
     }
 
+    /// Number of fields.
+    pub fn visible_len(&self) -> usize {
+        self.fields.len()
+    }
+
+    /// Field number `n`, below `len`, with its value.
+    pub fn nth(&self, n: usize) -> (&[u8], &[u8]) {
+        self.fields.nth(n)
+    }
+
     /// Calls `f` for every field and value.
     pub fn for_each(&self, f: impl FnMut(&[u8], &[u8])) {
         self.fields.for_each(f);
+    }
+
+    /// One step of a walk through all fields: calls `f` for about `count` of them, or for all of a small hash. `cursor` is 0
+    /// at first and then what the last step returned, which is 0 at the end. What is there during the whole walk is met.
+    pub fn scan(&self, cursor: u64, count: usize, f: impl FnMut(&[u8], &[u8])) -> u64 {
+        // What Redis keeps in one piece it hands out in one piece.
+        let count = if self.outgrew_listpack { count } else { usize::MAX };
+        self.fields.scan(cursor, count, f)
     }
 
     pub(super) fn form(&self) -> u8 {

@@ -102,6 +102,17 @@ impl Members {
         }
     }
 
+    /// Pair number `n`, which must exist.
+    pub(super) fn nth(&self, n: usize) -> (&[u8], &[u8]) {
+        match self {
+            Members::Few(p) => {
+                let at = p.nth(n).expect("n is below len");
+                (p.key(at), p.value(at))
+            }
+            Members::Many(t) => (t.key(n), t.value(n)),
+        }
+    }
+
     /// Calls `f` for all pairs, in order.
     pub(super) fn for_each(&self, mut f: impl FnMut(&[u8], &[u8])) {
         match self {

@@ -190,9 +190,10 @@ pub fn normalised(command: &str, value: Value) -> Value {
         items
     };
     match (command, value) {
-        ("smembers" | "keys" | "spop" | "sinter" | "sunion" | "sdiff" | "srandmember", Value::Array(items)) => {
-            Value::Array(sorted(items))
-        }
+        (
+            "smembers" | "keys" | "spop" | "sinter" | "sunion" | "sdiff" | "srandmember" | "hkeys" | "hvals",
+            Value::Array(items),
+        ) => Value::Array(sorted(items)),
         ("smembers" | "spop" | "sinter" | "sunion" | "sdiff", Value::Set(items)) => Value::Set(sorted(items)),
         ("hgetall", Value::Array(items)) => {
             let mut pairs: Vec<_> = items.chunks(2).map(|kv| (kv[0].clone(), kv[1].clone())).collect();
@@ -209,14 +210,14 @@ pub fn normalised(command: &str, value: Value) -> Value {
             }
             Value::Array(items)
         }
-        ("zscan", Value::Array(mut items)) if items.len() == 2 => {
+        ("zscan" | "hscan", Value::Array(mut items)) if items.len() == 2 => {
             if let Value::Array(found) = &items[1] {
                 items[1] = Value::Array(found.chunks(2).map(|pair| Value::Array(pair.to_vec())).collect());
                 items[1] = normalised("smembers", items[1].clone());
             }
             Value::Array(items)
         }
-        ("zrandmember", Value::Array(items)) => Value::Array(sorted(items)),
+        ("zrandmember" | "hrandfield", Value::Array(items)) => Value::Array(sorted(items)),
         (_, value) => value,
     }
 }

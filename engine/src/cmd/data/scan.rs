@@ -117,8 +117,24 @@ impl<'a> ElementScan<'a> {
 
     /// The options.
     pub(super) fn parse_options(&mut self, args: &Args<'a>) -> Result<(), CmdError> {
-        for i in (3..args.len()).step_by(2) {
-            let (option, value) = (args.get(i), args.try_get(i + 1).ok_or(CmdError::Syntax)?);
+        if self.parse_hash_options(args)? {
+            Ok(())
+        } else {
+            Err(CmdError::Other("ERR NOVALUES option can only be used in HSCAN"))
+        }
+    }
+
+    /// The options of HSCAN. Returns whether the answer shall hold values.
+    pub(super) fn parse_hash_options(&mut self, args: &Args<'a>) -> Result<bool, CmdError> {
+        let (mut i, mut values) = (3, true);
+        while let Some(option) = args.try_get(i) {
+            i += 2;
+            if is(option, "NOVALUES") {
+                values = false;
+                i -= 1;
+                continue;
+            }
+            let value = args.try_get(i - 1).ok_or(CmdError::Syntax)?;
             if is(option, "COUNT") {
                 self.count = scan_count(value)?;
             } else if is(option, "MATCH") {
@@ -127,7 +143,7 @@ impl<'a> ElementScan<'a> {
                 return Err(CmdError::Syntax);
             }
         }
-        Ok(())
+        Ok(values)
     }
 
     /// Whether an element of this name belongs in the answer.

@@ -1,0 +1,5 @@
+//! Hashes, one file for each way of using them.
+
+pub(in crate::cmd) mod fields;
+pub(in crate::cmd) mod numbers;
+pub(in crate::cmd) mod read;
