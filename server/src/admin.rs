@@ -131,10 +131,8 @@ fn response(status: &str, content_type: &str, body: &str, method: &[u8]) -> Vec<
 
 #[cfg(test)]
 mod tests {
-    use slotcore_engine::keyspace::{KeyspaceStats, MemoryUse};
-
     use super::*;
-    use crate::metrics::{CoreFacts, CoreMetrics};
+    use crate::metrics::{ConnFacts, CoreFacts, CoreMetrics, DataFacts};
 
     /// An endpoint over one core, which answers at once when `alive`.
     fn admin(alive: bool) -> Admin {
@@ -170,10 +168,11 @@ mod tests {
                 disk_bytes: 4096,
                 ..CoreFacts::default()
             },
-            keyspace: KeyspaceStats::default(),
-            keys: 5,
-            volatile_keys: 0,
-            memory: MemoryUse::default(),
+            data: DataFacts {
+                keys: 5,
+                ..DataFacts::default()
+            },
+            conns: ConnFacts::default(),
         }
     }
 

@@ -16,7 +16,8 @@ use crate::auth_guard::AuthGuard;
 use crate::clients::{Buffers, ClientRegistry, ClientState, Endpoint};
 use crate::cluster_map::ClusterMap;
 use crate::config::{Config, ConfigRegistry, Setting};
-use crate::metrics::{CoreFacts, CoreMetrics, CoreSnapshot};
+use crate::metrics::{ConnFacts, CoreFacts, CoreMetrics, CoreSnapshot, DataFacts};
+use shown::Shown;
 
 mod arguments;
 mod client;
@@ -31,10 +32,12 @@ mod latency;
 mod lifecycle;
 mod memory;
 pub mod refusals;
+mod shown;
 mod slowlog;
 
 pub use connection::hello_reply;
 pub use refusals::{Conditions, NOAUTH, refusal};
+pub use shown::shows_all_cores;
 
 /// The Redis version that clients are told: they choose features by it. Ours is in `INFO server` as `slotcore_version`.
 ///
@@ -111,7 +114,7 @@ impl ServerState {
         Self {
             config: ConfigRegistry::new(config),
             clients: ClientRegistry::new(first_client, cores),
-            metrics: CoreMetrics::default(),
+            metrics: CoreMetrics::of_core(core, cluster.cores()),
             facts: CoreFacts::default(),
             auth: AuthGuard::default(),
             identity,
@@ -123,15 +126,14 @@ impl ServerState {
 
     /// What this core counted, for others to look at. Copies every histogram (some hundred KiB): for the asking, or once a
     /// second, not for a turn. [`ServerState::facts`] must be current.
-    pub fn snapshot(&self, keyspace: &Keyspace) -> CoreSnapshot {
+    pub fn snapshot(&self, keyspace: &Keyspace, buffers: &dyn Buffers) -> CoreSnapshot {
+        let held = self.clients.iter().map(|(slot, _)| buffers.of(slot));
         CoreSnapshot {
             core: self.core,
             metrics: self.metrics.clone(),
             facts: self.facts,
-            keyspace: keyspace.stats(),
-            keys: keyspace.len(),
-            volatile_keys: keyspace.volatile_len(),
-            memory: keyspace.memory(),
+            data: DataFacts::of(keyspace),
+            conns: ConnFacts::of(self.clients.len(), held),
         }
     }
 
@@ -148,23 +150,7 @@ impl ServerState {
             debug_assert!(false, "nobody is in slot {slot}");
             return Flow::Done;
         };
-        let mut ctx = ServerCtx {
-            config: &mut self.config,
-            clients: &mut self.clients,
-            buffers: around.buffers,
-            metrics: &mut self.metrics,
-            facts: &self.facts,
-            auth: &mut self.auth,
-            keyspace: around.keyspace,
-            identity: &self.identity,
-            cluster: &self.cluster,
-            core: self.core,
-            endpoint: conn.endpoint,
-            active_expire: &mut self.active_expire,
-            slot,
-            now: around.now,
-            wall_us: around.wall_us,
-        };
+        let mut ctx = self.ctx(slot, conn.endpoint, around);
         let flow = run(cmd, &mut ctx, &mut conn, args, out);
         self.clients.put_back(slot, conn);
         flow
@@ -175,7 +161,13 @@ impl ServerState {
     /// Carries out a command for a client of another core, in protocol version `proto`.
     pub fn run_visiting(&mut self, cmd: ServerCmd, args: Args<'_>, around: Around<'_>, out: &mut dyn Reply) -> Flow {
         let mut visitor = ClientState::visitor(out.proto(), around.now);
-        let mut ctx = ServerCtx {
+        let mut ctx = self.ctx(usize::MAX, visitor.endpoint, around);
+        run(cmd, &mut ctx, &mut visitor, args, out)
+    }
+
+    /// For a command of the client that was taken out of `slot`.
+    fn ctx<'a>(&'a mut self, slot: usize, endpoint: Endpoint, around: Around<'a>) -> ServerCtx<'a> {
+        ServerCtx {
             config: &mut self.config,
             clients: &mut self.clients,
             buffers: around.buffers,
@@ -186,13 +178,12 @@ impl ServerState {
             identity: &self.identity,
             cluster: &self.cluster,
             core: self.core,
-            endpoint: visitor.endpoint,
+            endpoint,
             active_expire: &mut self.active_expire,
-            slot: usize::MAX,
+            slot,
             now: around.now,
             wall_us: around.wall_us,
-        };
-        run(cmd, &mut ctx, &mut visitor, args, out)
+        }
     }
 }
 
@@ -303,7 +294,7 @@ fn run(cmd: ServerCmd, ctx: &mut ServerCtx<'_>, conn: &mut ClientState, args: Ar
         C::ClientNoTouch => client::no_touch(conn, args, out),
         C::ClientReply => client::reply(conn, args, out),
         C::ClientHelp => help::write("CLIENT", help::CLIENT, out),
-        C::Info => info::info(ctx, args, out),
+        C::Info => info::info(&Shown::of(ctx), args, out),
         C::ConfigGet => config::get(ctx, args, out),
         C::ConfigSet => config::set(ctx, args, out),
         C::ConfigRewrite => config::rewrite(ctx, out),
@@ -318,25 +309,25 @@ fn run(cmd: ServerCmd, ctx: &mut ServerCtx<'_>, conn: &mut ClientState, args: Ar
         C::CommandList => command::list(args, out),
         C::CommandHelp => help::write("COMMAND", help::COMMAND, out),
         C::Time => lifecycle::time(ctx, out),
-        C::LastSave => lifecycle::last_save(ctx, out),
+        C::LastSave => lifecycle::last_save(&Shown::of(ctx), out),
         C::Shutdown => lifecycle::shutdown(args, out),
         C::Wait => lifecycle::wait(args, out),
         C::Debug => debug::debug(ctx, conn, args, out),
-        C::SlowlogGet => slowlog::get(ctx, args, out),
-        C::SlowlogLen => slowlog::len(ctx, out),
+        C::SlowlogGet => slowlog::get(&Shown::of(ctx), args, out),
+        C::SlowlogLen => slowlog::len(&Shown::of(ctx), out),
         C::SlowlogReset => slowlog::reset(ctx, out),
         C::SlowlogHelp => help::write("SLOWLOG", help::SLOWLOG, out),
-        C::LatencyDoctor => latency::doctor(ctx, out),
-        C::LatencyGraph => latency::graph(ctx, args, out),
-        C::LatencyHistogram => latency::histogram(ctx, args, out),
-        C::LatencyHistory => latency::history(ctx, args, out),
-        C::LatencyLatest => latency::latest(ctx, out),
+        C::LatencyDoctor => latency::doctor(&Shown::of(ctx), out),
+        C::LatencyGraph => latency::graph(&Shown::of(ctx), args, out),
+        C::LatencyHistogram => latency::histogram(&Shown::of(ctx), args, out),
+        C::LatencyHistory => latency::history(&Shown::of(ctx), args, out),
+        C::LatencyLatest => latency::latest(&Shown::of(ctx), out),
         C::LatencyReset => latency::reset(ctx, args, out),
         C::LatencyHelp => help::write("LATENCY", help::LATENCY, out),
-        C::MemoryDoctor => memory::doctor(ctx, out),
+        C::MemoryDoctor => memory::doctor(&Shown::of(ctx), out),
         C::MemoryMallocStats => memory::malloc_stats(out),
         C::MemoryPurge => memory::purge(out),
-        C::MemoryStats => memory::stats(ctx, out),
+        C::MemoryStats => memory::stats(&Shown::of(ctx), out),
         C::MemoryHelp => help::write("MEMORY", help::MEMORY, out),
         C::ClusterInfo => cluster::info(ctx, out),
         C::ClusterMyId | C::ClusterMyShardId => cluster::my_id(ctx, out),

@@ -31,7 +31,7 @@ use slotcore_rt::wake::Waker;
 use crate::batch::BATCH_BYTES_MAX;
 use crate::boot::sync_policy;
 use crate::config::{Durability, Setting};
-use crate::core_state::{CoreState, DISK_FULL, Now, WriteBarrier};
+use crate::core_state::{CoreState, DISK_FULL, NetBuffers, Now, WriteBarrier};
 use crate::log_driver::LogDriver;
 use crate::logging::{Event, LogControl};
 use crate::metrics::{LatencyKind, Queue, SnapshotSlot};
@@ -489,7 +489,9 @@ impl CoreLoop {
             .metrics
             .tick(now.tick, state.keyspace.memory().total() as u64);
         if asked {
-            self.control.metrics.publish(state.server.snapshot(&state.keyspace));
+            self.control
+                .metrics
+                .publish(state.server.snapshot(&state.keyspace, &NetBuffers(&state.net)));
         }
         Ok(())
     }

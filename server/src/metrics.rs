@@ -4,6 +4,7 @@
 pub mod command_stats;
 pub mod errors;
 pub mod exposition;
+pub mod facts;
 pub mod latency_events;
 pub mod latency_histogram;
 pub mod prometheus;
@@ -14,6 +15,7 @@ pub mod stall;
 
 pub use command_stats::{CommandCount, CommandStats};
 pub use errors::ErrorStats;
+pub use facts::{ConnFacts, CoreFacts, DataFacts};
 pub use latency_events::{LatencyEvents, LatencyKind};
 pub use latency_histogram::LatencyHistogram;
 pub use rates::Rate;
@@ -23,6 +25,7 @@ pub use stall::{Queue, StallDetector};
 
 use slotcore_engine::cmd::Group;
 use slotcore_rt::clock::Tick;
+use slotcore_rt::ids::CoreId;
 
 /// Counters of the network side of one core, from the start or the last `CONFIG RESETSTAT`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,6 +58,25 @@ pub struct NetCounters {
     pub protocol_errors: u64,
 }
 
+impl NetCounters {
+    /// Adds another core's.
+    pub fn merge(&mut self, other: &Self) {
+        self.commands_forwarded += other.commands_forwarded;
+        self.commands_for_others += other.commands_for_others;
+        self.connections_given += other.connections_given;
+        self.connections_taken += other.connections_taken;
+        self.connections_total += other.connections_total;
+        self.rejected_connections += other.rejected_connections;
+        self.input_bytes += other.input_bytes;
+        self.output_bytes += other.output_bytes;
+        self.output_limit_disconnections += other.output_limit_disconnections;
+        self.query_limit_disconnections += other.query_limit_disconnections;
+        self.auth_failures += other.auth_failures;
+        self.oom_refusals += other.oom_refusals;
+        self.protocol_errors += other.protocol_errors;
+    }
+}
+
 /// What one core counts and measures.
 #[derive(Clone, Debug, Default)]
 pub struct CoreMetrics {
@@ -85,6 +107,34 @@ pub struct CoreMetrics {
 }
 
 impl CoreMetrics {
+    /// Of core `core` of so many, nothing counted yet. Slow commands are numbered differently on each.
+    pub fn of_core(core: CoreId, cores: usize) -> Self {
+        Self {
+            slow_log: SlowLog::numbered(u64::from(core.0), cores as u64),
+            ..Self::default()
+        }
+    }
+
+    /// Adds what another core counted, so that this becomes what both did: counts, times and rates add up, the longest of
+    /// anything is the longest of both, and slow commands and latency events are put in the order of time. The peak of
+    /// memory becomes the sum of the peaks, which may not have been at the same time.
+    pub fn merge(&mut self, other: &Self) {
+        self.commands.merge(&other.commands);
+        self.errors.merge(&other.errors);
+        self.net.merge(&other.net);
+        for (times, others) in self.operations.iter_mut().zip(&other.operations) {
+            times.merge(others);
+        }
+        self.log_write.merge(&other.log_write);
+        self.stalls.merge(&other.stalls);
+        self.slow_log.merge(&other.slow_log);
+        self.latency.merge(&other.latency);
+        self.command_rate.merge(&other.command_rate);
+        self.input_rate.merge(&other.input_rate);
+        self.output_rate.merge(&other.output_rate);
+        self.memory_bytes_peak += other.memory_bytes_peak;
+    }
+
     /// Counts `times` commands of a family whose replies were ready `ns` nanoseconds after they arrived.
     #[inline]
     pub fn operation(&mut self, family: Group, ns: u64, times: u32) {
@@ -116,39 +166,4 @@ impl CoreMetrics {
         self.input_rate.reset();
         self.output_rate.reset();
     }
-}
-
-/// Facts of one core that others count (log, Raft, connections); the core loop gathers them when somebody looks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CoreFacts {
-    /// Connections open now.
-    pub clients: u64,
-    /// Commands waiting for their log entry now.
-    pub commands_in_flight: u64,
-    /// Raft's election counter; the highest of the core's groups.
-    pub raft_term: u64,
-    /// Log position known to be on a quorum; the highest of the core's groups.
-    pub raft_commit_index: u64,
-    /// Log position applied to the keyspace.
-    pub raft_applied_index: u64,
-    /// Frames written to the log.
-    pub log_frames: u64,
-    /// Bytes written to the log, padding included.
-    pub log_bytes: u64,
-    /// Bytes of commands in them: what they would be without headers and padding.
-    pub log_payload_bytes: u64,
-    /// Frames submitted and not yet durable.
-    pub log_frames_in_flight: u64,
-    /// Files of the log.
-    pub log_segments: u64,
-    /// Bytes the data directory takes on disk.
-    pub disk_bytes: u64,
-    /// True when writes are refused because the disk is full.
-    pub disk_full: bool,
-    /// True while the log is being read at start.
-    pub loading: bool,
-    /// Seconds since 1970 when everything written so far was last known to be durable.
-    pub last_durable_at_s: u64,
-    /// Writes acknowledged but not yet durable (only without `--durability always`).
-    pub writes_not_durable: u64,
 }

@@ -12,6 +12,7 @@
 //! ! latency command 120                  a moment of so many milliseconds was seen
 //! ! set key value                        a key exists
 //! ! core 2                               this is core 2 of three
+//! ! next core                            from here on this is the next of three cores, which shows what all did so far
 //! ! endpoint core                        the present client came in by the port of this core
 //! ```
 //!
@@ -32,7 +33,7 @@ use slotcore_server::clients::{BufferUse, Buffers, ClientState, Endpoint};
 use slotcore_server::cluster_map::{ClusterMap, CoreNode, node_id};
 use slotcore_server::commands::{self, Around, Conditions, Flow, ServerIdentity, ServerState};
 use slotcore_server::config::{self, Config, ConfigRegistry, Invocation};
-use slotcore_server::metrics::{CoreFacts, LatencyKind};
+use slotcore_server::metrics::{CoreFacts, CoreMetrics, CoreSnapshot, LatencyKind};
 
 #[test]
 fn connection() {
@@ -72,6 +73,11 @@ fn command() {
 #[test]
 fn cluster() {
     check("cluster");
+}
+
+#[test]
+fn all_cores() {
+    check("all_cores");
 }
 
 #[test]
@@ -154,6 +160,8 @@ struct World {
     now: Tick,
     wall_us: u64,
     names: BTreeMap<String, usize>,
+    /// What the cores before this one did.
+    others: Vec<CoreSnapshot>,
 }
 
 impl World {
@@ -181,6 +189,7 @@ impl World {
             now: Tick::ZERO + Duration::from_secs(10),
             wall_us: 1_700_000_010_000_250,
             names: BTreeMap::new(),
+            others: Vec::new(),
         }
     }
 
@@ -199,6 +208,11 @@ impl World {
                     ["core", core] => {
                         self.server.cluster = Arc::new(three_cores());
                         self.server.core = CoreId(core.parse().unwrap());
+                        self.server.metrics = CoreMetrics::of_core(self.server.core, 3);
+                    }
+                    ["next", "core"] => {
+                        self.next_core();
+                        speaker = self.slot_of("a");
                     }
                     ["endpoint", "core"] => {
                         self.server.clients.get_mut(speaker).unwrap().endpoint = Endpoint::Core;
@@ -217,6 +231,21 @@ impl World {
             // Everything else is an answer of yesterday.
         }
         told
+    }
+
+    fn next_core(&mut self) {
+        let snapshot = self.server.snapshot(&self.keyspace, &SomeBytes);
+        let (identity, facts) = (self.server.identity.clone(), self.server.facts);
+        let core = CoreId(snapshot.core.0 + 1);
+        self.server = ServerState::new(Config::defaults(), identity, Arc::new(three_cores()), core);
+        self.server.facts = CoreFacts {
+            last_durable_at_s: facts.last_durable_at_s - 5,
+            raft_term: facts.raft_term + 1,
+            ..facts
+        };
+        self.keyspace = Keyspace::new(KeyspaceOptions::default());
+        self.names.clear();
+        self.others.push(snapshot);
     }
 
     fn happen(&mut self, event: &[&str]) {
@@ -309,7 +338,12 @@ impl World {
                     now,
                     wall_us,
                 };
-                let flow = self.server.run(command, slot, args, around, &mut out);
+                let flow = if commands::shows_all_cores(command) && !self.others.is_empty() {
+                    self.server
+                        .run_merged(command, slot, args, around, &self.others, &mut out)
+                } else {
+                    self.server.run(command, slot, args, around, &mut out)
+                };
                 let conn = self.server.clients.get_mut(slot).unwrap();
                 match flow {
                     Flow::Done => out.assert_one_value(matches!(spec.full_name, "client|reply")),

@@ -11,7 +11,8 @@ use slotcore_rt::process::{self, ProcessUse};
 use super::arguments::is;
 use super::connection::mode;
 use super::memory::{percent, ratio};
-use super::{Flow, REDIS_VERSION, ServerCtx};
+use super::shown::Shown;
+use super::{Flow, REDIS_VERSION};
 use crate::clients::Endpoint;
 use crate::config::Durability;
 use crate::metrics::Queue;
@@ -21,7 +22,7 @@ const DEFAULT: u8 = 1;
 /// Sections that `all` stands for, besides.
 const ALL: u8 = 2;
 
-type Section = (&'static str, u8, fn(&ServerCtx<'_>, &ProcessUse, &mut Page));
+type Section = (&'static str, u8, fn(&Shown<'_>, &ProcessUse, &mut Page));
 
 /// Every section, in the order in which they are shown.
 const SECTIONS: &[Section] = &[
@@ -41,7 +42,7 @@ const SECTIONS: &[Section] = &[
 ];
 
 /// `INFO [section...]`
-pub(super) fn info(ctx: &ServerCtx<'_>, args: Args<'_>, out: &mut dyn Reply) -> Flow {
+pub(super) fn info(shown: &Shown<'_>, args: Args<'_>, out: &mut dyn Reply) -> Flow {
     let wanted = |name: &str, class: u8| {
         if args.len() == 1 {
             return class == DEFAULT;
@@ -55,7 +56,7 @@ pub(super) fn info(ctx: &ServerCtx<'_>, args: Args<'_>, out: &mut dyn Reply) -> 
     for (name, class, write) in SECTIONS {
         if wanted(name, *class) {
             page.begin(name);
-            write(ctx, &used, &mut page);
+            write(shown, &used, &mut page);
         }
     }
     out.verbatim(page.0.as_bytes());
@@ -92,12 +93,12 @@ impl Page {
     }
 }
 
-fn server(ctx: &ServerCtx<'_>, _: &ProcessUse, page: &mut Page) {
-    let identity = ctx.identity;
-    let uptime_s = ctx.now.since(identity.started_at).as_secs();
+fn server(shown: &Shown<'_>, _: &ProcessUse, page: &mut Page) {
+    let identity = shown.identity;
+    let uptime_s = shown.now.since(identity.started_at).as_secs();
     page.put("redis_version", REDIS_VERSION);
     page.put("slotcore_version", env!("CARGO_PKG_VERSION"));
-    page.put("redis_mode", mode(ctx.endpoint));
+    page.put("redis_mode", mode(shown.endpoint));
     page.put(
         "os",
         format_args!("Linux {} {}", identity.kernel_release, std::env::consts::ARCH),
@@ -109,50 +110,42 @@ fn server(ctx: &ServerCtx<'_>, _: &ProcessUse, page: &mut Page) {
     page.put("run_id", &identity.run_id);
     page.put(
         "tcp_port",
-        match ctx.endpoint {
+        match shown.endpoint {
             Endpoint::AnySlot => identity.port,
-            Endpoint::Core => ctx.cluster.node(ctx.core).port,
+            Endpoint::Core => shown.cluster.node(shown.core).port,
         },
     );
-    page.put("server_time_usec", ctx.wall_us);
+    page.put("server_time_usec", shown.wall_us);
     page.put("uptime_in_seconds", uptime_s);
     page.put("uptime_in_days", uptime_s / 86_400);
     page.put("executable", &identity.executable);
-    let file = ctx.config.config().file.as_ref().map(|path| path.display().to_string());
+    let file = shown
+        .config
+        .config()
+        .file
+        .as_ref()
+        .map(|path| path.display().to_string());
     page.put("config_file", file.unwrap_or_default());
     page.put("io_threads_active", 0);
-    page.put("cores", ctx.cluster.cores());
+    page.put("cores", shown.cluster.cores());
 }
 
-fn clients(ctx: &ServerCtx<'_>, _: &ProcessUse, page: &mut Page) {
-    let buffers = || {
-        ctx.clients
-            .iter()
-            .map(|(slot, _)| slot)
-            .chain([ctx.slot])
-            .map(|slot| ctx.buffers.of(slot))
-    };
-    page.put("connected_clients", ctx.clients.len());
+fn clients(shown: &Shown<'_>, _: &ProcessUse, page: &mut Page) {
+    page.put("connected_clients", shown.conns.clients);
     page.put("cluster_connections", 0);
-    page.put("maxclients", ctx.config.settings().clients_max);
-    page.put(
-        "client_recent_max_input_buffer",
-        buffers().map(|b| b.query_bytes).max().unwrap_or(0),
-    );
-    page.put(
-        "client_recent_max_output_buffer",
-        buffers().map(|b| b.output_bytes).max().unwrap_or(0),
-    );
+    page.put("maxclients", shown.config.settings().clients_max);
+    page.put("client_recent_max_input_buffer", shown.conns.input_buffer_bytes_max);
+    page.put("client_recent_max_output_buffer", shown.conns.output_buffer_bytes_max);
     page.put("blocked_clients", 0);
     page.put("tracking_clients", 0);
     page.put("clients_in_timeout_table", 0);
-    page.put("commands_in_flight", ctx.facts.commands_in_flight);
+    page.put("commands_in_flight", shown.facts.commands_in_flight);
 }
 
-fn memory(ctx: &ServerCtx<'_>, used: &ProcessUse, page: &mut Page) {
-    let memory = ctx.keyspace.memory();
+fn memory(shown: &Shown<'_>, used: &ProcessUse, page: &mut Page) {
+    let memory = shown.data.memory;
     let total = memory.total() as u64;
-    let peak = ctx.metrics.memory_bytes_peak.max(total);
+    let peak = shown.metrics.memory_bytes_peak.max(total);
     let overhead = (memory.index + memory.timers) as u64;
     page.bytes("used_memory", total);
     page.bytes("used_memory_rss", used.rss_bytes);
@@ -170,9 +163,9 @@ fn memory(ctx: &ServerCtx<'_>, used: &ProcessUse, page: &mut Page) {
     page.put("used_memory_objects", memory.objects);
     page.put("used_memory_timers", memory.timers);
     page.put("used_memory_rss_peak", used.rss_bytes_peak);
-    page.bytes("total_system_memory", ctx.identity.machine_memory_bytes);
+    page.bytes("total_system_memory", shown.identity.machine_memory_bytes);
     page.bytes("used_memory_lua", 0);
-    page.bytes("maxmemory", ctx.config.settings().memory_bytes_max);
+    page.bytes("maxmemory", shown.config.settings().memory_bytes_max);
     page.put("maxmemory_policy", "noeviction");
     page.put(
         "mem_fragmentation_ratio",
@@ -185,8 +178,8 @@ fn memory(ctx: &ServerCtx<'_>, used: &ProcessUse, page: &mut Page) {
     page.put("lazyfree_pending_bytes", memory.garbage);
 }
 
-fn persistence(ctx: &ServerCtx<'_>, _: &ProcessUse, page: &mut Page) {
-    let (facts, durability) = (ctx.facts, ctx.config.settings().durability);
+fn persistence(shown: &Shown<'_>, _: &ProcessUse, page: &mut Page) {
+    let (facts, durability) = (shown.facts, shown.config.settings().durability);
     page.put("loading", u8::from(facts.loading));
     page.put("async_loading", 0);
     page.put("durability", durability);
@@ -215,14 +208,14 @@ fn persistence(ctx: &ServerCtx<'_>, _: &ProcessUse, page: &mut Page) {
     page.put("log_payload_bytes", facts.log_payload_bytes);
     page.put("log_segments", facts.log_segments);
     page.put("log_disk_bytes", facts.disk_bytes);
-    let write = &ctx.metrics.log_write;
+    let write = &shown.metrics.log_write;
     page.put("log_write_usec_p50", write.percentile_ns(50.0) / 1000);
     page.put("log_write_usec_p99", write.percentile_ns(99.0) / 1000);
     page.put("log_write_usec_max", write.max_ns() / 1000);
 }
 
-fn stats(ctx: &ServerCtx<'_>, _: &ProcessUse, page: &mut Page) {
-    let (metrics, net, data) = (&*ctx.metrics, ctx.metrics.net, ctx.keyspace.stats());
+fn stats(shown: &Shown<'_>, _: &ProcessUse, page: &mut Page) {
+    let (metrics, net, data) = (shown.metrics, shown.metrics.net, shown.data.stats);
     let kbps = |bytes: u64| format!("{:.2}", bytes as f64 / 1024.0);
     page.put("total_connections_received", net.connections_total);
     page.put("total_commands_processed", metrics.commands.calls_total());
@@ -241,6 +234,10 @@ fn stats(ctx: &ServerCtx<'_>, _: &ProcessUse, page: &mut Page) {
         net.output_limit_disconnections,
     );
     page.put("protocol_errors", net.protocol_errors);
+    page.put("commands_forwarded", net.commands_forwarded);
+    page.put("commands_for_others", net.commands_for_others);
+    page.put("connections_given", net.connections_given);
+    page.put("connections_taken", net.connections_taken);
     page.put("sync_full", 0);
     page.put("sync_partial_ok", 0);
     page.put("sync_partial_err", 0);
@@ -265,13 +262,13 @@ fn stats(ctx: &ServerCtx<'_>, _: &ProcessUse, page: &mut Page) {
     }
 }
 
-fn replication(ctx: &ServerCtx<'_>, _: &ProcessUse, page: &mut Page) {
+fn replication(shown: &Shown<'_>, _: &ProcessUse, page: &mut Page) {
     page.put("role", "master");
     page.put("connected_slaves", 0);
     page.put("master_failover_state", "no-failover");
-    page.put("master_replid", &ctx.identity.run_id);
+    page.put("master_replid", &shown.identity.run_id);
     page.put("master_replid2", "0000000000000000000000000000000000000000");
-    page.put("master_repl_offset", ctx.facts.raft_commit_index);
+    page.put("master_repl_offset", shown.facts.raft_commit_index);
     page.put("second_repl_offset", -1);
     page.put("repl_backlog_active", 0);
     page.put("repl_backlog_size", 0);
@@ -279,7 +276,7 @@ fn replication(ctx: &ServerCtx<'_>, _: &ProcessUse, page: &mut Page) {
     page.put("repl_backlog_histlen", 0);
 }
 
-fn cpu(_: &ServerCtx<'_>, used: &ProcessUse, page: &mut Page) {
+fn cpu(_: &Shown<'_>, used: &ProcessUse, page: &mut Page) {
     let seconds = |us: u64| format!("{}.{:06}", us / 1_000_000, us % 1_000_000);
     page.put("used_cpu_sys", seconds(used.cpu_system_us));
     page.put("used_cpu_user", seconds(used.cpu_user_us));
@@ -287,14 +284,14 @@ fn cpu(_: &ServerCtx<'_>, used: &ProcessUse, page: &mut Page) {
     page.put("used_cpu_user_children", seconds(0));
 }
 
-fn raft(ctx: &ServerCtx<'_>, _: &ProcessUse, page: &mut Page) {
-    page.put("raft_term", ctx.facts.raft_term);
-    page.put("raft_commit_index", ctx.facts.raft_commit_index);
-    page.put("raft_applied_index", ctx.facts.raft_applied_index);
+fn raft(shown: &Shown<'_>, _: &ProcessUse, page: &mut Page) {
+    page.put("raft_term", shown.facts.raft_term);
+    page.put("raft_commit_index", shown.facts.raft_commit_index);
+    page.put("raft_applied_index", shown.facts.raft_applied_index);
 }
 
-fn command_stats(ctx: &ServerCtx<'_>, _: &ProcessUse, page: &mut Page) {
-    for command in ctx.metrics.commands.iter() {
+fn command_stats(shown: &Shown<'_>, _: &ProcessUse, page: &mut Page) {
+    for command in shown.metrics.commands.iter() {
         let usec = command.run_time.sum_ns() / 1000;
         page.line(format_args!(
             "cmdstat_{}:calls={},usec={usec},usec_per_call={:.2},rejected_calls={},failed_calls={}",
@@ -307,14 +304,14 @@ fn command_stats(ctx: &ServerCtx<'_>, _: &ProcessUse, page: &mut Page) {
     }
 }
 
-fn error_stats(ctx: &ServerCtx<'_>, _: &ProcessUse, page: &mut Page) {
-    for (kind, count) in ctx.metrics.errors.iter() {
+fn error_stats(shown: &Shown<'_>, _: &ProcessUse, page: &mut Page) {
+    for (kind, count) in shown.metrics.errors.iter() {
         page.line(format_args!("errorstat_{kind}:count={count}"));
     }
 }
 
-fn latency_stats(ctx: &ServerCtx<'_>, _: &ProcessUse, page: &mut Page) {
-    for command in ctx.metrics.commands.iter().filter(|command| command.calls > 0) {
+fn latency_stats(shown: &Shown<'_>, _: &ProcessUse, page: &mut Page) {
+    for command in shown.metrics.commands.iter().filter(|command| command.calls > 0) {
         let at = |percent| command.run_time.percentile_ns(percent) as f64 / 1000.0;
         page.line(format_args!(
             "latency_percentiles_usec_{}:p50={:.3},p99={:.3},p99.9={:.3}",
@@ -326,16 +323,16 @@ fn latency_stats(ctx: &ServerCtx<'_>, _: &ProcessUse, page: &mut Page) {
     }
 }
 
-fn cluster(ctx: &ServerCtx<'_>, _: &ProcessUse, page: &mut Page) {
-    page.put("cluster_enabled", u8::from(ctx.endpoint == Endpoint::Core));
+fn cluster(shown: &Shown<'_>, _: &ProcessUse, page: &mut Page) {
+    page.put("cluster_enabled", u8::from(shown.endpoint == Endpoint::Core));
 }
 
-fn keyspace(ctx: &ServerCtx<'_>, _: &ProcessUse, page: &mut Page) {
-    let keys = ctx.keyspace.len();
+fn keyspace(shown: &Shown<'_>, _: &ProcessUse, page: &mut Page) {
+    let keys = shown.data.keys;
     if keys > 0 {
         page.put(
             "db0",
-            format_args!("keys={keys},expires={},avg_ttl=0", ctx.keyspace.volatile_len()),
+            format_args!("keys={keys},expires={},avg_ttl=0", shown.data.volatile_keys),
         );
     }
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use slotcore_engine::cmd::{Args, Reply};
 
 use super::arguments::quoted;
+use super::shown::Shown;
 use super::{Flow, ServerCtx};
 use crate::metrics::latency_events::{Sample, Series};
 use crate::metrics::{CommandCount, LatencyKind};
@@ -17,8 +18,8 @@ const GRAPH_ROWS: u64 = 4;
 const ROW_LEVELS: [char; 3] = ['_', 'o', '#'];
 
 /// `LATENCY LATEST`
-pub(super) fn latest(ctx: &ServerCtx<'_>, out: &mut dyn Reply) -> Flow {
-    let events = ctx.metrics.latency.iter();
+pub(super) fn latest(shown: &Shown<'_>, out: &mut dyn Reply) -> Flow {
+    let events = shown.metrics.latency.iter();
     out.array(events.len());
     for (kind, series) in events {
         let last = series.samples().last().copied().unwrap_or(Sample { at_s: 0, ms: 0 });
@@ -32,8 +33,8 @@ pub(super) fn latest(ctx: &ServerCtx<'_>, out: &mut dyn Reply) -> Flow {
 }
 
 /// `LATENCY HISTORY event`
-pub(super) fn history(ctx: &ServerCtx<'_>, args: Args<'_>, out: &mut dyn Reply) -> Flow {
-    let series = LatencyKind::from_name(args.get(2)).and_then(|kind| ctx.metrics.latency.get(kind));
+pub(super) fn history(shown: &Shown<'_>, args: Args<'_>, out: &mut dyn Reply) -> Flow {
+    let series = LatencyKind::from_name(args.get(2)).and_then(|kind| shown.metrics.latency.get(kind));
     let samples = series.map_or(&[][..], Series::samples);
     out.array(samples.len());
     for sample in samples {
@@ -58,7 +59,7 @@ pub(super) fn reset(ctx: &mut ServerCtx<'_>, args: Args<'_>, out: &mut dyn Reply
 }
 
 /// `LATENCY HISTOGRAM [command...]`: a container's name stands for its subcommands.
-pub(super) fn histogram(ctx: &ServerCtx<'_>, args: Args<'_>, out: &mut dyn Reply) -> Flow {
+pub(super) fn histogram(shown: &Shown<'_>, args: Args<'_>, out: &mut dyn Reply) -> Flow {
     let named = |command: &CommandCount, name: &[u8]| {
         let container = command.name.split('|').next().unwrap_or_default().as_bytes();
         name.eq_ignore_ascii_case(command.name.as_bytes()) || name.eq_ignore_ascii_case(container)
@@ -66,7 +67,7 @@ pub(super) fn histogram(ctx: &ServerCtx<'_>, args: Args<'_>, out: &mut dyn Reply
     let chosen = |command: &&CommandCount| {
         command.run_time.count() > 0 && (args.len() == 2 || args.iter_from(2).any(|name| named(command, name)))
     };
-    let commands: Vec<&CommandCount> = ctx.metrics.commands.iter().filter(chosen).collect();
+    let commands: Vec<&CommandCount> = shown.metrics.commands.iter().filter(chosen).collect();
     out.map(commands.len());
     for command in commands {
         let mut steps = Vec::new();
@@ -88,10 +89,10 @@ pub(super) fn histogram(ctx: &ServerCtx<'_>, args: Args<'_>, out: &mut dyn Reply
 }
 
 /// `LATENCY GRAPH event`
-pub(super) fn graph(ctx: &ServerCtx<'_>, args: Args<'_>, out: &mut dyn Reply) -> Flow {
+pub(super) fn graph(shown: &Shown<'_>, args: Args<'_>, out: &mut dyn Reply) -> Flow {
     let name = args.get(2);
-    match LatencyKind::from_name(name).and_then(|kind| ctx.metrics.latency.get(kind)) {
-        Some(series) => out.verbatim(drawn(&quoted(name), series, ctx.wall_s()).as_bytes()),
+    match LatencyKind::from_name(name).and_then(|kind| shown.metrics.latency.get(kind)) {
+        Some(series) => out.verbatim(drawn(&quoted(name), series, shown.wall_s()).as_bytes()),
         None => out.error(&format!("ERR No samples available for event '{}'", quoted(name))),
     }
     Flow::Done
@@ -141,8 +142,8 @@ fn age(seconds: u64) -> String {
 }
 
 /// `LATENCY DOCTOR`
-pub(super) fn doctor(ctx: &ServerCtx<'_>, out: &mut dyn Reply) -> Flow {
-    let settings = ctx.config.settings();
+pub(super) fn doctor(shown: &Shown<'_>, out: &mut dyn Reply) -> Flow {
+    let settings = shown.config.settings();
     let threshold_ms = settings.latency_threshold_ms;
     let mut text = String::new();
     let mut line = |args: std::fmt::Arguments<'_>| {
@@ -150,7 +151,7 @@ pub(super) fn doctor(ctx: &ServerCtx<'_>, out: &mut dyn Reply) -> Flow {
             .and_then(|()| text.write_char('\n'))
             .expect("a String takes whatever is written to it");
     };
-    let events = ctx.metrics.latency.iter();
+    let events = shown.metrics.latency.iter();
     if events.len() == 0 && threshold_ms == 0 {
         line(format_args!(
             "Latency monitoring is off. Switch it on with CONFIG SET latency-monitor-threshold <milliseconds>."

@@ -3,6 +3,7 @@
 use slotcore_engine::cmd::{Args, Reply};
 
 use super::arguments::{NOT_AN_INTEGER, SYNTAX, integer, is, refuse};
+use super::shown::Shown;
 use super::{Flow, ServerCtx};
 
 /// `TIME`: seconds and microseconds.
@@ -14,8 +15,8 @@ pub(super) fn time(ctx: &ServerCtx<'_>, out: &mut dyn Reply) -> Flow {
 }
 
 /// `LASTSAVE`: when everything written was last known to be on disk.
-pub(super) fn last_save(ctx: &ServerCtx<'_>, out: &mut dyn Reply) -> Flow {
-    out.int(i64::try_from(ctx.facts.last_durable_at_s).unwrap_or(i64::MAX));
+pub(super) fn last_save(shown: &Shown<'_>, out: &mut dyn Reply) -> Flow {
+    out.int(i64::try_from(shown.facts.last_durable_at_s).unwrap_or(i64::MAX));
     Flow::Done
 }
 

@@ -3,7 +3,8 @@
 use slotcore_engine::cmd::Reply;
 use slotcore_rt::process;
 
-use super::{Flow, ServerCtx};
+use super::Flow;
+use super::shown::Shown;
 
 /// Bytes of data below which nothing can be said about memory; as in Redis.
 const LITTLE_MEMORY_BYTES: u64 = 5 << 20;
@@ -11,17 +12,12 @@ const LITTLE_MEMORY_BYTES: u64 = 5 << 20;
 const OVERHEAD_RATIO: f64 = 1.4;
 
 /// `MEMORY STATS`: the fields of Redis that have a meaning here.
-pub(super) fn stats(ctx: &ServerCtx<'_>, out: &mut dyn Reply) -> Flow {
-    let memory = ctx.keyspace.memory();
+pub(super) fn stats(shown: &Shown<'_>, out: &mut dyn Reply) -> Flow {
+    let memory = shown.data.memory;
     let total = memory.total() as u64;
     let overhead = (memory.index + memory.timers) as u64;
-    let keys = ctx.keyspace.len();
-    let peak = ctx.metrics.memory_bytes_peak.max(total);
-    let clients: u64 = ctx
-        .clients
-        .iter()
-        .map(|(slot, _)| ctx.buffers.of(slot).total_bytes)
-        .sum();
+    let keys = shown.data.keys;
+    let peak = shown.metrics.memory_bytes_peak.max(total);
     let rss = process::process_use().rss_bytes;
     let integers = [
         ("peak.allocated", peak),
@@ -29,7 +25,7 @@ pub(super) fn stats(ctx: &ServerCtx<'_>, out: &mut dyn Reply) -> Flow {
         ("startup.allocated", 0),
         ("replication.backlog", 0),
         ("clients.slaves", 0),
-        ("clients.normal", clients),
+        ("clients.normal", shown.conns.total_bytes),
         ("cluster.links", 0),
         ("aof.buffer", 0),
         ("lua.caches", 0),
@@ -58,11 +54,11 @@ pub(super) fn stats(ctx: &ServerCtx<'_>, out: &mut dyn Reply) -> Flow {
 }
 
 /// `MEMORY DOCTOR`
-pub(super) fn doctor(ctx: &ServerCtx<'_>, out: &mut dyn Reply) -> Flow {
-    let memory = ctx.keyspace.memory();
+pub(super) fn doctor(shown: &Shown<'_>, out: &mut dyn Reply) -> Flow {
+    let memory = shown.data.memory;
     let total = memory.total() as u64;
     let rss = process::process_use().rss_bytes;
-    let limit = ctx.config.settings().memory_bytes_max;
+    let limit = shown.config.settings().memory_bytes_max;
     let mut text = String::new();
     if total < LITTLE_MEMORY_BYTES {
         text.push_str("There is too little data to say anything about its memory.\n");

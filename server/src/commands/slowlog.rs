@@ -3,14 +3,15 @@
 use slotcore_engine::cmd::{Args, Reply};
 
 use super::arguments::{bad_subcommand, integer, refuse};
+use super::shown::Shown;
 use super::{Flow, ServerCtx};
 
 /// Entries shown when no number is given.
 const SHOWN: usize = 10;
 
 /// `SLOWLOG GET [count]`: -1 = all.
-pub(super) fn get(ctx: &ServerCtx<'_>, args: Args<'_>, out: &mut dyn Reply) -> Flow {
-    let log = &ctx.metrics.slow_log;
+pub(super) fn get(shown: &Shown<'_>, args: Args<'_>, out: &mut dyn Reply) -> Flow {
+    let log = &shown.metrics.slow_log;
     let count = match args.try_get(2).map(integer) {
         _ if args.len() > 3 => return refuse(out, &bad_subcommand("SLOWLOG", args.get(1))),
         None => SHOWN,
@@ -36,8 +37,8 @@ pub(super) fn get(ctx: &ServerCtx<'_>, args: Args<'_>, out: &mut dyn Reply) -> F
 }
 
 /// `SLOWLOG LEN`
-pub(super) fn len(ctx: &ServerCtx<'_>, out: &mut dyn Reply) -> Flow {
-    out.int(ctx.metrics.slow_log.len() as i64);
+pub(super) fn len(shown: &Shown<'_>, out: &mut dyn Reply) -> Flow {
+    out.int(shown.metrics.slow_log.len() as i64);
     Flow::Done
 }
 

@@ -46,6 +46,19 @@ impl CommandStats {
         self.entry(id, name).rejected_calls += 1;
     }
 
+    /// Adds what commands did on another core.
+    pub fn merge(&mut self, other: &Self) {
+        self.calls_total += other.calls_total;
+        for (id, theirs) in other.by_id.iter().enumerate() {
+            let Some(theirs) = theirs else { continue };
+            let ours = self.entry(id as u16, theirs.name);
+            ours.calls += theirs.calls;
+            ours.rejected_calls += theirs.rejected_calls;
+            ours.failed_calls += theirs.failed_calls;
+            ours.run_time.merge(&theirs.run_time);
+        }
+    }
+
     /// Runs of all commands together.
     pub fn calls_total(&self) -> u64 {
         self.calls_total

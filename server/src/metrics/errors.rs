@@ -17,11 +17,22 @@ impl ErrorStats {
     /// Counts an error reply, given as sent but without the leading `-`.
     pub fn count(&mut self, reply: &str) {
         self.total += 1;
-        let kind = reply.split(' ').next().unwrap_or_default();
+        self.add(reply.split(' ').next().unwrap_or_default(), 1);
+    }
+
+    /// Adds the error replies of another core.
+    pub fn merge(&mut self, other: &Self) {
+        self.total += other.total;
+        for (kind, count) in other.iter() {
+            self.add(kind, count);
+        }
+    }
+
+    fn add(&mut self, kind: &str, times: u64) {
         if let Some(count) = self.kinds.get_mut(kind) {
-            *count += 1;
+            *count += times;
         } else if self.kinds.len() < KINDS_MAX {
-            self.kinds.insert(kind.to_string(), 1);
+            self.kinds.insert(kind.to_string(), times);
         }
     }
 

@@ -36,6 +36,30 @@ const OF_CORE: &[OfCore] = &[
     ("net_output_bytes_total", Counter, "Bytes sent to clients.", |s| {
         s.metrics.net.output_bytes
     }),
+    (
+        "commands_forwarded_total",
+        Counter,
+        "Commands sent to the core that owns their keys.",
+        |s| s.metrics.net.commands_forwarded,
+    ),
+    (
+        "commands_for_others_total",
+        Counter,
+        "Commands carried out for connections of other cores.",
+        |s| s.metrics.net.commands_for_others,
+    ),
+    (
+        "connections_given_total",
+        Counter,
+        "Connections handed over to the core they ask most of.",
+        |s| s.metrics.net.connections_given,
+    ),
+    (
+        "connections_taken_total",
+        Counter,
+        "Connections taken over from other cores.",
+        |s| s.metrics.net.connections_taken,
+    ),
     ("protocol_errors_total", Counter, "Malformed requests.", |s| {
         s.metrics.net.protocol_errors
     }),
@@ -60,19 +84,19 @@ const OF_CORE: &[OfCore] = &[
     ("slow_commands", Gauge, "Entries in the slow log.", |s| {
         s.metrics.slow_log.len() as u64
     }),
-    ("keys", Gauge, "Keys held.", |s| s.keys),
-    ("keys_volatile", Gauge, "Keys with an expiry.", |s| s.volatile_keys),
+    ("keys", Gauge, "Keys held.", |s| s.data.keys),
+    ("keys_volatile", Gauge, "Keys with an expiry.", |s| s.data.volatile_keys),
     ("keyspace_hits_total", Counter, "Reads that found their key.", |s| {
-        s.keyspace.hits
+        s.data.stats.hits
     }),
     ("keyspace_misses_total", Counter, "Reads that did not.", |s| {
-        s.keyspace.misses
+        s.data.stats.misses
     }),
     (
         "expired_keys_total",
         Counter,
         "Keys removed because their time had come.",
-        |s| s.keyspace.expired,
+        |s| s.data.stats.expired,
     ),
     ("log_frames_total", Counter, "Frames written to the log.", |s| {
         s.facts.log_frames
@@ -122,16 +146,16 @@ const OF_CORE: &[OfCore] = &[
         |s| s.facts.disk_bytes,
     ),
     ("memory_data_bytes", Gauge, "Bytes of memory the data takes.", |s| {
-        s.memory.total() as u64
+        s.data.memory.total() as u64
     }),
     ("memory_index_bytes", Gauge, "Of these, the index.", |s| {
-        s.memory.index as u64
+        s.data.memory.index as u64
     }),
     (
         "memory_garbage_bytes",
         Gauge,
         "Of these, deleted and not yet freed.",
-        |s| s.memory.garbage as u64,
+        |s| s.data.memory.garbage as u64,
     ),
 ];
 

@@ -94,6 +94,22 @@ impl LatencyEvents {
         series.samples.push(sample);
     }
 
+    /// Adds the moments of another core: of each second the longest, and the newest of all.
+    pub fn merge(&mut self, other: &Self) {
+        for (&kind, theirs) in &other.series {
+            let ours = self.series.entry(kind).or_default();
+            ours.max_ms = ours.max_ms.max(theirs.max_ms);
+            let mut longest: BTreeMap<u64, u32> = BTreeMap::new();
+            for sample in ours.samples.iter().chain(&theirs.samples) {
+                let ms = longest.entry(sample.at_s).or_default();
+                *ms = sample.ms.max(*ms);
+            }
+            let too_old = longest.len().saturating_sub(SAMPLES_MAX);
+            let kept = longest.into_iter().skip(too_old);
+            ours.samples = kept.map(|(at_s, ms)| Sample { at_s, ms }).collect();
+        }
+    }
+
     /// Every kind that was seen, with its moments.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (LatencyKind, &Series)> {
         self.series.iter().map(|(&kind, series)| (kind, series))
@@ -137,6 +153,19 @@ mod tests {
             (series.samples().len(), series.samples()[0].at_s, series.max_ms()),
             (SAMPLES_MAX, 10, 300)
         );
+        let mut merged = LatencyEvents::default();
+        for (at, ms) in [(9, 400), (10, 90), (11, 500)] {
+            merged.note(LatencyKind::Command, at, ms, 1);
+        }
+        merged.note(LatencyKind::LogWrite, 5, 7, 1);
+        merged.merge(&events);
+        let both = merged.get(LatencyKind::Command).unwrap();
+        assert_eq!(
+            both.samples()[..2],
+            [Sample { at_s: 10, ms: 100 }, Sample { at_s: 11, ms: 500 }]
+        );
+        assert_eq!((both.samples().len(), both.max_ms()), (SAMPLES_MAX, 500));
+        assert_eq!(merged.get(LatencyKind::LogWrite).unwrap().max_ms(), 7);
         assert!(events.reset(LatencyKind::Command) && !events.reset(LatencyKind::Command));
     }
 }

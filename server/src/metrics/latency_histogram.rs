@@ -29,6 +29,14 @@ impl LatencyHistogram {
         self.sum_ns = self.sum_ns.saturating_add(ns.saturating_mul(u64::from(times)));
     }
 
+    /// Adds another core's.
+    pub fn merge(&mut self, other: &Self) {
+        self.counts
+            .add(&other.counts)
+            .expect("all histograms have the same bounds");
+        self.sum_ns = self.sum_ns.saturating_add(other.sum_ns);
+    }
+
     /// How many events were counted.
     pub fn count(&self) -> u64 {
         self.counts.len()

@@ -38,6 +38,13 @@ impl Rate {
         self.samples.iter().sum::<u64>() / SAMPLES as u64
     }
 
+    /// Adds the rate of another core's counter.
+    pub fn merge(&mut self, other: &Self) {
+        for (ours, theirs) in self.samples.iter_mut().zip(other.samples) {
+            *ours = ours.saturating_add(theirs);
+        }
+    }
+
     /// Forgets everything but the counter's last value.
     pub fn reset(&mut self) {
         self.samples = [0; SAMPLES];

@@ -10,7 +10,7 @@ pub const ARG_BYTES_MAX: usize = 128;
 /// One slow command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SlowCommand {
-    /// Its number: grows by one, never starts anew.
+    /// Its number: grows, never starts anew, and is given by one core only.
     pub id: u64,
     /// When it ran, in seconds since 1970.
     pub at_s: u64,
@@ -25,13 +25,29 @@ pub struct SlowCommand {
 }
 
 /// The last slow commands, newest first.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct SlowLog {
     entries: VecDeque<SlowCommand>,
     next_id: u64,
+    id_step: u64,
+}
+
+impl Default for SlowLog {
+    fn default() -> Self {
+        Self::numbered(0, 1)
+    }
 }
 
 impl SlowLog {
+    /// An empty log whose commands are numbered `first`, `first + step`, and so on: cores must not give a number twice.
+    pub fn numbered(first: u64, step: u64) -> Self {
+        Self {
+            entries: VecDeque::new(),
+            next_id: first,
+            id_step: step,
+        }
+    }
+
     /// True when a command of `took_us` microseconds enters the log (`threshold_us` as `slowlog-log-slower-than`).
     #[inline]
     pub fn is_slow(took_us: u64, threshold_us: i64) -> bool {
@@ -57,8 +73,16 @@ impl SlowLog {
             peer,
             client_name: client_name.to_vec(),
         });
-        self.next_id += 1;
+        self.next_id += self.id_step;
         self.limit(len_max);
+    }
+
+    /// Adds the entries of another core, newest first over both.
+    pub fn merge(&mut self, other: &Self) {
+        self.entries.extend(other.entries.iter().cloned());
+        self.entries
+            .make_contiguous()
+            .sort_by_key(|entry| std::cmp::Reverse((entry.at_s, entry.id)));
     }
 
     /// Drops the oldest above `len_max`.
@@ -121,6 +145,20 @@ mod tests {
         assert_eq!(args[1].len(), 32);
         assert_eq!(args[1][31], b"... (9 more arguments)");
         assert_eq!(args[0][0].len(), 128 + "... (72 more bytes)".len());
+    }
+
+    #[test]
+    fn logs_of_several_cores_merge_by_time_and_have_numbers_of_their_own() {
+        let mut logs = [SlowLog::numbered(0, 2), SlowLog::numbered(1, 2)];
+        for (core, at_s) in [(0, 10), (0, 12), (1, 11), (1, 12), (0, 13)] {
+            logs[core].push(at_s, 0, [].into_iter(), String::new(), b"", 9);
+        }
+        let [mut all, other] = logs;
+        all.merge(&other);
+        let found: Vec<_> = all.iter().map(|entry| (entry.at_s, entry.id)).collect();
+        assert_eq!(found, [(13, 4), (12, 3), (12, 2), (11, 1), (10, 0)]);
+        all.limit(2);
+        assert_eq!(all.len(), 2);
     }
 
     #[test]

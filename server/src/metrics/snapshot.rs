@@ -4,10 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use slotcore_engine::keyspace::{KeyspaceStats, MemoryUse};
 use slotcore_rt::ids::CoreId;
 
-use super::{CoreFacts, CoreMetrics};
+use super::{ConnFacts, CoreFacts, CoreMetrics, DataFacts};
 
 /// A core's metrics at one moment.
 #[derive(Clone, Debug)]
@@ -18,14 +17,10 @@ pub struct CoreSnapshot {
     pub metrics: CoreMetrics,
     /// What others counted for it.
     pub facts: CoreFacts,
-    /// Hits, misses, expired keys.
-    pub keyspace: KeyspaceStats,
-    /// Keys held.
-    pub keys: u64,
-    /// Keys with an expiry.
-    pub volatile_keys: u64,
-    /// Memory of the data.
-    pub memory: MemoryUse,
+    /// What its keyspace told.
+    pub data: DataFacts,
+    /// What its connections held.
+    pub conns: ConnFacts,
 }
 
 /// Where one core leaves its newest snapshot, and where others ask for one.
@@ -117,10 +112,8 @@ mod tests {
             core: CoreId(core),
             metrics: CoreMetrics::default(),
             facts: CoreFacts::default(),
-            keyspace: KeyspaceStats::default(),
-            keys: 0,
-            volatile_keys: 0,
-            memory: MemoryUse::default(),
+            data: DataFacts::default(),
+            conns: ConnFacts::default(),
         }
     }
 

@@ -72,6 +72,16 @@ impl StallDetector {
         self.queues[queue as usize]
     }
 
+    /// Adds the slices of another core.
+    pub fn merge(&mut self, other: &Self) {
+        for (ours, theirs) in self.queues.iter_mut().zip(other.queues) {
+            ours.count += theirs.count;
+            ours.busy += theirs.busy;
+            ours.longest = ours.longest.max(theirs.longest);
+            ours.stalls += theirs.stalls;
+        }
+    }
+
     /// Forgets everything.
     pub fn reset(&mut self) {
         *self = Self::default();

@@ -1,0 +1,139 @@
+//! What a core knows of itself at one moment, besides what it counts: [`CoreFacts`], [`DataFacts`], [`ConnFacts`]. Those of
+//! several cores merge into those of all.
+
+use slotcore_engine::keyspace::{Keyspace, KeyspaceStats, MemoryUse};
+
+use crate::clients::BufferUse;
+
+/// Facts of one core that others count (log, Raft, connections); the core loop gathers them when somebody looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CoreFacts {
+    /// Connections open now.
+    pub clients: u64,
+    /// Commands waiting for their log entry now.
+    pub commands_in_flight: u64,
+    /// Raft's election counter; the highest of the core's groups.
+    pub raft_term: u64,
+    /// Log position known to be on a quorum; the highest of the core's groups.
+    pub raft_commit_index: u64,
+    /// Log position applied to the keyspace.
+    pub raft_applied_index: u64,
+    /// Frames written to the log.
+    pub log_frames: u64,
+    /// Bytes written to the log, padding included.
+    pub log_bytes: u64,
+    /// Bytes of commands in them: what they would be without headers and padding.
+    pub log_payload_bytes: u64,
+    /// Frames submitted and not yet durable.
+    pub log_frames_in_flight: u64,
+    /// Files of the log.
+    pub log_segments: u64,
+    /// Bytes the data directory takes on disk.
+    pub disk_bytes: u64,
+    /// True when writes are refused because the disk is full.
+    pub disk_full: bool,
+    /// True while the log is being read at start.
+    pub loading: bool,
+    /// Seconds since 1970 when everything written so far was last known to be durable.
+    pub last_durable_at_s: u64,
+    /// Writes acknowledged but not yet durable (only without `--durability always`).
+    pub writes_not_durable: u64,
+}
+
+impl CoreFacts {
+    /// Adds another core's. Counts add up, log positions too, so that they still grow with every write; the term is the
+    /// highest; what troubles one core troubles all; everything is durable since the core that is furthest behind.
+    pub fn merge(&mut self, other: &Self) {
+        self.clients += other.clients;
+        self.commands_in_flight += other.commands_in_flight;
+        self.raft_term = self.raft_term.max(other.raft_term);
+        self.raft_commit_index += other.raft_commit_index;
+        self.raft_applied_index += other.raft_applied_index;
+        self.log_frames += other.log_frames;
+        self.log_bytes += other.log_bytes;
+        self.log_payload_bytes += other.log_payload_bytes;
+        self.log_frames_in_flight += other.log_frames_in_flight;
+        self.log_segments += other.log_segments;
+        self.disk_bytes += other.disk_bytes;
+        self.disk_full |= other.disk_full;
+        self.loading |= other.loading;
+        self.last_durable_at_s = self.last_durable_at_s.min(other.last_durable_at_s);
+        self.writes_not_durable += other.writes_not_durable;
+    }
+}
+
+/// What the keyspace tells of itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DataFacts {
+    /// Hits, misses, expired keys.
+    pub stats: KeyspaceStats,
+    /// Keys held.
+    pub keys: u64,
+    /// Keys with an expiry.
+    pub volatile_keys: u64,
+    /// Memory of the data.
+    pub memory: MemoryUse,
+}
+
+impl DataFacts {
+    /// Of this keyspace, now.
+    pub fn of(keyspace: &Keyspace) -> Self {
+        Self {
+            stats: keyspace.stats(),
+            keys: keyspace.len(),
+            volatile_keys: keyspace.volatile_len(),
+            memory: keyspace.memory(),
+        }
+    }
+
+    /// Adds another core's: no key is on two cores, so everything adds up.
+    pub fn merge(&mut self, other: &Self) {
+        self.stats.hits += other.stats.hits;
+        self.stats.misses += other.stats.misses;
+        self.stats.expired += other.stats.expired;
+        self.keys += other.keys;
+        self.volatile_keys += other.volatile_keys;
+        self.memory.index += other.memory.index;
+        self.memory.records += other.memory.records;
+        self.memory.objects += other.memory.objects;
+        self.memory.timers += other.memory.timers;
+        self.memory.garbage += other.memory.garbage;
+    }
+}
+
+/// What connections hold, all together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ConnFacts {
+    /// How many there are.
+    pub clients: u64,
+    /// Most bytes that one of them has received and not yet got carried out.
+    pub input_buffer_bytes_max: u64,
+    /// Most bytes of replies that one of them has not taken yet.
+    pub output_buffer_bytes_max: u64,
+    /// Memory of all of them, in bytes.
+    pub total_bytes: u64,
+}
+
+impl ConnFacts {
+    /// Of `clients` connections, whose buffers are these.
+    pub fn of(clients: usize, buffers: impl Iterator<Item = BufferUse>) -> Self {
+        let none = Self {
+            clients: clients as u64,
+            ..Self::default()
+        };
+        buffers.fold(none, |sum, one| Self {
+            clients: sum.clients,
+            input_buffer_bytes_max: sum.input_buffer_bytes_max.max(one.query_bytes),
+            output_buffer_bytes_max: sum.output_buffer_bytes_max.max(one.output_bytes),
+            total_bytes: sum.total_bytes + one.total_bytes,
+        })
+    }
+
+    /// Adds another core's: the largest is the largest of all, the rest adds up.
+    pub fn merge(&mut self, other: &Self) {
+        self.clients += other.clients;
+        self.input_buffer_bytes_max = self.input_buffer_bytes_max.max(other.input_buffer_bytes_max);
+        self.output_buffer_bytes_max = self.output_buffer_bytes_max.max(other.output_buffer_bytes_max);
+        self.total_bytes += other.total_bytes;
+    }
+}
