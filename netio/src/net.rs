@@ -321,7 +321,8 @@ impl Net {
         !self.ready.is_empty()
     }
 
-    /// Decodes the request that starts `skip` bytes into the connection's input. Spans are relative to its start.
+    /// Decodes the request that starts `skip` bytes into the connection's input. Spans are relative to its start. Never
+    /// [`Request::Quoted`]: such a line becomes the array that it means.
     #[inline]
     pub fn decode(
         &mut self,
@@ -335,7 +336,10 @@ impl Net {
             return Ok(Request::Incomplete);
         };
         let input = input_of(&conn.input, conn.input_at, conn.held, &self.buffers);
-        conn.decoder.next(&input[skip..], limits, spans)
+        match conn.decoder.next(&input[skip..], limits, spans) {
+            Ok(Request::Quoted(bytes)) => self.decode_quoted(id, skip, bytes, spans),
+            found => found,
+        }
     }
 
     /// A connection's input and output at the same time; the output will be sent at the next flush.

@@ -3,6 +3,7 @@
 use redis_protocol::resp2::decode::decode as oracle;
 use redis_protocol::resp2::types::OwnedFrame;
 use slotcore_netio::resp::decode::{Decoder, Limits, Request};
+use slotcore_netio::resp::inline::as_array;
 use slotcore_rt::rng::SeededRng;
 
 type Found = (Vec<Vec<Vec<u8>>>, Option<String>);
@@ -10,12 +11,18 @@ type Found = (Vec<Vec<Vec<u8>>>, Option<String>);
 /// Decodes a connection's bytes that arrive in pieces ending at `cuts`.
 fn decode(input: &[u8], cuts: &[usize], limits: &Limits) -> Found {
     let (mut decoder, mut spans, mut requests) = (Decoder::default(), Vec::new(), Vec::new());
-    let mut start = 0;
+    let (mut all, mut start, mut arrived) = (Vec::new(), 0, 0);
     for end in cuts.iter().copied().chain([input.len()]) {
+        all.extend_from_slice(&input[arrived..end]);
+        arrived = end;
         loop {
             spans.clear();
-            let buf = &input[start..end];
+            let buf = &all[start..];
             match decoder.next(buf, limits, &mut spans) {
+                Ok(Request::Quoted(bytes)) => {
+                    let array = as_array(&buf[..bytes]);
+                    all.splice(start..start + bytes, array);
+                }
                 Ok(Request::Complete(bytes)) => {
                     assert!(bytes > 0 && bytes <= buf.len());
                     let args = spans
@@ -71,6 +78,47 @@ fn requests_split_anywhere_are_the_same_requests() {
             "{:?}",
             String::from_utf8_lossy(input)
         );
+    }
+}
+
+/// A line, and the words that redis-server 7.0 finds in it (`None`: unbalanced quotes).
+type Line = (&'static [u8], Option<&'static [&'static [u8]]>);
+
+const LINES: &[Line] = &[
+    (b"ECHO \"a b\"", Some(&[b"ECHO", b"a b"])),
+    (b"ECHO 'a b'\r", Some(&[b"ECHO", b"a b"])),
+    (
+        b"ECHO \"\\x41\\xfF\\n\\r\\t\\b\\a\\\\\\\"\\q\\xg1\"",
+        Some(&[b"ECHO", b"A\xff\n\r\t\x08\x07\\\"qxg1"]),
+    ),
+    (b"ECHO '\\n\\''", Some(&[b"ECHO", b"\\n'"])),
+    (b"ECHO \"\"", Some(&[b"ECHO", b""])),
+    (b"  ECHO\t\x0bfoo\"bar\"  ", Some(&[b"ECHO", b"foobar"])),
+    (b"\"ECHO\"\x0b'x'", Some(&[b"ECHO", b"x"])),
+    (b"ECHO a\x0bb", Some(&[b"ECHO", b"a\x0bb"])),
+    (b"ECHO \"it's\"", Some(&[b"ECHO", b"it's"])),
+    (b"ECHO \"a\"b", None),
+    (b"ECHO \"a", None),
+    (b"ECHO 'a", None),
+    (b"ECHO \"a\\\"", None),
+    (b"ECHO 'a\\'", None),
+    (b"ECHO ''x", None),
+    (b"\"", None),
+];
+
+#[test]
+fn inline_words_are_quoted_as_in_redis() {
+    for (line, words) in LINES {
+        let (requests, error) = every_split(&[line, &b"\n"[..]].concat(), &Limits::default());
+        let expected = words.map(|words| words.iter().map(|w| w.to_vec()).collect::<Vec<_>>());
+        assert_eq!(
+            requests,
+            Vec::from_iter(expected),
+            "{:?}",
+            String::from_utf8_lossy(line)
+        );
+        let unbalanced = "ERR Protocol error: unbalanced quotes in request".to_string();
+        assert_eq!(error, words.is_none().then_some(unbalanced));
     }
 }
 

@@ -28,6 +28,24 @@ fn requests_split_anywhere_are_answered() {
 }
 
 #[test]
+fn quoted_lines_among_others_are_answered_in_order() {
+    let mut server = server();
+    let mut client = server.connect();
+    let lines = b"A \"b c\"\r\n*1\r\n$1\r\nD\r\n'e\\'' \"\\x00\"\nF g\n";
+    let words: [&[u8]; 7] = [b"A", b"b c", b"D", b"e'", b"\0", b"F", b"g"];
+    let expected = reply(&words);
+    for cut in 1..lines.len() {
+        server.send(&mut client, &lines[..cut]);
+        server.turn();
+        server.send(&mut client, &lines[cut..]);
+        assert_eq!(server.read(&mut client, expected.len()), expected, "cut at {cut}");
+    }
+    server.send(&mut client, b"\"a\"b\r\n");
+    let error = b"-ERR Protocol error: unbalanced quotes in request\r\n";
+    assert_eq!(server.read_to_end(&mut client), error);
+}
+
+#[test]
 fn a_burst_of_requests_is_answered_in_order() {
     const COMMANDS: usize = 100_000;
     let mut server = server();

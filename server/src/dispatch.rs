@@ -102,7 +102,7 @@ impl CoreState {
                     self.end_if_answered(id);
                     return;
                 }
-                Ok(Request::Incomplete) => break,
+                Ok(Request::Incomplete | Request::Quoted(_)) => break,
                 Err(error) => {
                     self.server.metrics.net.protocol_errors += 1;
                     // What came before is answered first.

@@ -10,6 +10,8 @@ use super::token::{Op, token};
 use super::{Net, recycle_vec};
 use crate::buffers::{BUFFER_GROUP, ProvidedBuffers};
 use crate::conn::{Closing, Conn, ConnId, Held};
+use crate::resp::decode::{Limits, ProtocolError, Request};
+use crate::resp::inline::as_array;
 
 /// Most bytes that are set aside for an argument before they have arrived.
 const RESERVED_BYTES_MAX: usize = 1 << 20;
@@ -112,6 +114,27 @@ impl Net {
         if !conn.recv_armed && !is_overfull(conn, self.options.unread_bytes_pause) {
             self.unarmed.push(id);
         }
+    }
+
+    /// Puts the array that an inline request with quotes means in its place, and decodes that. It stays there: what is
+    /// decoded but not consumed will be decoded again.
+    #[cold]
+    pub(super) fn decode_quoted(
+        &mut self,
+        id: ConnId,
+        skip: usize,
+        bytes: usize,
+        spans: &mut Vec<(u32, u32)>,
+    ) -> Result<Request, ProtocolError> {
+        let Some(conn) = self.places[id.index()].conn.as_deref_mut() else {
+            return Ok(Request::Incomplete);
+        };
+        settle(conn, &mut self.buffers, &mut self.pool);
+        let from = conn.input_at + skip;
+        let array = as_array(&conn.input[from..from + bytes]);
+        conn.input.splice(from..from + bytes, array);
+        // The limits of arrays are not those of lines: what a line holds is little.
+        conn.decoder.next(&conn.input[from..], &Limits::default(), spans)
     }
 
     /// Moves what connections hold in provided buffers out of them, so that the kernel has those back.

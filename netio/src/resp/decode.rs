@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use super::inline;
+
 /// Longest line that announces a count or length, and longest inline request, in bytes: as in Redis.
 const LINE_BYTES_MAX: usize = 64 * 1024;
 /// Arguments before authentication.
@@ -88,6 +90,9 @@ fn printable(c: u8) -> char {
 pub enum Request {
     /// A request of that many bytes; its arguments were appended to the spans. No arguments: skip it, as Redis does.
     Complete(usize),
+    /// An inline request of that many bytes, whose words are quoted: they stand nowhere in the input as they are. Put
+    /// what [`as_array`](super::inline::as_array) makes of it in its place, and decode that.
+    Quoted(usize),
     /// More bytes are needed.
     Incomplete,
 }
@@ -131,7 +136,9 @@ impl Decoder {
         }
         let found = self.step(buf, limits, spans);
         match found {
-            Ok(Request::Complete(_)) => (self.at, self.scanned, self.due, self.bulk) = (0, 0, None, None),
+            Ok(Request::Complete(_) | Request::Quoted(_)) => {
+                (self.at, self.scanned, self.due, self.bulk) = (0, 0, None, None)
+            }
             Ok(Request::Incomplete) => {
                 self.partial.extend_from_slice(&spans[base..]);
                 spans.truncate(base);
@@ -251,39 +258,33 @@ impl Decoder {
         }
     }
 
-    /// An inline request: one line of words, quoted as in a shell. Words with escapes would need unquoting, so a line
-    /// with quotes is understood by [`split_inline`] at the caller's side; here words are found.
+    /// An inline request: see [`super::inline`].
     #[cold]
     fn inline(&mut self, buf: &[u8], spans: &mut Vec<(u32, u32)>) -> Result<Request, ProtocolError> {
-        let Some(newline) = buf[self.scanned..]
-            .iter()
-            .position(|c| *c == b'\n')
-            .map(|i| i + self.scanned)
-        else {
-            if buf.len() > LINE_BYTES_MAX {
-                return Err(ProtocolError::InlineTooLong);
-            }
+        let newline = buf[self.scanned..].iter().position(|c| *c == b'\n');
+        let line_bytes = newline.map_or(buf.len(), |at| at + self.scanned);
+        if line_bytes > LINE_BYTES_MAX {
+            return Err(ProtocolError::InlineTooLong);
+        }
+        if newline.is_none() {
             self.scanned = buf.len();
             return Ok(Request::Incomplete);
-        };
-        let line = &buf[..newline];
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let mut i = 0;
-        while i < line.len() {
-            if line[i].is_ascii_whitespace() || line[i] == 0 {
-                i += 1;
-                continue;
-            }
-            let start = i;
-            while i < line.len() && !line[i].is_ascii_whitespace() && line[i] != 0 {
-                if matches!(line[i], b'"' | b'\'') {
-                    return Err(ProtocolError::Quotes);
-                }
-                i += 1;
-            }
-            spans.push((start as u32, (i - start) as u32));
         }
-        Ok(Request::Complete(newline + 1))
+        let line = &buf[..line_bytes];
+        if line.iter().any(|c| matches!(c, b'"' | b'\'')) {
+            inline::split(line, &mut Vec::new())?;
+            return Ok(Request::Quoted(line_bytes + 1));
+        }
+        let mut at = 0;
+        while at < line.len() {
+            let start = at + line[at..].iter().take_while(|c| inline::is_space(**c)).count();
+            let len = line[start..].iter().take_while(|c| !inline::is_separator(**c)).count();
+            if len > 0 {
+                spans.push((start as u32, len as u32));
+            }
+            at = start + len;
+        }
+        Ok(Request::Complete(line_bytes + 1))
     }
 }
 

@@ -113,6 +113,7 @@ impl Server {
                         return self.net.close_after_flush(id);
                     }
                 }
+                Ok(Request::Quoted(_)) => unreachable!("the driver turns it into an array"),
                 Ok(Request::Incomplete) => {
                     if self.net.has_ended(id) {
                         self.net.close_after_flush(id);
