@@ -25,6 +25,7 @@ mod outgoing;
 pub mod proposal;
 pub mod replay;
 pub mod runtime;
+pub mod sim_wire;
 pub mod state_machine;
 pub mod types;
 

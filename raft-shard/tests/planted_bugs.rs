@@ -5,6 +5,7 @@ mod support;
 use std::time::Duration;
 
 use slotcore_raft_shard::options::Planted;
+use slotcore_rt::ids::ReplicaId;
 use slotcore_rt::sim::net::LinkQuality;
 use support::cluster::Cluster;
 
@@ -111,6 +112,45 @@ fn follower_executes_first(seed: u64, planted: Planted) -> Vec<String> {
         cluster.run_for(Duration::from_micros(700));
     }
     cluster.violations()
+}
+
+/// A slow leader is cut off; two quick voters have waited as long as they promised, by their clocks, and elect another.
+fn leader_with_a_slow_clock(seed: u64, seconds: [u32; 2]) -> Vec<String> {
+    let [slow, quick] = seconds;
+    let mut cluster = Cluster::with_clocks(seed, 3, Planted::default(), vec![slow, quick, quick]);
+    for _ in 0..20 {
+        if cluster.elect() == 1 {
+            break;
+        }
+        let leader = cluster.leader().unwrap();
+        let _ = cluster.ask(leader, |group| group.transfer_leader(ReplicaId(1)));
+        cluster.run_for(Duration::from_millis(50));
+    }
+    cluster.settle();
+    cluster
+        .net
+        .partition(&[Cluster::node(1)], &[Cluster::node(2), Cluster::node(3)]);
+    for _ in 0..100 {
+        cluster.run_for(Duration::from_millis(10));
+        if let Some(new) = cluster.leader().filter(|new| *new != 1) {
+            cluster.propose(new);
+        }
+    }
+    cluster.net.heal();
+    cluster.run_for(Duration::from_secs(2));
+    cluster.violations()
+}
+
+/// Lease reads rest on clocks that run almost alike: within the margin nothing happens, beyond it somebody reads what
+/// is no longer so. The lease is a tenth and 5 ms shorter than the promise: clocks may differ by an eighth.
+#[test]
+fn clocks_that_differ_beyond_the_bound_are_caught() {
+    for seed in SEEDS {
+        assert_eq!(leader_with_a_slow_clock(seed, [105, 95]), [""; 0], "seed {seed}");
+        assert_eq!(leader_with_a_slow_clock(seed, [95, 105]), [""; 0], "seed {seed}");
+    }
+    let caught = SEEDS.filter(|seed| !leader_with_a_slow_clock(*seed, [160, 60]).is_empty());
+    assert!(caught.count() > 0, "stale reads go unnoticed");
 }
 
 #[test]

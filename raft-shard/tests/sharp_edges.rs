@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use openraft::raft::{AppendEntriesResponse, VoteRequest};
+use slotcore_raft_shard::sim_wire::{Answer, Request};
 use slotcore_raft_shard::{Consensus, Role};
 use slotcore_rt::ids::LogIndex;
 use slotcore_rt::rng::SeededRng;
 use slotcore_rt::sim::exec::RunEnd;
 use support::puppet::{Puppet, append, candidate, leader, log_id, members, snapshot, write};
-use support::sim_net::{Answer, Request};
 
 const MOMENT: Duration = Duration::from_millis(1);
 

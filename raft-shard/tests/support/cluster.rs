@@ -19,7 +19,7 @@ use slotcore_rt::sim::{NodeId, Sim, SimNet};
 use super::machine::{DurableSnapshot, Machine};
 use super::memory_log::MemoryLog;
 use super::oracle::Oracle;
-use super::sim_net::{Links, Message, PATIENCE, Wire};
+use slotcore_raft_shard::sim_wire::{Links, Message, PATIENCE, Wire};
 
 /// How often an idle disk looks for something to write.
 const DISK_LOOKS_EVERY: Duration = Duration::from_micros(100);
@@ -51,12 +51,21 @@ pub struct Cluster {
     pub rng: SeededRng,
     replicas: Vec<Replica>,
     planted: Planted,
+    /// How long a second of each replica's clock lasts, in percent.
+    seconds: Vec<u32>,
     next_write: u64,
 }
 
 impl Cluster {
     /// Replicas 1 to `count`, all started.
     pub fn new(seed: u64, count: u64, planted: Planted) -> Cluster {
+        let seconds = (0..count).map(|_| 100).collect();
+        Self::with_clocks(seed, count, planted, seconds)
+    }
+
+    /// `seconds`: how long a second of each replica's clock lasts, in percent of a true one. All that a replica does
+    /// with its clock is to measure times it was given, so its clock's rate is simulated by stretching those.
+    pub fn with_clocks(seed: u64, count: u64, planted: Planted, seconds: Vec<u32>) -> Cluster {
         let sim = Sim::new(seed);
         let (net, rng) = (SimNet::new(&sim), sim.rng("test"));
         let replica = |id| Replica {
@@ -74,6 +83,7 @@ impl Cluster {
             rng,
             replicas,
             planted,
+            seconds,
             next_write: 1,
         };
         cluster.ids().into_iter().for_each(|id| cluster.start(id));
@@ -103,6 +113,11 @@ impl Cluster {
 
         let mut options = GroupOptions::among(ReplicaId(id), voters.into_iter().map(ReplicaId));
         options.planted = self.planted;
+        let stretch = |time: &mut Duration| *time = *time * self.seconds[id as usize - 1] / 100;
+        stretch(&mut options.heartbeat);
+        stretch(&mut options.election_min);
+        stretch(&mut options.election_max);
+        stretch(&mut options.clock_drift);
         let (log, stalled) = (replica.log.clone(), replica.disk_stalled.clone());
         let endpoint = self.net.join(Self::node(id));
         let main = async move {

@@ -6,4 +6,3 @@ pub mod machine;
 pub mod memory_log;
 pub mod oracle;
 pub mod puppet;
-pub mod sim_net;

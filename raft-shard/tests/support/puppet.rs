@@ -25,7 +25,7 @@ use slotcore_rt::sim::{NodeId, Sim, SimNet};
 
 use super::machine::{DurableSnapshot, Machine};
 use super::memory_log::MemoryLog;
-use super::sim_net::{Answer, Links, Message, Request, Wire};
+use slotcore_raft_shard::sim_wire::{Answer, Links, Message, Request, Wire};
 
 /// The real replica.
 pub const ME: u64 = 1;

@@ -1,4 +1,7 @@
 //! Raft's messages over the simulated network: requests with answers, several appends in flight on a link.
+//!
+//! The simulated twin of what carries a group's messages between machines: appends of one peer are handled in the order
+//! in which they were sent, an answer may be lost, late, or belong to an earlier life of whoever asked.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -17,45 +20,62 @@ use openraft::raft::{
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft_rt::{Mpsc, MpscReceiver, MpscSender, Oneshot, OneshotSender};
-use slotcore_raft_shard::Inbound;
-use slotcore_raft_shard::runtime::mpsc::{LocalMpsc, Sender};
-use slotcore_raft_shard::runtime::oneshot::{self, LocalOneshot};
-use slotcore_raft_shard::runtime::sim::SimRuntime;
-use slotcore_raft_shard::types::{RaftTypes, Snapshot, Vote};
 use slotcore_rt::sim::NodeId;
 use slotcore_rt::sim::exec;
 use slotcore_rt::sim::net::{Endpoint, NetEvent};
 
-use super::machine::Machine;
+use crate::inbound::Inbound;
+use crate::runtime::mpsc::{LocalMpsc, Sender};
+use crate::runtime::oneshot::{self, LocalOneshot};
+use crate::runtime::sim::SimRuntime;
+use crate::state_machine::StateMachine;
+use crate::types::{RaftTypes, Snapshot, Vote};
 
 type C = RaftTypes<SimRuntime>;
 
 /// Appends sent on one link before the first is answered.
 const WINDOW: usize = 8;
-/// How long an answer may take between replicas.
+/// Appends of one peer that wait for those before them: far above what [`WINDOW`] lets a peer send.
+const APPENDS_WAITING_MAX: usize = 1024;
+/// How long an answer may take between replicas: above any delay of a healthy network, below an election or two.
 pub const PATIENCE: Duration = Duration::from_millis(250);
 
+/// What one replica asks of another.
 #[derive(Clone)]
 pub enum Request {
+    /// Entries, or how far they are committed.
     Append(AppendEntriesRequest<C>),
+    /// The same without entries, sent at intervals.
     Heartbeat(AppendEntriesRequest<C>),
+    /// A candidate wants the vote.
     Vote(VoteRequest<C>),
+    /// Somebody wants to know whether it would get the vote.
     PreVote(VoteRequest<C>),
+    /// A whole state.
     Snapshot(Vote, Snapshot),
+    /// The leader hands over.
     Transfer(TransferLeaderRequest<C>),
 }
 
+/// Answers, by kind of request.
 #[derive(Clone)]
 pub enum Answer {
+    /// To appends and heartbeats.
     Append(AppendEntriesResponse<C>),
+    /// To requests for a vote, and before.
     Vote(VoteResponse<C>),
+    /// To a snapshot.
     Snapshot(SnapshotResponse<C>),
+    /// To a transfer.
     Transfer(TransferLeaderResponse<C>),
 }
 
+/// What travels: each request has a number, and its answer has it too.
 #[derive(Clone)]
 pub enum Message {
+    /// A numbered request.
     Request(u64, Request),
+    /// The answer to the request of that number.
     Answer(u64, Answer),
 }
 
@@ -68,7 +88,7 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// `patience`: how long a call waits for its answer.
+    /// To be called on the node itself. `patience`: how long a call waits for its answer.
     pub fn new(endpoint: Endpoint<Message>, patience: Duration) -> Rc<Wire> {
         // Calls of an earlier life of this node must not be taken for calls of this one.
         let first_call = exec::now().0 << 8;
@@ -98,7 +118,7 @@ impl Wire {
     }
 
     /// Serves this node's messages for ever.
-    pub async fn serve(self: Rc<Self>, inbound: Inbound<SimRuntime, Machine>) {
+    pub async fn serve<S: StateMachine>(self: Rc<Self>, inbound: Inbound<SimRuntime, S>) {
         // Appends of one peer are handled in the order they arrive, as on an ordered connection.
         let mut appends: BTreeMap<NodeId, Sender<(u64, AppendEntriesRequest<C>)>> = BTreeMap::new();
         loop {
@@ -144,12 +164,12 @@ impl Wire {
         }
     }
 
-    fn start_appender(
+    fn start_appender<S: StateMachine>(
         self: &Rc<Self>,
         from: NodeId,
-        inbound: Inbound<SimRuntime, Machine>,
+        inbound: Inbound<SimRuntime, S>,
     ) -> Sender<(u64, AppendEntriesRequest<C>)> {
-        let (sender, mut queue) = LocalMpsc::channel(1024);
+        let (sender, mut queue) = LocalMpsc::channel(APPENDS_WAITING_MAX);
         let wire = self.clone();
         drop(exec::spawn(async move {
             while let Some((id, request)) = queue.recv().await {
@@ -163,7 +183,7 @@ impl Wire {
 }
 
 /// `None` when this replica has stopped.
-async fn carry_out(inbound: &Inbound<SimRuntime, Machine>, request: Request) -> Option<Answer> {
+async fn carry_out<S: StateMachine>(inbound: &Inbound<SimRuntime, S>, request: Request) -> Option<Answer> {
     match request {
         Request::Append(_) | Request::Heartbeat(_) => unreachable!("appends go through their queue"),
         Request::Vote(request) => inbound.vote(request).await.ok().map(Answer::Vote),
@@ -191,7 +211,7 @@ impl Links {
     fn link(&self, target: u64, heartbeats: bool) -> Link {
         Link {
             wire: self.0.clone(),
-            to: NodeId(u32::try_from(target).unwrap()),
+            to: NodeId(u32::try_from(target).expect("replicas of a simulation are few")),
             heartbeats,
         }
     }
