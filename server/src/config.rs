@@ -28,6 +28,8 @@ pub const BULK_BYTES_FLOOR: u64 = 1 << 20;
 pub const SEGMENT_BYTES_BOUNDS: (u64, u64) = (1 << 20, 1 << 30);
 /// `--segment-bytes` is a multiple of this many bytes: the log writes whole blocks of this size.
 pub const SEGMENT_BYTES_STEP: u64 = 4096;
+/// Longest `--announce-host`: the longest name the domain name system has.
+pub const HOST_BYTES_MAX: usize = 253;
 /// Longest `--spin-us`: beyond, a core would hardly ever be given back.
 pub const SPIN_US_MAX: i64 = 1000;
 /// Most entries the slow log may keep: at up to 4 KiB each this bounds it to 400 MiB.
@@ -78,8 +80,12 @@ pub struct Config {
     pub file: Option<PathBuf>,
     /// Addresses to listen on; at least one.
     pub bind: Vec<IpAddr>,
-    /// Port of the Redis protocol; 0 = any free one.
+    /// Port that answers for every key; 0 = any free one.
     pub port: u16,
+    /// First of the cores' own ports, 0 = any free ones; `None` = they follow `port`. See [`Config::core_port`].
+    pub core_port_base: Option<u16>,
+    /// What clients are told to connect to; `None` = see [`Config::announced_host`].
+    pub announce_host: Option<String>,
     /// Port of the admin HTTP server on the loopback address; `None` = off.
     pub admin_port: Option<u16>,
     /// Directory of the data.
@@ -198,7 +204,7 @@ impl Config {
     pub fn check(raw: RawOptions) -> Result<Self, ConfigError> {
         use parse::{choice, integer, memory};
 
-        let port = |name, text| option(name, text, |t| integer(t, 0, 65535)).map(|port| port as u16);
+        let port = |name, text: &str| option(name, text, |t| integer(t, 0, 65535)).map(|port| port as u16);
         let seconds = |name, text| option(name, text, |t| integer(t, 0, i64::from(i32::MAX))).map(|s| s as u32);
         let bulk_bytes_max = option("proto-max-bulk-len", &raw.proto_max_bulk_len, |t| {
             memory(t, BULK_BYTES_FLOOR, BULK_BYTES_LIMIT)
@@ -234,6 +240,12 @@ impl Config {
             file: raw.config.map(PathBuf::from),
             bind: option("bind", &raw.bind, addresses)?,
             port: port("port", &raw.port)?,
+            core_port_base: given(raw.core_port_base)
+                .map(|text| port("core-port-base", &text))
+                .transpose()?,
+            announce_host: given(raw.announce_host)
+                .map(|text| option("announce-host", &text, host))
+                .transpose()?,
             admin_port: Some(port("admin-port", &raw.admin_port)?).filter(|&port| port != 0),
             dir: option("dir", &raw.dir, |t| {
                 if t.is_empty() {
@@ -255,6 +267,24 @@ impl Config {
         })
     }
 
+    /// Where a core listens: the base and its number, 0 for any free port. `None`: there is no such port.
+    pub fn core_port(&self, core: u16) -> Option<u16> {
+        match (self.core_port_base, self.port) {
+            (Some(0), _) | (None, 0) => Some(0),
+            (Some(base), _) => base.checked_add(core),
+            (None, port) => port.checked_add(1)?.checked_add(core),
+        }
+    }
+
+    /// The host that clients are told: never one that stands for every interface.
+    pub fn announced_host(&self) -> String {
+        match (&self.announce_host, self.bind.first()) {
+            (Some(host), _) => host.clone(),
+            (None, Some(ip)) if !ip.is_unspecified() => ip.to_string(),
+            _ => "127.0.0.1".to_string(),
+        }
+    }
+
     /// What an operator should think about, though the server can start: one sentence each.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
@@ -262,6 +292,12 @@ impl Config {
             warnings.push(
                 "listening beyond this machine without a password: anybody who reaches the port can read and change \
                  everything; set --requirepass or a narrower --bind"
+                    .to_string(),
+            );
+        }
+        if self.announce_host.is_none() && self.bind.first().is_some_and(IpAddr::is_unspecified) {
+            warnings.push(
+                "cluster clients are told 127.0.0.1, which only those on this machine can use: set --announce-host"
                     .to_string(),
             );
         }
@@ -286,6 +322,24 @@ fn option<T>(name: &'static str, text: &str, parse: impl FnOnce(&str) -> Result<
         value: text.to_string(),
         message,
     })
+}
+
+/// An option that may be left out; the empty text leaves it out, too.
+fn given(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.is_empty())
+}
+
+/// A host as clients can read it from `CLUSTER NODES`, where it stands between other things.
+fn host(text: &str) -> Result<String, String> {
+    if text.len() > HOST_BYTES_MAX {
+        return Err(format!("a host has at most {HOST_BYTES_MAX} characters"));
+    }
+    let plain = |c: char| c.is_ascii_alphanumeric() || ".-_:%".contains(c);
+    match text.parse::<IpAddr>() {
+        Ok(ip) if ip.is_unspecified() => Err("nobody can connect to an address that stands for every interface".into()),
+        Err(_) if !text.chars().all(plain) => Err("an IPv4 or IPv6 address or a host name is needed".into()),
+        _ => Ok(text.to_string()),
+    }
 }
 
 fn addresses(text: &str) -> Result<Vec<IpAddr>, String> {

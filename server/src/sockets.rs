@@ -1,7 +1,7 @@
 //! The sockets of a process: bound before anything else is opened, so that a taken port is told at once, and so that every
 //! core knows where the others are reached.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use slotcore_netio::bind;
 use slotcore_rt::ids::CoreId;
@@ -25,28 +25,24 @@ pub fn bind_all(
     let any_slot_port = bind_port(config, "port", config.port, cores > 1, &mut listeners[0])?;
     let mut nodes = Vec::new();
     for core in 0..cores {
-        let wanted = match config.port {
-            0 => 0,
-            port => core_port(port, core)?,
-        };
+        let wanted = config.core_port(core).ok_or(StartupError::PortsBeyondRange { cores })?;
         nodes.push(CoreNode {
             id: node_id(data_dir_id, CoreId(core)),
-            port: bind_port(config, "port", wanted, false, &mut listeners[usize::from(core)])?,
+            port: bind_port(
+                config,
+                "core-port-base",
+                wanted,
+                false,
+                &mut listeners[usize::from(core)],
+            )?,
         });
     }
     let map = ClusterMap {
-        host: announced_host(&config.bind),
+        host: config.announced_host(),
         any_slot_port,
         nodes,
     };
     Ok((map, listeners))
-}
-
-/// Core ports follow the any-slot port in one block.
-fn core_port(port: u16, core: u16) -> Result<u16, StartupError> {
-    port.checked_add(1)
-        .and_then(|first| first.checked_add(core))
-        .ok_or(StartupError::PortsBeyondRange { port })
 }
 
 /// Binds one port on all addresses; 0 becomes the same free port on all of them.
@@ -64,12 +60,4 @@ fn bind_port(
         listeners.push(ListenAt { fd, address, spread });
     }
     Ok(port)
-}
-
-/// What clients are told to connect to: never an address that means "any".
-fn announced_host(bind: &[IpAddr]) -> String {
-    match bind.first() {
-        Some(ip) if !ip.is_unspecified() => ip.to_string(),
-        _ => "127.0.0.1".to_string(),
-    }
 }

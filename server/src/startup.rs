@@ -45,10 +45,10 @@ pub enum StartupError {
         /// Why.
         error: io::Error,
     },
-    /// The ports of the cores, which follow this one, would go beyond 65535.
+    /// The ports of the cores would go beyond 65535.
     PortsBeyondRange {
-        /// The any-slot port.
-        port: u16,
+        /// How many cores there are.
+        cores: u16,
     },
     /// The file system has no O_DIRECT.
     NoDirectIo {
@@ -165,10 +165,10 @@ impl fmt::Display for StartupError {
                     ""
                 }
             ),
-            Self::PortsBeyondRange { port } => write!(
+            Self::PortsBeyondRange { cores } => write!(
                 f,
-                "each core listens on a port of its own behind --port {port}, and these would go beyond 65535: choose a \
-                 lower port, or fewer --cores"
+                "each of {cores} cores listens on a port of its own, and these would go beyond 65535: choose a lower \
+                 --core-port-base (without it they follow --port), or fewer --cores"
             ),
             Self::NoDirectIo { dir } => write!(
                 f,

@@ -112,6 +112,11 @@ fn a_value_out_of_range_is_refused_with_the_range() {
         ("--spin-us", "5000", "between 0 and 1000"),
         ("--metrics-prefix", "1st", "a letter, then"),
         ("--dir", "", "a directory is needed"),
+        ("--core-port-base", "65536", "between 0 and 65535"),
+        ("--announce-host", "0.0.0.0", "nobody can connect"),
+        ("--announce-host", "::", "nobody can connect"),
+        ("--announce-host", "a b", "a host name is needed"),
+        ("--announce-host", "a,b", "a host name is needed"),
         ("--enable-debug-command", "maybe", "no, yes, local"),
         ("--proto-max-bulk-len", "1gb", "between 1048576 and 536870912"),
     ] {
@@ -131,13 +136,54 @@ fn doubtful_configurations_are_warned_about() {
         assert!(warnings.iter().any(|warning| warning.contains(words)), "{warnings:?}");
     };
     warned(&["--bind", "0.0.0.0"], "without a password");
+    warned(&["--bind", "0.0.0.0"], "set --announce-host");
     warned(&["--durability", "off"], "loses acknowledged writes");
     warned(&["--client-query-buffer-limit", "1mb"], "can never arrive");
     assert!(
-        parse(&["--bind", "0.0.0.0", "--requirepass", "x"])
+        parse(&["--bind", "0.0.0.0", "--requirepass", "x", "--announce-host", "10.0.0.5"])
             .unwrap()
             .warnings()
             .is_empty()
+    );
+}
+
+#[test]
+fn core_ports_follow_the_port_or_the_base() {
+    let ports = |args: &[&str]| {
+        let config = parse(args).unwrap();
+        [0, 3].map(|core| config.core_port(core))
+    };
+    assert_eq!(ports(&[]), [Some(6380), Some(6383)]);
+    assert_eq!(ports(&["--port", "65533"]), [Some(65534), None]);
+    assert_eq!(ports(&["--port", "65535"]), [None, None]);
+    assert_eq!(ports(&["--port", "0"]), [Some(0), Some(0)]);
+    assert_eq!(ports(&["--core-port-base", "0"]), [Some(0), Some(0)]);
+    assert_eq!(
+        ports(&["--port", "0", "--core-port-base", "7000"]),
+        [Some(7000), Some(7003)]
+    );
+    assert_eq!(ports(&["--core-port-base", "65534"]), [Some(65534), None]);
+    assert_eq!(ports(&["--core-port-base", ""]), [Some(6380), Some(6383)]);
+}
+
+#[test]
+fn a_host_is_announced_that_somebody_can_connect_to() {
+    let host = |args: &[&str]| parse(args).unwrap().announced_host();
+    assert_eq!(host(&[]), "127.0.0.1");
+    assert_eq!(host(&["--bind", "10.0.0.5 127.0.0.1"]), "10.0.0.5");
+    assert_eq!(host(&["--bind", "0.0.0.0"]), "127.0.0.1");
+    assert_eq!(host(&["--bind", "::"]), "127.0.0.1");
+    assert_eq!(
+        host(&["--bind", "::", "--announce-host", "db-1.example"]),
+        "db-1.example"
+    );
+    assert_eq!(host(&["--announce-host", "2001:db8::1"]), "2001:db8::1");
+    assert_eq!(host(&["--announce-host", ""]), "127.0.0.1");
+    let file = TempFile::new("announce", "announce-host = \"10.1.1.1\"\ncore-port-base = 7000\n");
+    let config = parse(&["--config", file.path()]).unwrap();
+    assert_eq!(
+        (config.announced_host().as_str(), config.core_port(1)),
+        ("10.1.1.1", Some(7001))
     );
 }
 

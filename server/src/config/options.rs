@@ -57,8 +57,8 @@ pub struct RawOptions {
 
     /// TCP port that answers for every key, like one big Redis; 0 lets the system choose one (it is logged).
     ///
-    /// The ports behind it belong to the cores: core i is a node of a Redis Cluster at port + 1 + i. Cluster-aware clients
-    /// find them by themselves, and reach each key without a detour.
+    /// Any client can use it. Cluster-aware ones learn from it where each core listens (--core-port-base), and then reach
+    /// each key without a detour.
     #[arg(
         long,
         value_name = "PORT",
@@ -67,6 +67,20 @@ pub struct RawOptions {
         verbatim_doc_comment
     )]
     pub port: String,
+
+    /// First of the ports of the cores: core i is a node of a Redis Cluster at this port + i; 0 = any free ports.
+    ///
+    /// By default they follow --port, so that one block of ports is all a firewall or a container has to open. Clients are
+    /// told these numbers, so they must be the same on the outside.
+    #[arg(long, value_name = "PORT", help_heading = "Network", verbatim_doc_comment)]
+    pub core_port_base: Option<String>,
+
+    /// Host that cluster clients are told to connect to: an address or a name.
+    ///
+    /// By default the first address of --bind, or 127.0.0.1 when that stands for every interface: then clients on other
+    /// machines need this option. Behind NAT or in a container it is the address of the outside.
+    #[arg(long, value_name = "HOST", help_heading = "Network", verbatim_doc_comment)]
+    pub announce_host: Option<String>,
 
     /// Port of /metrics, /health and /ready over HTTP, on 127.0.0.1 only; 0 turns it off.
     ///

@@ -200,6 +200,10 @@ pub static PARAMETERS: &[Parameter] = &[
         c.bind.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
     }),
     startup("port", |c| c.port.to_string()),
+    startup("core-port-base", |c| {
+        c.core_port_base.map(|port| port.to_string()).unwrap_or_default()
+    }),
+    startup("announce-host", |c| c.announce_host.clone().unwrap_or_default()),
     startup("admin-port", |c| c.admin_port.unwrap_or(0).to_string()),
     startup("dir", |c| c.dir.display().to_string()),
     startup("cores", |c| c.cores.to_string()),
