@@ -5,6 +5,7 @@
 
 pub mod cmd;
 pub mod collections;
+pub mod compact;
 pub mod digest;
 pub mod expiry;
 pub mod keyspace;

@@ -96,6 +96,11 @@ impl SstScan {
         }
     }
 
+    /// Whether the scan stands on a record.
+    pub fn is_ready(&self) -> bool {
+        self.entry.is_some()
+    }
+
     /// What is next. The same until [`SstScan::advance`] or [`SstScan::feed`].
     pub fn state(&mut self) -> ScanStep {
         if self.entry.is_some() {
