@@ -13,6 +13,7 @@ pub mod log;
 mod long_double;
 pub mod number;
 pub mod ord;
+pub mod rdb;
 pub mod sst;
 pub mod table;
 mod varint;

@@ -167,3 +167,79 @@ fn large_collections_behave_like_those_of_redis() {
         );
     }
 }
+
+/// Values of all types, made by random commands, travel from here to Redis and back.
+#[test]
+#[ignore = "needs redis-server 7.0"]
+fn redis_restores_what_we_dump_and_we_what_it_dumps() {
+    let mut redis = Redis::start("dump");
+    let (mut strings, mut collections) = (0, 0);
+    for seed in 0..24 {
+        redis.text("flushall");
+        redis.text(&format!(
+            "config set rdbcompression {}",
+            if seed % 2 == 0 { "no" } else { "yes" }
+        ));
+        let (mut machine, mut r) = (Machine::new(), Random::new(seed));
+        for n in 0..400 {
+            let size = [1, 8, 60, 700][r.below(4)];
+            let text = match r.below(4) {
+                0 => "word".repeat(r.below(60) + 1),
+                1 => "huge".repeat(r.below(2000) + 1),
+                2 => (r.below(1 << 62) as i64 >> r.below(62)).to_string(),
+                _ => format!("m{}", r.below(size)),
+            };
+            let key = r.below(3);
+            let line = match r.below(7) {
+                0 => format!("set s{key} {text}"),
+                1 | 2 => format!("rpush l{key} {text} {}", r.below(size)),
+                3 => format!("sadd t{key} {text} {n}"),
+                4 => format!("sadd i{key} {} {}", r.below(1 << (seed + 4)), n),
+                5 => format!("hset h{key} {} {text} {n} {n}", r.below(size)),
+                _ => format!("zadd z{key} {}.5 {text} {n} {}", r.below(99), r.below(size)),
+            };
+            let words = script::words(&line);
+            assert_eq!(machine.execute(&words).to_string(), redis.execute(&words).to_string());
+        }
+        for name in ["s", "l", "t", "i", "h", "z"] {
+            let key = format!("{name}{}", r.below(3));
+            let (Value::Bulk(ours), Value::Bulk(theirs)) =
+                (machine.text(&format!("dump {key}")), redis.text(&format!("dump {key}")))
+            else {
+                continue;
+            };
+            let ordered = machine.text(&format!("object encoding {key}")).to_string() != "\"hashtable\"";
+            if ordered && seed % 2 == 0 {
+                assert_eq!(
+                    ours.escape_ascii().to_string(),
+                    theirs.escape_ascii().to_string(),
+                    "{key}"
+                );
+            }
+            let restore = |payload| {
+                [
+                    b"restore".to_vec(),
+                    b"copy".to_vec(),
+                    b"0".to_vec(),
+                    payload,
+                    b"replace".to_vec(),
+                ]
+            };
+            assert_eq!(redis.execute(&restore(ours)).to_string(), "OK");
+            assert_eq!(machine.execute(&restore(theirs)).to_string(), "OK");
+            let read = match name {
+                "s" => "get copy",
+                "l" => "lrange copy 0 -1",
+                "h" => "hgetall copy",
+                "z" => "zrange copy 0 -1 withscores",
+                _ => "smembers copy",
+            };
+            for line in [read, "object encoding copy", &read.replace("copy", &key)] {
+                let expected = comparable(line, redis.text(line));
+                assert_eq!(comparable(line, machine.text(line)), expected, "{line}");
+            }
+            *(if name == "s" { &mut strings } else { &mut collections }) += 1;
+        }
+    }
+    assert!(strings > 10 && collections > 60);
+}

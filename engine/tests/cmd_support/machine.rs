@@ -59,6 +59,11 @@ impl Machine {
         normalised(&command, value)
     }
 
+    /// Executes one line of a script.
+    pub fn text(&mut self, line: &str) -> Value {
+        self.execute(&super::script::words(line))
+    }
+
     fn run(&mut self, args: &Args<'_>, reply: &mut dyn Reply) {
         let spec = match resolve(args) {
             Ok(spec) => spec,

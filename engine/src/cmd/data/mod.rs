@@ -3,6 +3,7 @@
 pub(super) mod bitmap;
 pub(super) mod condition;
 pub(super) mod counter;
+pub(super) mod dump;
 pub(super) mod expiry;
 pub(super) mod geo;
 pub(super) mod hash;

@@ -4,7 +4,7 @@ use super::build::{
     ACCESS, DELETE, DENYOOM, FAST, INSERT, LOADING, NONE, NOSCRIPT, OW, READONLY, RM, RO, RW, STALE, UPDATE, WRITE,
     all, flags, one, sort_store, unknown,
 };
-use crate::cmd::data::{expiry, keyspace, object, scan, sort};
+use crate::cmd::data::{dump, expiry, keyspace, object, scan, sort};
 use crate::cmd::server_cmd::ServerCmd;
 use crate::cmd::spec::{Categories, CommandSpec, Group, Run};
 
@@ -38,7 +38,7 @@ const SORTABLE: Categories = Categories::SET
 
 /// Keys of any type.
 #[rustfmt::skip]
-pub(super) static COMMANDS: [CommandSpec; 27] = [
+pub(super) static COMMANDS: [CommandSpec; 29] = [
     CommandSpec::new(64, "del", -2, WRITE, Categories::KEYSPACE, &[all(1, &[RM, DELETE])], Run::Data(keyspace::del))
         .doc(Group::Generic, "1.0.0", "O(N)", "Deletes keys.")
         .tips(&["request_policy:multi_shard", "response_policy:agg_sum"]),
@@ -107,4 +107,9 @@ pub(super) static COMMANDS: [CommandSpec; 27] = [
         .doc(Group::Generic, "1.0.0", "O(N+M*log(M))", "Sorts the elements of a list, a set or a sorted set."),
     CommandSpec::new(96, "sort_ro", -2, READONLY, SORTABLE, &[one(1, &[RO, ACCESS]), unknown(&[RO, ACCESS]).noted(SORT_PATTERNS)], Run::Data(sort::sort_ro))
         .doc(Group::Generic, "7.0.0", "O(N+M*log(M))", "Sorts the elements of a list, a set or a sorted set, and stores nothing."),
+    CommandSpec::new(97, "dump", 2, READONLY, Categories::KEYSPACE, &[one(1, &[RO, ACCESS])], Run::Data(dump::dump))
+        .doc(Group::Generic, "2.6.0", "O(N)", "A value as bytes that RESTORE takes.")
+        .tips(&["nondeterministic_output"]),
+    CommandSpec::new(98, "restore", -4, flags(&[WRITE, DENYOOM]), Categories::KEYSPACE.and(Categories::DANGEROUS), &[one(1, &[OW, UPDATE])], Run::Data(dump::restore))
+        .doc(Group::Generic, "2.6.0", "O(N)", "Gives a key a value that DUMP gave."),
 ];

@@ -1,0 +1,91 @@
+//! DUMP and RESTORE: a value as bytes that Redis understands, and back.
+
+use crate::cmd::error::{CmdError, answer};
+use crate::cmd::parse::{integer, is};
+use crate::cmd::{Exec, Reply};
+use crate::keyspace::{Expire, Kind};
+use crate::rdb::{PayloadError, Value, dump_collection, dump_str, restore as read_payload};
+
+pub(in crate::cmd) fn dump(x: &mut Exec<'_>, reply: &mut dyn Reply) {
+    answer(reply, |reply| {
+        let key = x.args.get(1);
+        let payload = match x.ks.kind(key) {
+            None => None,
+            Some(Kind::Str) => x.ks.get_str(key)?.map(dump_str),
+            Some(_) => x.ks.peek(key)?.map(dump_collection),
+        };
+        match payload {
+            Some(payload) => reply.bulk(&payload),
+            None => reply.null(),
+        }
+        Ok(())
+    });
+}
+
+struct Options {
+    replace: bool,
+    /// The lifetime is a moment since 1970.
+    absolute: bool,
+}
+
+impl Options {
+    fn parse(x: &Exec<'_>) -> Result<Self, CmdError> {
+        let mut o = Options {
+            replace: false,
+            absolute: false,
+        };
+        let (mut idle, mut frequency, mut at) = (false, false, 4);
+        while let Some(word) = x.args.try_get(at) {
+            at += 1;
+            match x.args.try_get(at) {
+                _ if is(word, "REPLACE") => o.replace = true,
+                _ if is(word, "ABSTTL") => o.absolute = true,
+                // How much a key was used is not recorded: the numbers only have to make sense.
+                Some(number) if is(word, "IDLETIME") && !frequency => {
+                    if integer(number)? < 0 {
+                        return Err(CmdError::Other("ERR Invalid IDLETIME value, must be >= 0"));
+                    }
+                    (idle, at) = (true, at + 1);
+                }
+                Some(number) if is(word, "FREQ") && !idle => {
+                    if !(0..=255).contains(&integer(number)?) {
+                        return Err(CmdError::Other("ERR Invalid FREQ value, must be >= 0 and <= 255"));
+                    }
+                    (frequency, at) = (true, at + 1);
+                }
+                _ => return Err(CmdError::Syntax),
+            }
+        }
+        Ok(o)
+    }
+}
+
+/// RESTORE key lifetime payload [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]
+pub(in crate::cmd) fn restore(x: &mut Exec<'_>, reply: &mut dyn Reply) {
+    answer(reply, |reply| {
+        let o = Options::parse(x)?;
+        let key = x.args.get(1);
+        if !o.replace && x.ks.kind(key).is_some() {
+            return Err(CmdError::Other("BUSYKEY Target key name already exists."));
+        }
+        let lifetime = u64::try_from(integer(x.args.get(2))?);
+        let lifetime = lifetime.map_err(|_| CmdError::Other("ERR Invalid TTL value, must be >= 0"))?;
+        let value = read_payload(x.args.get(3)).map_err(|error| {
+            CmdError::Other(match error {
+                PayloadError::Footer => "ERR DUMP payload version or checksum are wrong",
+                PayloadError::Value => "ERR Bad data format",
+            })
+        })?;
+        let expire = match lifetime {
+            0 => None,
+            moment if o.absolute => Some(moment),
+            millis => Some(x.ks.now_ms().saturating_add(millis)),
+        };
+        match value {
+            Value::Str(text) => x.ks.set_str(key, &text, expire.map_or(Expire::Clear, Expire::At)),
+            Value::Collection(collection) => x.ks.put_collection(key, collection, expire),
+        }
+        reply.ok();
+        Ok(())
+    });
+}
