@@ -37,6 +37,9 @@ use crate::startup::{StartupError, memlock_needed};
 const RING_ENTRIES: u32 = 1024;
 /// How long one task queue of the executor runs before the others, and its timers, get a look.
 const PREEMPT: Duration = Duration::from_millis(2);
+/// Longest sleep of the executor that nothing but a timer ends. Costs a timer every so often in a busy core; an idle one
+/// sleeps in its ring.
+const KEEP_AWAKE: Duration = Duration::from_millis(5);
 /// Memory of the executor's own I/O buffers, in bytes: it does none on the way of a command.
 const EXECUTOR_IO_BYTES: usize = 64 << 10;
 
@@ -103,6 +106,7 @@ pub fn run(plan: CorePlan) -> Result<(), CoreFailure> {
         }
     };
     executor.run(async move {
+        glommio::spawn_local(keep_awake()).detach();
         match open(plan).await {
             Ok(Some(mut core)) => core.turns.run(&mut core.group).await,
             Ok(None) => Ok(()),
@@ -113,6 +117,15 @@ pub fn run(plan: CorePlan) -> Result<(), CoreFailure> {
             Err(Refused::Failure(failure)) => Err(failure),
         }
     })
+}
+
+/// Ends a sleep of the executor that should not have begun: glommio parks, with tasks ready to run, when its preemption
+/// timer fires between being armed and the first task (the thread was off its processor for [`PREEMPT`]); without a timer
+/// nothing would wake it again. See `docs/decisions/0006-executor-kept-awake.md`.
+async fn keep_awake() {
+    loop {
+        glommio::timer::sleep(KEEP_AWAKE).await;
+    }
 }
 
 struct Core {
