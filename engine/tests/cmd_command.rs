@@ -13,13 +13,25 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 /// Commands that came after Redis 7.0.
-const YOUNGER: [&str; 6] = [
+const YOUNGER: [&str; 18] = [
     "client|no-touch",
     "client|setinfo",
     "delex",
     "digest",
     "msetex",
     "cluster|myshardid",
+    "hexpire",
+    "hpexpire",
+    "hexpireat",
+    "hpexpireat",
+    "httl",
+    "hpttl",
+    "hexpiretime",
+    "hpexpiretime",
+    "hpersist",
+    "hgetex",
+    "hsetex",
+    "hgetdel",
 ];
 
 /// Commands that took no option in Redis 7.0, and later took one: their arity differs.

@@ -56,6 +56,8 @@ pub(super) mod form {
     pub const OUTGREW_LISTPACK: u8 = 2;
     /// A set of sorted integers.
     pub const INTS: u8 = 4;
+    /// A hash that says of each field when it expires.
+    pub const EXPIRY: u8 = 8;
 }
 
 const LIST: u8 = 1;
@@ -109,7 +111,8 @@ impl Collection {
             LIST => 0,
             SET if form & form::INTS != 0 => form::INTS,
             SET => form::MANY,
-            HASH | ZSET => form::MANY | form::OUTGREW_LISTPACK,
+            HASH => form::MANY | form::OUTGREW_LISTPACK | form::EXPIRY,
+            ZSET => form::MANY | form::OUTGREW_LISTPACK,
             _ => return Err(DecodeError::Kind { kind, form }),
         };
         if form & !allowed != 0 {
@@ -148,6 +151,9 @@ mod tests {
             set.insert(name.as_bytes());
             hash.note_length(name.len() * (n as usize % 20));
             hash.insert(name.as_bytes(), &[b'v'; 9][..n as usize % 10]);
+            if size > 1 && r.below(3) == 0 {
+                hash.set_expire(name.as_bytes(), Some(1_000 + r.below(1 << 40)), 1_000);
+            }
             zset.insert(name.as_bytes(), r.below(9) as f64 / 2.0);
         }
         for _ in 0..r.below(size) {

@@ -148,12 +148,12 @@ impl Members {
         start as u64
     }
 
-    /// Reads `len` pairs into the form that `many` asks for. Sets have no values.
-    pub(super) fn decode(
+    /// Reads `len` pairs into the form that `many` asks for. `rest` reads what follows each key, and returns its value.
+    pub(super) fn decode<'s>(
         many: bool,
-        with_values: bool,
         len: usize,
-        source: &mut Source<'_>,
+        source: &mut Source<'s>,
+        mut rest: impl FnMut(&mut Source<'s>, &[u8]) -> Result<&'s [u8], DecodeError>,
     ) -> Result<Self, DecodeError> {
         let mut members = if many {
             Members::Many(Box::default())
@@ -162,7 +162,7 @@ impl Members {
         };
         for _ in 0..len {
             let key = source.bytes()?;
-            let value = if with_values { source.bytes()? } else { b"" };
+            let value = rest(source, key)?;
             let added = match &mut members {
                 Members::Many(table) => table.insert_new(key, value).1,
                 Members::Few(packed) if packed.len() < PACKED_LEN_MAX && packed.find(key).is_none() => {

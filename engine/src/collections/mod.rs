@@ -2,6 +2,7 @@
 //! [`Elements`] offers.
 
 mod codec;
+mod field_expiry;
 pub mod hash;
 pub mod list;
 mod members;
@@ -12,6 +13,7 @@ mod table;
 pub mod zset;
 
 pub use codec::DecodeError;
+pub use field_expiry::FIELD_EXPIRY_MS_MAX;
 pub use hash::HashObj;
 pub use list::{End, List};
 pub use set::Set;

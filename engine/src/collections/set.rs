@@ -147,9 +147,9 @@ impl Set {
         if form & form::INTS == 0 {
             return Ok(Set(Repr::Members(Members::decode(
                 form & form::MANY != 0,
-                false,
                 len,
                 source,
+                |_, _| Ok(b""),
             )?)));
         }
         let mut ints = Vec::new();

@@ -91,6 +91,7 @@ impl Keyspace {
         let object = self.objects.insert(Object::Coll(collection));
         self.place(None, self.key_hash(key), key, shape, expire)
             .set_object(object);
+        self.time_fields(object, key);
     }
 
     /// Gives `key` a sorted set without expiry in place of what it holds; an empty one deletes the key.

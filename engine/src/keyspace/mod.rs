@@ -9,10 +9,13 @@
 //! or a command gets to them: that changes nothing anybody can see but [`Keyspace::len`] and the memory.
 //!
 //! Where things are: records (key, expiry, short strings) in the [`crate::table`]; long strings and collections in
-//! [`object`]; a timer for each volatile key in the [`crate::expiry`] wheel. Whoever moves a volatile record tells its
+//! [`object`]; a timer for each volatile key in the [`crate::expiry`] wheel, and one for each hash
+//! with fields that expire in [`field_timers`]. Whoever moves a volatile record tells its
 //! timer; whoever frees a record frees what it names.
 
 mod collection;
+mod field_timers;
+mod fields;
 mod object;
 mod strings;
 mod types;
@@ -21,9 +24,11 @@ mod walk;
 
 pub use types::{Expire, KeyspaceOptions, KeyspaceStats, Kind, MemoryUse, WrongType};
 
+use crate::collections::Collection;
 use crate::expiry::Wheel;
 use crate::ord::KeyHash;
-use crate::table::{Id, ObjTable, Rec, Shape, Spot};
+use crate::table::{Id, ObjTable, Rec, RecKind, Shape, Spot};
+use field_timers::FieldTimers;
 use object::{Graveyard, Object, Objects};
 use upkeep::Retired;
 
@@ -33,6 +38,7 @@ pub struct Keyspace {
     table: ObjTable,
     objects: Objects,
     wheel: Wheel,
+    field_timers: FieldTimers,
     graveyard: Graveyard,
     retired: Vec<Retired>,
     clock_ms: u64,
@@ -55,6 +61,7 @@ impl Keyspace {
             table: ObjTable::new(opts.hash_seed),
             objects: Objects::default(),
             wheel: Wheel::default(),
+            field_timers: FieldTimers::default(),
             graveyard: Graveyard::default(),
             retired: Vec::new(),
             clock_ms: 0,
@@ -109,12 +116,17 @@ impl Keyspace {
     #[inline]
     fn live(&mut self, hash: KeyHash, key: &[u8]) -> Option<Spot> {
         let spot = self.table.find(hash, key)?;
-        if let Some(expire) = self.table.rec(spot.at).expire() {
+        let rec = self.table.rec(spot.at);
+        if let Some(expire) = rec.expire() {
             if expire <= self.clock_ms {
                 self.remove_expired(hash, spot);
                 return None;
             }
             self.needs_tick |= expire <= self.wall_ms;
+        }
+        if rec.kind() == RecKind::Hash && !self.settle_hash(rec) {
+            self.remove_expired(hash, spot);
+            return None;
         }
         Some(spot)
     }
@@ -142,6 +154,11 @@ impl Keyspace {
         let rec = self.table.rec(spot.at);
         if !rec.is_inline_str() {
             let object = self.objects.remove(rec.object());
+            if let Object::Coll(Collection::Hash(hash)) = &object
+                && hash.has_expiry()
+            {
+                self.field_timers.forget(rec.object());
+            }
             self.graveyard.bury(object);
         }
     }
@@ -287,7 +304,10 @@ impl Keyspace {
         let rec = self.place(found, hash, key, shape, expire);
         match value {
             Detached::Str(bytes) => rec.value_mut().copy_from_slice(&bytes),
-            Detached::Object(id) => rec.set_object(id),
+            Detached::Object(id) => {
+                rec.set_object(id);
+                self.time_fields(id, key);
+            }
         }
     }
 

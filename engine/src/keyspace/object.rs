@@ -87,6 +87,11 @@ impl Objects {
         &mut self.store.get_mut(id).object
     }
 
+    /// The object `id`, to be changed in a way that does not change its memory.
+    pub fn touch(&mut self, id: Id) -> &mut Object {
+        &mut self.store.get_mut(id).object
+    }
+
     fn settle(&mut self) {
         if let Some(id) = self.lent.take() {
             let held = self.store.get_mut(id);

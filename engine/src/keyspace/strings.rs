@@ -55,7 +55,14 @@ impl Keyspace {
     }
 
     /// [`Keyspace::set_str_hashed`] in general.
-    fn replace_str(&mut self, found: Option<Spot>, hash: KeyHash, key: &[u8], value: &[u8], expire: Expire) {
+    fn replace_str(&mut self, mut found: Option<Spot>, hash: KeyHash, key: &[u8], value: &[u8], expire: Expire) {
+        if let Some(spot) = found
+            && self.is_spent(self.table.rec(spot.at))
+        {
+            // Its expiry must not be kept.
+            self.remove_expired(hash, spot);
+            found = None;
+        }
         let old_expire = found.and_then(|spot| self.table.rec(spot.at).expire());
         if old_expire.is_some_and(|t| t <= self.clock_ms) {
             // The key is absent, whatever lies there still.

@@ -1,5 +1,6 @@
 //! Work in the background of commands, in slices: removing expired keys, freeing memory. And how much there is.
 
+use super::field_timers::FieldTimers;
 use super::object::{CHUNK_STEPS, Objects};
 use super::{Keyspace, KeyspaceStats, MemoryUse};
 use crate::expiry::{TimerId, Wheel};
@@ -17,16 +18,18 @@ impl Keyspace {
         let table = std::mem::replace(&mut self.table, ObjTable::new(self.opts.hash_seed));
         let objects = std::mem::take(&mut self.objects);
         self.wheel = Wheel::default();
+        self.field_timers = FieldTimers::default();
         self.retired.push(Retired { table, objects });
     }
 
-    /// Removes keys whose expiry the group clock has reached, at most `budget` steps of work. Returns the steps done;
+    /// Removes keys and fields of hashes whose expiry the group clock has reached, at most `budget` steps of work. Returns the steps done;
     /// fewer than `budget` means that nothing is left to do now.
     pub fn expire_work(&mut self, budget: usize) -> usize {
         let mut left = budget;
         while let Some((timer, owner)) = self.wheel.pop_due(self.clock_ms, &mut left) {
             self.timer_fired(timer, SlabRef(owner));
         }
+        self.expire_fields(&mut left);
         budget - left
     }
 
@@ -44,9 +47,11 @@ impl Keyspace {
         self.remove_expired(hash, spot);
     }
 
-    /// When [`Keyspace::expire_work`] should next be called, in milliseconds since 1970; `None` without volatile keys.
+    /// When [`Keyspace::expire_work`] should next be called, in milliseconds since 1970; `None` when nothing ever
+    /// expires.
     pub fn next_deadline(&self) -> Option<u64> {
-        self.wheel.next_deadline_ms()
+        let deadlines = [self.wheel.next_deadline_ms(), self.field_timers.next_deadline_ms()];
+        deadlines.into_iter().flatten().min()
     }
 
     /// Frees memory of deleted values and of cleared tables, and moves records together where deletes left holes; about
@@ -92,7 +97,7 @@ impl Keyspace {
             index: self.table.index_memory(),
             records: self.table.record_memory(),
             objects: self.objects.memory(),
-            timers: self.wheel.memory(),
+            timers: self.wheel.memory() + self.field_timers.memory(),
             garbage: self.graveyard.memory() + self.retired.iter().map(retired).sum::<usize>(),
         }
     }

@@ -2,6 +2,7 @@
 
 use super::object::Object;
 use super::{Keyspace, Kind};
+use crate::collections::Collection;
 use crate::digest::{Digest, combine};
 use crate::ord::SLOT_SHIFT;
 use crate::table::{Rec, RecKind};
@@ -39,13 +40,16 @@ impl Keyspace {
     }
 
     fn is_visible(&self, rec: Rec, needs_tick: &mut bool) -> bool {
-        match rec.expire() {
-            Some(t) => {
-                *needs_tick |= self.clock_ms < t && t <= self.wall_ms;
-                t > self.clock_ms
-            }
-            None => true,
+        if self.is_gone(rec) {
+            return false;
         }
+        *needs_tick |= rec.expire().is_some_and(|t| t <= self.wall_ms) || self.is_spent_at(rec, self.wall_ms);
+        true
+    }
+
+    /// Whether the record's time has passed, though it lies there still.
+    fn is_gone(&self, rec: Rec) -> bool {
+        rec.expire().is_some_and(|t| t <= self.clock_ms) || self.is_spent(rec)
     }
 
     /// Number of visible keys in a slot; walks them.
@@ -76,7 +80,7 @@ impl Keyspace {
             records.iter().all(|&(ord, at)| {
                 let rec = self.table.rec(at);
                 let here = ord >> SLOT_SHIFT == slot;
-                here && (rec.expire().is_some_and(|t| t <= self.clock_ms) || f(self.table.key(rec)))
+                here && (self.is_gone(rec) || f(self.table.key(rec)))
             })
         });
     }
@@ -86,7 +90,7 @@ impl Keyspace {
     pub fn digest(&self) -> u128 {
         let (mut sum, mut digest) = (0, Digest::new());
         self.table.for_each(&mut |rec| {
-            if rec.expire().is_some_and(|t| t <= self.clock_ms) {
+            if self.is_gone(rec) {
                 return;
             }
             digest.reset();
@@ -98,6 +102,7 @@ impl Keyspace {
                 RecKind::Str => digest.bytes(rec.value()),
                 _ => match self.objects.get(rec.object()) {
                     Object::Str(bytes) => digest.bytes(bytes),
+                    Object::Coll(Collection::Hash(hash)) => hash.digest_at(self.clock_ms, &mut digest),
                     Object::Coll(c) => c.digest_into(&mut digest),
                 },
             }

@@ -29,11 +29,11 @@ impl Unit {
         ("PXAT", Unit::AtMillis),
     ];
 
-    fn in_seconds(self) -> bool {
+    pub(super) fn in_seconds(self) -> bool {
         matches!(self, Unit::Seconds | Unit::AtSeconds)
     }
 
-    fn is_relative(self) -> bool {
+    pub(super) fn is_relative(self) -> bool {
         matches!(self, Unit::Seconds | Unit::Millis)
     }
 

@@ -1,12 +1,12 @@
 //! The commands about hashes.
 
 use super::build::{ACCESS, DELETE, DENYOOM, FAST, INSERT, READONLY, RO, RW, UPDATE, WRITE, flags, one};
-use crate::cmd::data::hash::{fields, numbers, read};
+use crate::cmd::data::hash::{expiry, fields, numbers, read, with_expiry};
 use crate::cmd::spec::{Categories, CommandSpec, Group, Run};
 
 /// Hashes.
 #[rustfmt::skip]
-pub(super) static COMMANDS: [CommandSpec; 16] = [
+pub(super) static COMMANDS: [CommandSpec; 28] = [
     CommandSpec::new(192, "hset", -4, flags(&[WRITE, DENYOOM, FAST]), Categories::HASH, &[one(1, &[RW, UPDATE])], Run::Data(fields::hset))
         .doc(Group::Hash, "2.0.0", "O(1)", "Sets fields."),
     CommandSpec::new(193, "hget", 3, flags(&[READONLY, FAST]), Categories::HASH, &[one(1, &[RO, ACCESS])], Run::Data(read::hget))
@@ -45,4 +45,30 @@ pub(super) static COMMANDS: [CommandSpec; 16] = [
     CommandSpec::new(207, "hrandfield", -2, READONLY, Categories::HASH, &[one(1, &[RO, ACCESS])], Run::Data(read::hrandfield))
         .doc(Group::Hash, "6.2.0", "O(N)", "Random fields.")
         .tips(&["nondeterministic_output"]),
+    CommandSpec::new(208, "hexpire", -6, flags(&[WRITE, DENYOOM, FAST]), Categories::HASH, &[one(1, &[RW, UPDATE])], Run::Data(expiry::hexpire))
+        .doc(Group::Hash, "7.4.0", "O(N)", "Sets the lifetime of fields, in seconds."),
+    CommandSpec::new(209, "hpexpire", -6, flags(&[WRITE, DENYOOM, FAST]), Categories::HASH, &[one(1, &[RW, UPDATE])], Run::Data(expiry::hpexpire))
+        .doc(Group::Hash, "7.4.0", "O(N)", "Sets the lifetime of fields, in milliseconds."),
+    CommandSpec::new(210, "hexpireat", -6, flags(&[WRITE, DENYOOM, FAST]), Categories::HASH, &[one(1, &[RW, UPDATE])], Run::Data(expiry::hexpireat))
+        .doc(Group::Hash, "7.4.0", "O(N)", "Sets when fields expire, in seconds since 1970."),
+    CommandSpec::new(211, "hpexpireat", -6, flags(&[WRITE, DENYOOM, FAST]), Categories::HASH, &[one(1, &[RW, UPDATE])], Run::Data(expiry::hpexpireat))
+        .doc(Group::Hash, "7.4.0", "O(N)", "Sets when fields expire, in milliseconds since 1970."),
+    CommandSpec::new(212, "httl", -5, flags(&[READONLY, FAST]), Categories::HASH, &[one(1, &[RO, ACCESS])], Run::Data(expiry::httl))
+        .doc(Group::Hash, "7.4.0", "O(N)", "The remaining lifetime of fields, in seconds.")
+        .tips(&["nondeterministic_output"]),
+    CommandSpec::new(213, "hpttl", -5, flags(&[READONLY, FAST]), Categories::HASH, &[one(1, &[RO, ACCESS])], Run::Data(expiry::hpttl))
+        .doc(Group::Hash, "7.4.0", "O(N)", "The remaining lifetime of fields, in milliseconds.")
+        .tips(&["nondeterministic_output"]),
+    CommandSpec::new(214, "hexpiretime", -5, flags(&[READONLY, FAST]), Categories::HASH, &[one(1, &[RO, ACCESS])], Run::Data(expiry::hexpiretime))
+        .doc(Group::Hash, "7.4.0", "O(N)", "When fields expire, in seconds since 1970."),
+    CommandSpec::new(215, "hpexpiretime", -5, flags(&[READONLY, FAST]), Categories::HASH, &[one(1, &[RO, ACCESS])], Run::Data(expiry::hpexpiretime))
+        .doc(Group::Hash, "7.4.0", "O(N)", "When fields expire, in milliseconds since 1970."),
+    CommandSpec::new(216, "hpersist", -5, flags(&[WRITE, FAST]), Categories::HASH, &[one(1, &[RW, UPDATE])], Run::Data(expiry::hpersist))
+        .doc(Group::Hash, "7.4.0", "O(N)", "Makes fields live until they are deleted."),
+    CommandSpec::new(217, "hgetex", -5, flags(&[WRITE, FAST]), Categories::HASH, &[one(1, &[RW, ACCESS, UPDATE])], Run::Data(with_expiry::hgetex))
+        .doc(Group::Hash, "8.0.0", "O(N)", "The values of fields, whose expiry is changed."),
+    CommandSpec::new(218, "hsetex", -6, flags(&[WRITE, DENYOOM, FAST]), Categories::HASH, &[one(1, &[RW, UPDATE])], Run::Data(with_expiry::hsetex))
+        .doc(Group::Hash, "8.0.0", "O(N)", "Sets fields and their expiry."),
+    CommandSpec::new(219, "hgetdel", -5, flags(&[WRITE, FAST]), Categories::HASH, &[one(1, &[RW, ACCESS, DELETE])], Run::Data(with_expiry::hgetdel))
+        .doc(Group::Hash, "8.0.0", "O(N)", "The values of fields, which are deleted."),
 ];

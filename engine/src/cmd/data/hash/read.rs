@@ -139,7 +139,11 @@ pub(in crate::cmd) fn hrandfield(x: &mut Exec<'_>, reply: &mut dyn Reply) {
     answer(reply, |reply| {
         let Some(count) = x.args.try_get(2) else {
             match x.ks.hash(x.args.get(1))? {
-                Some(hash) => reply.bulk(hash.nth(draw(x.seed, 0, hash.visible_len())).0),
+                Some(hash) => {
+                    let n = draw(x.seed, 0, hash.visible_len());
+                    let position = hash.visible_positions().map_or(n, |positions| positions[n]);
+                    reply.bulk(hash.nth(position).0);
+                }
                 None => reply.null(),
             }
             return Ok(());
@@ -161,12 +165,16 @@ pub(in crate::cmd) fn hrandfield(x: &mut Exec<'_>, reply: &mut dyn Reply) {
             return Ok(());
         };
         let len = hash.visible_len();
+        let positions = hash.visible_positions();
+        let position = |n: usize| positions.as_ref().map_or(n, |positions| positions[n]);
         if count < 0 {
-            reply_fields(hash, (0..wanted).map(|i| draw(x.seed, i as u64, len)), values, reply);
+            let chosen = (0..wanted).map(|i| position(draw(x.seed, i as u64, len)));
+            reply_fields(hash, chosen, values, reply);
         } else if wanted >= len {
-            reply_fields(hash, 0..len, values, reply);
+            reply_fields(hash, (0..len).map(position), values, reply);
         } else {
-            reply_fields(hash, sample(x.seed, wanted, len).into_iter(), values, reply);
+            let chosen = sample(x.seed, wanted, len).into_iter().map(position);
+            reply_fields(hash, chosen, values, reply);
         }
         Ok(())
     });
