@@ -5,7 +5,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 pub mod file;
 pub mod options;
@@ -174,9 +174,10 @@ pub fn from_command_line(args: impl IntoIterator<Item = OsString>) -> Result<Inv
         Some(Command::Server(options)) => options,
     };
     let mut raw = options_of(CommandLine::try_parse_from(&args).map_err(ConfigError::CommandLine)?);
-    if let Some(path) = raw.config.clone() {
+    let file = raw.config.clone().map(PathBuf::from);
+    if let Some(path) = &file {
         // The file's options go in front of the flags, so that the later ones, the flags, win.
-        let from_file = file::as_flags(Path::new(&path))?;
+        let from_file = file::as_flags(path)?;
         let at = if args.get(1).is_some_and(|word| word == "server") {
             2
         } else {
@@ -185,7 +186,13 @@ pub fn from_command_line(args: impl IntoIterator<Item = OsString>) -> Result<Inv
         args.splice(at..at, from_file.into_iter().map(OsString::from));
         raw = options_of(CommandLine::try_parse_from(&args).map_err(ConfigError::CommandLine)?);
     }
-    Config::check(raw).map(|config| Invocation::Server(Box::new(config)))
+    match Config::check(raw) {
+        Ok(config) => Ok(Invocation::Server(Box::new(config))),
+        Err(error) => Err(match &file {
+            Some(path) => file::blame(path, error),
+            None => error,
+        }),
+    }
 }
 
 impl Config {

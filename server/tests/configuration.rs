@@ -82,7 +82,7 @@ fn a_bad_file_is_refused_by_name() {
         ("port = \n", "TOML parse error at line 1"),
         (
             "port = 70000\n",
-            "--port: argument must be between 0 and 65535 inclusive",
+            "line 1: port: argument must be between 0 and 65535 inclusive",
         ),
     ] {
         let file = TempFile::new("bad", text);

@@ -31,20 +31,49 @@ pub fn as_flags(path: &Path) -> Result<Vec<String>, ConfigError> {
     let known = option_names();
     let mut flags = Vec::with_capacity(table.len());
     for (name, value) in &table {
+        let there = |message: &str| invalid(format!("{}{message}", place_of(&text, name)));
         if name == "config" {
-            return Err(invalid("'config' cannot stand in the file itself".to_string()));
+            return Err(there("'config' cannot stand in the file itself"));
         }
         if !known.contains(name) {
-            return Err(invalid(format!(
+            return Err(there(&format!(
                 "unknown option '{name}'; `slotcore --help` lists the names"
             )));
         }
-        flags.push(format!(
-            "--{name}={}",
-            value_text(value).map_err(|message| invalid(format!("{name}: {message}")))?
-        ));
+        let value = value_text(value).map_err(|message| there(&format!("{name}: {message}")))?;
+        flags.push(format!("--{name}={value}"));
     }
     Ok(flags)
+}
+
+/// Says of an option's refused value that it stands in the file, and in which line, if that is where it came from.
+pub(super) fn blame(path: &Path, error: ConfigError) -> ConfigError {
+    let ConfigError::Option { name, value, message } = &error else {
+        return error;
+    };
+    let Ok(text) = config_file::read(path) else {
+        return error;
+    };
+    let stands_there = text
+        .parse::<toml::Table>()
+        .is_ok_and(|table| table.get(*name).and_then(|found| value_text(found).ok()).as_ref() == Some(value));
+    if !stands_there {
+        return error;
+    }
+    ConfigError::FileInvalid {
+        path: path.to_path_buf(),
+        message: format!("{}{name}: {message} (got \"{value}\")", place_of(&text, name)),
+    }
+}
+
+/// `line 7: `, where `text` sets option or opens table `name`; nothing when that cannot be told.
+fn place_of(text: &str, name: &str) -> String {
+    let sets_it = |line: &str| {
+        let key = line.split_once('=').map_or(line, |(key, _)| key);
+        key.trim().trim_matches(['[', ']']).trim().trim_matches(['"', '\'']) == name
+    };
+    let found = text.lines().position(sets_it);
+    found.map_or_else(String::new, |at| format!("line {}: ", at + 1))
 }
 
 /// `text` with each option of `values` set to its value: a line that sets it already is replaced in place, other lines and

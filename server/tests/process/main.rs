@@ -1,0 +1,23 @@
+//! The whole server as its operator and its clients meet it: each test starts the real binary on a free port with a
+//! directory of its own, talks to it over TCP, stops or kills it, and starts it again.
+//!
+//! Nothing here sleeps: tests wait for a line of the log, a reply, the end of the process, or a number of acknowledged
+//! commands, each with [`PATIENCE`].
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests start processes and use files, sockets and threads of their own"
+)]
+
+mod client;
+mod load;
+mod scratch;
+mod server;
+
+mod ending;
+mod malformed;
+mod refused_starts;
+
+use std::time::Duration;
+
+/// How long anything may take that is waited for: far more than it takes on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);

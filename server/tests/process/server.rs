@@ -1,0 +1,160 @@
+//! [`Server`]: the binary under test as a child process.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+
+use crate::PATIENCE;
+use crate::client::Client;
+
+/// A running server; killed when dropped.
+pub struct Server {
+    child: Child,
+    lines: Receiver<String>,
+    /// Lines of its log so far.
+    log: Vec<String>,
+    pub port: u16,
+}
+
+/// How a process ended, and everything it wrote to its log.
+pub struct Ended {
+    pub status: ExitStatus,
+    pub log: String,
+}
+
+impl Server {
+    /// Starts a server of one core with its data in `dir` and waits until it serves. `options` go behind the usual ones
+    /// and win.
+    pub fn start(dir: &Path, options: &[&str]) -> Self {
+        match Self::launch(dir, options) {
+            Ok(server) => server,
+            Err(ended) => panic!("the server did not start: {}\n{}", ended.status, ended.log),
+        }
+    }
+
+    /// Starts a server that must end by itself.
+    pub fn refused(dir: &Path, options: &[&str]) -> Ended {
+        // The admin port is opened when the cores serve already.
+        Self::launch(dir, options).map_or_else(|ended| ended, Self::ended)
+    }
+
+    fn launch(dir: &Path, options: &[&str]) -> Result<Self, Ended> {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_slotcore"))
+            .args([
+                "server",
+                "--port",
+                "0",
+                "--admin-port",
+                "0",
+                "--cores",
+                "1",
+                "--log-format",
+                "json",
+                "--dir",
+            ])
+            .arg(dir)
+            .args(options)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (sender, lines) = mpsc::channel();
+        // Ends with the process, whose end closes the pipe.
+        thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                // A server that is dropped has nobody who reads on.
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut server = Self {
+            child,
+            lines,
+            log: Vec::new(),
+            port: 0,
+        };
+        let Some(line) = server.next_line_with("ready to accept connections") else {
+            return Err(server.ended());
+        };
+        let address = line
+            .split("\"address\":\"127.0.0.1:")
+            .nth(1)
+            .expect("the line names the address");
+        server.port = address.split('"').next().unwrap().parse().unwrap();
+        Ok(server)
+    }
+
+    /// Waits for a line of the log that contains `text`; `None` when the process ends first.
+    pub fn next_line_with(&mut self, text: &str) -> Option<String> {
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) => {
+                    self.log.push(line);
+                    if self.log.last().unwrap().contains(text) {
+                        return self.log.last().cloned();
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) => panic!("no '{text}' in the log:\n{}", self.log.join("\n")),
+            }
+        }
+    }
+
+    /// A new connection.
+    pub fn client(&self) -> Client<TcpStream> {
+        Client::connect(self.port)
+    }
+
+    /// Sends SIGTERM; see [`Server::ended`] for the rest.
+    pub fn terminate(&self) {
+        let pid = i32::try_from(self.child.id()).unwrap();
+        // SAFETY: takes two integers; the child was not waited for, so its number is still its own.
+        assert_eq!(unsafe { libc::kill(pid, libc::SIGTERM) }, 0);
+    }
+
+    /// Sends SIGKILL and waits for the end.
+    pub fn kill(mut self) -> Ended {
+        self.child.kill().unwrap();
+        self.ended()
+    }
+
+    /// Waits until the process ends.
+    pub fn ended(mut self) -> Ended {
+        while self.next_line_with("\0").is_some() {}
+        let status = self.child.wait().unwrap();
+        Ended {
+            status,
+            log: self.log.join("\n"),
+        }
+    }
+
+    /// SIGTERM, and the end it must come to.
+    pub fn stop(self) {
+        self.terminate();
+        let ended = self.ended();
+        assert!(ended.status.success(), "{}\n{}", ended.status, ended.log);
+        assert!(
+            ended.log.contains("everything acknowledged is on disk"),
+            "{}",
+            ended.log
+        );
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Ended already in the ordinary case.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
