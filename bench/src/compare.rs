@@ -216,7 +216,7 @@ fn measure(peer: &Peer, workload: &Workload, scale: u64) -> io::Result<Sample> {
     let run = Command::new("taskset")
         .args([
             "-c",
-            CLIENT_CPU,
+            &CLIENT_CPU.0.to_string(),
             "redis-benchmark",
             "--csv",
             "-p",

@@ -1,13 +1,13 @@
 //! `slotcore-bench load`: requests to a running server, and how it answered.
 
-mod client;
-mod keys;
-mod pace;
+pub mod client;
+pub mod keys;
+pub mod pace;
 mod replies;
 mod report;
 #[cfg(test)]
 mod tests;
-mod workload;
+pub mod workload;
 
 use std::fs;
 use std::io;

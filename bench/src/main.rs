@@ -5,6 +5,7 @@
 )]
 
 mod compare;
+mod floor;
 mod kill_loop;
 mod load;
 mod peer;
@@ -27,6 +28,8 @@ enum Command {
     Compare(compare::Options),
     /// Sends requests to a running server and measures how it answers.
     Load(load::Options),
+    /// Measures what this machine can do at most: network, disk, memory.
+    Floor(floor::Options),
     /// Kills the server under load again and again; every acknowledged write must be there afterwards.
     KillLoop(kill_loop::Options),
 }
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
     let outcome = match CommandLine::parse().command {
         Command::Compare(options) => compare::run(&options),
         Command::Load(options) => load::run(&options),
+        Command::Floor(options) => floor::run(&options),
         Command::KillLoop(options) => kill_loop::run(&options),
     };
     match outcome {

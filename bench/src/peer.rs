@@ -8,10 +8,17 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use slotcore_rt::thread::{CpuId, allowed_cpus};
+
 /// The processor of servers; clients use [`CLIENT_CPU`].
-const SERVER_CPU: &str = "0";
+pub const SERVER_CPU: CpuId = CpuId(0);
 /// See [`SERVER_CPU`].
-pub const CLIENT_CPU: &str = "1";
+pub const CLIENT_CPU: CpuId = CpuId(1);
+/// The processor `cpu`, where this process may use it.
+pub fn if_there(cpu: CpuId) -> Option<CpuId> {
+    allowed_cpus().is_ok_and(|cpus| cpus.contains(&cpu)).then_some(cpu)
+}
+
 /// How long a server may take to answer after it was started.
 const READY_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -41,7 +48,7 @@ impl Peer {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         fs::create_dir_all(dir)?;
         let mut command = Command::new("taskset");
-        command.args(["-c", SERVER_CPU]);
+        command.args(["-c", &SERVER_CPU.0.to_string()]);
         match kind {
             Kind::Slotcore(durability) => {
                 command

@@ -179,6 +179,15 @@ impl Stream {
         stream
     }
 
+    /// Requests that are all the same bytes.
+    pub fn of(request: &[u8], requests: usize) -> Self {
+        let end = |i: usize| u32::try_from(i * request.len()).expect("a stream is far below 4 GiB");
+        Self {
+            bytes: request.repeat(requests),
+            starts: (0..=requests).map(end).collect(),
+        }
+    }
+
     /// Requests before the first comes again.
     pub fn len(&self) -> usize {
         self.starts.len() - 1
@@ -317,6 +326,7 @@ mod tests {
         assert_eq!(stream.batch(8, 4).1, 2);
         let (all, count) = stream.batch(0, 10);
         assert_eq!((all.len(), count), (stream.bytes.len(), 10));
+        assert_eq!(Stream::of(b"+OK\r\n", 3).batch(1, 5), (&b"+OK\r\n+OK\r\n"[..], 2));
     }
 
     #[test]
