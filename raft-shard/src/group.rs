@@ -23,7 +23,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use openraft::async_runtime::watch::WatchReceiver;
-use openraft::errors::Fatal;
+use openraft::errors::{Fatal, InitializeError, RaftError};
 use openraft::impls::EmptyNode;
 use openraft::metrics::{RaftDataMetrics, RaftServerMetrics};
 use openraft::network::{NetSnapshot, RaftNetworkFactory};
@@ -306,8 +306,12 @@ impl<RT: Runtime, S: StateMachine> Starting<RT, S> {
         let alone = match self.restarted {
             // What is published of the group follows only after the answer.
             false => {
-                let founded = self.raft.initialize(self.first_voters.clone()).await;
-                founded.map_err(|error| error.to_string())?;
+                match self.raft.initialize(self.first_voters.clone()).await {
+                    // Another of the first voters was quicker and has asked for this one's vote, or sent entries: the
+                    // group exists, and the same membership comes with its first entry.
+                    Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {}
+                    Err(error) => return Err(error.to_string()),
+                }
                 self.first_voters.keys().eq([&self.id.0])
             }
             true => {
