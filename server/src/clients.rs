@@ -106,8 +106,8 @@ impl ClientState {
     }
 
     /// A client of another core, for which one command is carried out here. It is in no registry, and no list shows it.
-    pub fn visitor(proto: u8, now: Tick) -> Self {
-        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+    pub fn visitor(proto: u8, local: bool, now: Tick) -> Self {
+        let nowhere = SocketAddr::from((if local { [127, 0, 0, 1] } else { [0; 4] }, 0));
         Self {
             proto,
             ..Self::new(ClientId(0), nowhere, nowhere, -1, now, false)

@@ -158,9 +158,16 @@ impl ServerState {
 }
 
 impl ServerState {
-    /// Carries out a command for a client of another core, in protocol version `proto`.
-    pub fn run_visiting(&mut self, cmd: ServerCmd, args: Args<'_>, around: Around<'_>, out: &mut dyn Reply) -> Flow {
-        let mut visitor = ClientState::visitor(out.proto(), around.now);
+    /// Carries out a command for a client of another core. `local`: it is on this machine.
+    pub fn run_visiting(
+        &mut self,
+        cmd: ServerCmd,
+        args: Args<'_>,
+        local: bool,
+        around: Around<'_>,
+        out: &mut dyn Reply,
+    ) -> Flow {
+        let mut visitor = ClientState::visitor(out.proto(), local, around.now);
         let mut ctx = self.ctx(usize::MAX, visitor.endpoint, around);
         run(cmd, &mut ctx, &mut visitor, args, out)
     }

@@ -1,12 +1,16 @@
 //! Commands of this core's connections that other cores carry out, and how their replies come back in order.
 
-use slotcore_engine::cmd::{Args, CommandSpec, Run, keys};
+use slotcore_engine::cmd::op::{decode_op, encode_op};
+use slotcore_engine::cmd::{Args, CommandSpec, Run, by_id, keys};
 use slotcore_engine::ord::slot_of;
 use slotcore_netio::ConnId;
 
-use crate::core_state::{CoreState, lane_of};
+use crate::commands::Around;
+use crate::core_state::{CoreState, NetBuffers, lane_of};
 use crate::gathering::{Combine, Gathering};
-use crate::parcel::{Asker, How, reply_at};
+use crate::metrics::CoreSnapshot;
+use crate::parcel::{Asker, How, Note, reply_at};
+use crate::reply::RespReply;
 use crate::reply_order::Source;
 use crate::route::{ByKey, Everywhere, Route, scan_next};
 use crate::window::{Parsed, Window};
@@ -33,6 +37,7 @@ impl CoreState {
         let how = How {
             proto: client.proto,
             silent: !client.wants_reply(),
+            local: client.peer.ip().is_loopback(),
         };
         client.end_command();
         let Some((input, _)) = self.net.io(id) else { return };
@@ -114,6 +119,17 @@ impl CoreState {
         let part = self.open_gathering(id, how, Combine::Everywhere(kind));
         let me = self.mesh.me().0;
         let asker = Asker { conn: id, part };
+        if kind == Everywhere::Counters {
+            let args = Args::new(&self.net.input(id)[base..], spans);
+            if let Some(gathering) = &mut self.gatherings[part as usize - 1] {
+                encode_op(&mut gathering.command, spec.id, &args);
+            }
+            for core in (0..self.mesh.cores() as u16).filter(|&core| core != me) {
+                self.ask(part, core, Vec::new());
+                self.mesh.to(core).notes.push(Note::WantSnapshot(asker));
+            }
+            return;
+        }
         for core in 0..self.mesh.cores() as u16 {
             self.ask(part, core, Vec::new());
             if core == me && matches!(spec.run, Run::Server(_)) {
@@ -249,18 +265,55 @@ impl CoreState {
 
     fn part_arrived(&mut self, part: u32, from: u16, reply: &[u8]) {
         let place = &mut self.gatherings[part as usize - 1];
-        if !place.as_mut().is_some_and(|gathering| gathering.arrive(from, reply)) {
-            return;
+        if place.as_mut().is_some_and(|gathering| gathering.arrive(from, reply)) {
+            self.finish_gathering(part);
         }
-        let Some(mut gathering) = place.take() else { return };
+    }
+
+    /// Takes in what another core has counted.
+    pub(crate) fn snapshot_arrived(&mut self, asker: Asker, from: u16, snapshot: CoreSnapshot) {
+        if let Some(gathering) = &mut self.gatherings[asker.part as usize - 1] {
+            gathering.snapshots.push(snapshot);
+        }
+        self.part_arrived(asker.part, from, b"");
+    }
+
+    /// All parts are there: the command is answered.
+    fn finish_gathering(&mut self, part: u32) {
+        let Some(mut gathering) = self.gatherings[part as usize - 1].take() else {
+            return;
+        };
         self.free_gatherings.push(part);
         let mut out = std::mem::take(&mut self.scratch_out);
         out.clear();
-        if !gathering.silent {
-            gathering.write(&mut out);
+        gathering.write(&mut out);
+        if !gathering.command.is_empty() && self.net.conn(gathering.conn).is_some() {
+            self.run_on_figures(&gathering, &mut out);
+        }
+        if gathering.silent {
+            out.clear();
         }
         self.answer(gathering.conn, Source::Gathering(part), &out);
         self.scratch_out = out;
+    }
+
+    /// Carries out a command that shows figures, on those of all cores.
+    fn run_on_figures(&mut self, gathering: &Gathering, out: &mut Vec<u8>) {
+        let mut spans = Vec::new();
+        let (id, _) = decode_op(&gathering.command, &mut spans).expect("encoded by this core");
+        let spec = by_id(id).expect("encoded by this core");
+        let Run::Server(cmd) = spec.run else { return };
+        let around = Around {
+            keyspace: &mut self.keyspace,
+            buffers: &NetBuffers(&self.net),
+            now: self.now.tick,
+            wall_us: self.now.wall_us,
+        };
+        let args = Args::new(&gathering.command, &spans);
+        let mut reply = RespReply::new(out, gathering.proto);
+        let (slot, others) = (gathering.conn.index(), &gathering.snapshots);
+        self.server.run_merged(cmd, slot, args, around, others, &mut reply);
+        self.tally.note(spec);
     }
 
     /// A whole reply has come for a connection, if that is still there.

@@ -54,6 +54,12 @@ impl CoreState {
             match note {
                 Note::Arrival(fd) => self.net.accept(fd),
                 Note::HandOver(fd, input, client) => self.take_over(fd, input, *client),
+                Note::WantSnapshot(asker) => {
+                    let snapshot = self.server.snapshot(&self.keyspace, &NetBuffers(&self.net));
+                    let note = Note::Snapshot(asker, Box::new(snapshot));
+                    self.mesh.to(from).notes.push(note);
+                }
+                Note::Snapshot(asker, snapshot) => self.snapshot_arrived(asker, from, *snapshot),
             }
         }
         self.take_replies(from, &parcel.replies);
@@ -199,7 +205,7 @@ impl CoreState {
         };
         let server = &mut self.server;
         let flow = self.mesh.to(core).push_reply(asker, |out| {
-            server.run_visiting(cmd, args, around, &mut RespReply::new(out, how.proto))
+            server.run_visiting(cmd, args, how.local, around, &mut RespReply::new(out, how.proto))
         });
         self.tally.note(spec);
         self.carry_out(flow);

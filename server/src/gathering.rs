@@ -8,6 +8,7 @@ use std::ops::Range;
 use slotcore_engine::cmd::Reply;
 use slotcore_netio::ConnId;
 
+use crate::metrics::CoreSnapshot;
 use crate::reply::RespReply;
 use crate::route::{ByKey, Everywhere};
 
@@ -32,6 +33,10 @@ pub struct Gathering {
     pub silent: bool,
     /// What becomes of the parts.
     pub combine: Combine,
+    /// The command, encoded as an operation, where in the end it is carried out on the figures of all cores.
+    pub command: Vec<u8>,
+    /// What other cores have counted.
+    pub snapshots: Vec<CoreSnapshot>,
     parts: Vec<Part>,
     missing: usize,
 }
@@ -51,6 +56,8 @@ impl Gathering {
             proto,
             silent,
             combine,
+            command: Vec::new(),
+            snapshots: Vec::new(),
             parts: Vec::new(),
             missing: 0,
         }
@@ -108,6 +115,9 @@ impl Gathering {
             }
             Combine::Everywhere(Everywhere::Concat) => self.write_concat(out),
             Combine::Everywhere(Everywhere::ClientList) => self.write_client_list(out),
+            Combine::Everywhere(Everywhere::Digest) => self.write_digest(out),
+            // Written by the command itself, from the snapshots.
+            Combine::Everywhere(Everywhere::Counters) => {}
             Combine::Scan(next) => self.write_scan(next, out),
         }
     }
@@ -148,6 +158,16 @@ impl Gathering {
             .collect();
         lines.sort_by_key(|line| client_id(line));
         RespReply::new(out, self.proto).verbatim(&lines.concat());
+    }
+
+    fn write_digest(&self, out: &mut Vec<u8>) {
+        let digests = self.parts.iter().map(|part| {
+            let line = part.reply.get(1..).unwrap_or_default().trim_ascii();
+            let text = std::str::from_utf8(line).unwrap_or_default();
+            u128::from_str_radix(text.trim_start_matches('0'), 16).unwrap_or(0)
+        });
+        let sum = digests.fold(0u128, u128::wrapping_add);
+        RespReply::new(out, self.proto).simple(&format!("{sum:040x}"));
     }
 
     fn write_scan(&self, next: u64, out: &mut Vec<u8>) {
@@ -273,6 +293,12 @@ mod tests {
         let any = Combine::Everywhere(Everywhere::AnyOf);
         assert_eq!(combined(any, 3, &[(&[], "_\r\n"), (&[], "$1\r\nk\r\n")]), "$1\r\nk\r\n");
         assert_eq!(combined(any, 3, &[(&[], "_\r\n"), (&[], "_\r\n")]), "_\r\n");
+        let digest = Combine::Everywhere(Everywhere::Digest);
+        let (one, two) = (format!("+{:040x}\r\n", 10), format!("+{:040x}\r\n", 0xff));
+        assert_eq!(
+            combined(digest, 2, &[(&[], one.as_str()), (&[], two.as_str())]),
+            format!("+{:040x}\r\n", 0x109)
+        );
         let list = Combine::Everywhere(Everywhere::ClientList);
         let parts: &[(&[u32], &str)] = &[(&[], "$15\r\nid=10 x\nid=3 y\n\r\n"), (&[], "=11\r\ntxt:id=4 z\n\r\n")];
         assert_eq!(combined(list, 2, parts), "$22\r\nid=3 y\nid=4 z\nid=10 x\n\r\n");

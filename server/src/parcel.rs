@@ -18,6 +18,7 @@ use slotcore_engine::cmd::{Args, CommandId};
 use slotcore_netio::ConnId;
 
 use crate::clients::ClientState;
+use crate::metrics::CoreSnapshot;
 
 /// Who waits for a reply, on the core where its connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,10 +44,13 @@ pub struct How {
     pub proto: u8,
     /// The client wants no reply; an empty one is sent, to keep count.
     pub silent: bool,
+    /// The client is on this machine, where it may do more.
+    pub local: bool,
 }
 
 const ASKER_BYTES: usize = 12;
 const SILENT: u8 = 0x80;
+const LOCAL: u8 = 0x40;
 
 /// See the module's text.
 #[derive(Default)]
@@ -65,6 +69,10 @@ pub enum Note {
     Arrival(OwnedFd),
     /// A connection that belongs there from now on: its descriptor, what it sent, and what is known of it.
     HandOver(OwnedFd, Vec<u8>, Box<ClientState>),
+    /// Send a [`Note::Snapshot`] back.
+    WantSnapshot(Asker),
+    /// What the sender has counted.
+    Snapshot(Asker, Box<CoreSnapshot>),
 }
 
 impl Parcel {
@@ -83,7 +91,8 @@ impl Parcel {
     #[inline]
     pub fn push_request(&mut self, asker: Asker, how: How, id: CommandId, args: &Args<'_>) {
         put_asker(&mut self.requests, asker);
-        self.requests.push(how.proto | if how.silent { SILENT } else { 0 });
+        let flags = if how.silent { SILENT } else { 0 } | if how.local { LOCAL } else { 0 };
+        self.requests.push(how.proto | flags);
         encode_op(&mut self.requests, id, args);
     }
 
@@ -131,8 +140,9 @@ fn asker_at(bytes: &[u8], at: usize) -> Asker {
 pub fn request_at(requests: &[u8], at: usize) -> (Asker, How, usize) {
     let how = requests[at + ASKER_BYTES];
     let how = How {
-        proto: how & !SILENT,
+        proto: how & !(SILENT | LOCAL),
         silent: how & SILENT != 0,
+        local: how & LOCAL != 0,
     };
     (asker_at(requests, at), how, at + ASKER_BYTES + 1)
 }
@@ -160,13 +170,18 @@ mod tests {
         let mut parcel = Parcel::default();
         assert!(parcel.is_empty());
         let args = Args::new(b"getkey", &[(0, 3), (3, 3)]);
+        let how = |silent: bool| How {
+            proto: 3,
+            silent,
+            local: !silent,
+        };
         for (n, silent) in [(1, false), (u32::MAX - 2, true)] {
-            parcel.push_request(asker(n), How { proto: 3, silent }, CommandId(7), &args);
+            parcel.push_request(asker(n), how(silent), CommandId(7), &args);
         }
         let mut at = 0;
         for (n, silent) in [(1, false), (u32::MAX - 2, true)] {
-            let (found, how, op) = request_at(&parcel.requests, at);
-            assert_eq!((found, how), (asker(n), How { proto: 3, silent }));
+            let (found, got, op) = request_at(&parcel.requests, at);
+            assert_eq!((found, got), (asker(n), how(silent)));
             let (id, bytes) = decode_op(&parcel.requests[op..], &mut Vec::new()).unwrap();
             assert_eq!(id, CommandId(7));
             at = op + bytes;

@@ -8,7 +8,7 @@ use slotcore_rt::ids::CoreId;
 
 use crate::clients::Endpoint;
 use crate::cluster_map::ClusterMap;
-use crate::commands::slot_asked;
+use crate::commands::{shows_all_cores, slot_asked};
 
 /// What Redis Cluster answers when keys of one command lie in several slots.
 pub const CROSSSLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
@@ -58,6 +58,10 @@ pub enum Everywhere {
     ClientList,
     /// OK when one says so (`CLIENT KILL addr`).
     OneOk,
+    /// Digests, added (`DEBUG DIGEST`).
+    Digest,
+    /// Not the answers are put together but what the cores have counted (`INFO`).
+    Counters,
 }
 
 /// What is known of commands beforehand, by their numbers.
@@ -168,6 +172,9 @@ impl Router {
             Run::Data(_) => get(&self.everywhere, spec.id).map_or(Route::Here, Route::Everywhere),
             Run::Server(cmd) => match slot_asked(cmd, args) {
                 Some(slot) => one_owner(map, me, endpoint, slot),
+                None if cmd == ServerCmd::Debug && args.len() == 3 && is_word(args, 1, "object") => {
+                    one_owner(map, me, endpoint, slot_of(args.get(2)))
+                }
                 None => server_route(cmd, args).map_or(Route::Here, Route::Everywhere),
             },
             Run::Container => Route::Here,
@@ -193,19 +200,20 @@ fn one_owner(map: &ClusterMap, me: CoreId, endpoint: Endpoint, slot: u16) -> Rou
     }
 }
 
+fn is_word(args: &Args<'_>, number: usize, word: &str) -> bool {
+    args.try_get(number)
+        .is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()))
+}
+
 /// Which commands about the server are about all cores of it.
 fn server_route(cmd: ServerCmd, args: &Args<'_>) -> Option<Everywhere> {
     use ServerCmd as C;
     Some(match cmd {
+        cmd if shows_all_cores(cmd) => Everywhere::Counters,
         C::ConfigSet | C::ConfigResetStat | C::SlowlogReset | C::MemoryPurge => Everywhere::AllOk,
         C::LatencyReset => Everywhere::Sum,
-        C::Debug
-            if args
-                .try_get(1)
-                .is_some_and(|word| word.eq_ignore_ascii_case(b"set-active-expire")) =>
-        {
-            Everywhere::AllOk
-        }
+        C::Debug if is_word(args, 1, "set-active-expire") => Everywhere::AllOk,
+        C::Debug if is_word(args, 1, "digest") => Everywhere::Digest,
         C::ClientList => Everywhere::ClientList,
         C::ClientKill if args.len() == 3 => Everywhere::OneOk,
         C::ClientKill => Everywhere::Sum,
@@ -317,6 +325,9 @@ mod tests {
         assert_eq!(route(AnySlot, 2, 0, &["dbsize"]), Route::Everywhere(Everywhere::Sum));
         assert_eq!(route(Core, 2, 0, &["dbsize"]), Route::Here);
         assert_eq!(route(AnySlot, 2, 0, &["client", "id"]), Route::Here);
+        assert_eq!(route(AnySlot, 2, 0, &["info"]), Route::Everywhere(Everywhere::Counters));
+        assert_eq!(route(Core, 2, 0, &["info"]), Route::Here);
+        assert_eq!(route(AnySlot, 2, 0, &["debug", "object", "a"]), Route::Core(CoreId(1)));
         let count = ["cluster", "countkeysinslot", "15495"];
         assert_eq!(route(AnySlot, 2, 0, &count), Route::Core(CoreId(1)));
         assert_eq!(route(AnySlot, 2, 1, &count), Route::Here);

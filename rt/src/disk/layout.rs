@@ -69,7 +69,12 @@ impl DataDir {
         match fs::read_to_string(&file) {
             Ok(text) => parse(&text).map_err(|what| LayoutError::Unreadable { file, what }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let one_core = self.path().join("core-0").is_dir();
+                let has_core = |core: u16| self.path().join(format!("core-{core}")).is_dir();
+                if has_core(1) {
+                    let what = "is missing beside the directories of several cores";
+                    return Err(LayoutError::Unreadable { file, what });
+                }
+                let one_core = has_core(0);
                 let layout = Layout {
                     cores: if one_core { 1 } else { new.cores },
                     ..new
@@ -155,6 +160,17 @@ mod tests {
         dir.core_log(CoreId(0)).unwrap();
         assert_eq!(dir.layout(NEW).unwrap(), Layout { cores: 1, ..NEW });
         assert_eq!(dir.layout(NEW).unwrap().cores, 1);
+    }
+
+    #[test]
+    fn a_lost_layout_is_noticed() {
+        let tmp = TestDir::new("layout-lost");
+        let dir = DataDir::open(tmp.path()).unwrap();
+        assert_eq!(dir.layout(NEW).unwrap(), NEW);
+        (0..2).for_each(|core| drop(dir.core_log(CoreId(core)).unwrap()));
+        fs::remove_file(tmp.path().join(FILE)).unwrap();
+        let error = dir.layout(NEW).unwrap_err().to_string();
+        assert!(error.contains("layout is missing"), "{error}");
     }
 
     #[test]
