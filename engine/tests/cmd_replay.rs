@@ -3,8 +3,9 @@
 
 mod cmd_support;
 
+use cmd_support::families::FAMILIES;
 use cmd_support::machine::Machine;
-use cmd_support::random::{NUMBERS, Random, random_command};
+use cmd_support::random::{NUMBERS, Random, random_command, random_of_family};
 use cmd_support::script;
 use slotcore_engine::cmd::{Run, commands};
 
@@ -25,6 +26,10 @@ fn replicas_that_execute_the_same_commands_stay_the_same() {
                 2 => "randomkey".to_string(),
                 3 => format!("sadd k{} m{} m{} {}", r.below(6), r.below(90), r.below(90), r.below(90)),
                 4 => format!("pexpire k{} {}", r.below(6), r.below(2000)),
+                5..=8 => {
+                    let family = r.below(FAMILIES.len());
+                    random_of_family(&mut r, &FAMILIES[family])
+                }
                 _ => random_command(&mut r),
             };
             let words = script::words(&line);
@@ -72,17 +77,47 @@ fn wild_arguments_get_one_reply() {
         "DB",
         "SAMPLES",
         "ASYNC",
+        "BYSCORE",
+        "BYLEX",
+        "LIMIT",
+        "WEIGHTS",
+        "AGGREGATE",
+        "MAX",
+        "MIN",
+        "SUM",
+        "WITHSCORE",
+        "AND",
+        "NOT",
+        "ONE",
+        "BIT",
+        "u8",
+        "i64",
+        "INCRBY",
+        "OVERFLOW",
+        "FROMMEMBER",
+        "FROMLONLAT",
+        "BYRADIUS",
+        "BYBOX",
+        "km",
+        "ANY",
+        "STORE",
+        "STOREDIST",
+        "BY",
+        "ALPHA",
+        "IFEQ",
+        "IFDEQ",
+        "ABSTTL",
     ];
     let data: Vec<_> = commands()
         .flat_map(|spec| std::iter::once(spec).chain(spec.subcommands))
         .filter(|spec| matches!(spec.run, Run::Data(_)))
         .collect();
     let (mut machine, mut r) = (Machine::new(), Random::new(3));
-    for step in 0..60_000 {
+    for step in 0..200_000 {
         machine.proto = 2 + (step % 2) as u8;
         let spec = data[r.below(data.len())];
         let mut words: Vec<Vec<u8>> = spec.full_name.split('|').map(|word| word.as_bytes().to_vec()).collect();
-        for _ in 0..r.below(7) {
+        for _ in 0..r.below(9) {
             words.push(match r.below(8) {
                 0..=3 => vec![b'k', b'0' + r.below(8) as u8],
                 4 => r.one(&options).as_bytes().to_vec(),
