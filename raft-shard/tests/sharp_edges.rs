@@ -284,6 +284,23 @@ fn a_learner_counts_for_nothing_and_asks_for_nothing() {
     assert!(matches!(puppet.request(4, Request::Vote(again)), Answer::Vote(answer) if !answer.vote_granted));
 }
 
+/// Of several replicas that found a group together, one is the first to ask for votes. Another that hears of it before
+/// it has written down its own first entry may not do so any more, and took that for a failure.
+#[test]
+fn a_group_that_others_have_founded_already_is_joined() {
+    for seed in 0..20 {
+        let request = VoteRequest::new(candidate(1, 2), Some(log_id(0, 1)));
+        let puppet = Puppet::asked_first(seed, 3, 3, Some(Request::Vote(request)));
+        puppet.run(MOMENT);
+        assert_eq!(puppet.ask(|group| group.failure()), None, "seed {seed}");
+        let entries = vec![members(0, 1, &[1, 2, 3], &[]), write(1, 2, 1)];
+        puppet.request(2, append(leader(1, 2), None, entries, Some(log_id(1, 2))));
+        puppet.run(MOMENT);
+        let became = (puppet.applied(), puppet.ask(|group| group.role()));
+        assert_eq!(became, (LogIndex(2), Role::Follower), "seed {seed}");
+    }
+}
+
 /// DESIGN's third edge: a read through openraft is a message round trip. Ours is a look at a few numbers.
 #[test]
 fn a_lease_read_sends_no_message_and_wakes_no_task() {

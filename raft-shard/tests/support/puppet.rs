@@ -19,7 +19,7 @@ use slotcore_raft_shard::types::{
 };
 use slotcore_raft_shard::{Applied, Consensus, Group, GroupOptions, GroupState, LogHub, Role};
 use slotcore_rt::ids::{LogIndex, ReplicaId};
-use slotcore_rt::sim::exec::RunEnd;
+use slotcore_rt::sim::exec::{self, RunEnd};
 use slotcore_rt::sim::net::{Endpoint, NetEvent};
 use slotcore_rt::sim::{NodeId, Sim, SimNet};
 
@@ -33,6 +33,8 @@ pub const ME: u64 = 1;
 const PATIENCE: Duration = Duration::from_secs(3600);
 /// Within this the replica must have answered a request.
 const ANSWERS_WITHIN: Duration = Duration::from_millis(100);
+/// The replica opens its group so long after the world began: whatever a peer has sent before then has arrived.
+const OPENS_AFTER: Duration = Duration::from_millis(2);
 /// Calls of the played peers are numbered from here, so that they differ from the replica's.
 const FIRST_CALL: u64 = 1 << 60;
 
@@ -61,6 +63,11 @@ pub struct Puppet {
 impl Puppet {
     /// Replica 1 of a new group of `voters`, and peers for all the others up to `nodes`.
     pub fn new(seed: u64, voters: u64, nodes: u64) -> Puppet {
+        Self::asked_first(seed, voters, nodes, None)
+    }
+
+    /// The same; peer 2 has sent `first` before the replica opens its group.
+    pub fn asked_first(seed: u64, voters: u64, nodes: u64, first: Option<Request>) -> Puppet {
         let sim = Sim::new(seed);
         let net = SimNet::new(&sim);
         let (machine, at) = Machine::restored(ME, Rc::default(), DurableSnapshot::default());
@@ -87,7 +94,11 @@ impl Puppet {
             puppet.state.clone(),
         );
         let slot = puppet.group.clone();
+        if let Some(first) = first {
+            puppet.send(2, Message::Request(FIRST_CALL - 1, first));
+        }
         let main = async move {
+            exec::sleep(OPENS_AFTER).await;
             let wire = Wire::new(endpoint, PATIENCE);
             let group = Group::open(options, log, hub, Links(wire.clone()), machine, at, state)
                 .await
@@ -97,7 +108,7 @@ impl Puppet {
             wire.serve(inbound).await;
         };
         drop(puppet.sim.spawn_on(node(ME), main));
-        puppet.run(Duration::from_millis(2));
+        puppet.run(2 * OPENS_AFTER);
         puppet
     }
 
