@@ -2,9 +2,10 @@
 //!
 //! One hub per core, because there is one log per core. The core loop calls [`LogHub::advance`] whenever frames were
 //! submitted or became durable; the hub then tells the groups. Two kinds wait:
-//! - *entries*: they count towards a commit at the frame the durability mode names (durable in `always`, submitted in
+//! - *entries*: they count towards a commit at the frame the durability mode names (durable in `always`, appended in
 //!   `everysec` and `off`);
-//! - *promises* (votes, truncations, purges): durable in every mode. A replica that forgets a vote may give it twice.
+//! - *promises* (votes, truncations, purges): durable in every mode. A replica that forgets a vote may give it twice. The
+//!   log flushes for them by itself, whatever its policy: nobody has to ask for it.
 //!
 //! Frames are reported as a prefix, so completions leave in the order of the appends whatever order the disk had.
 
@@ -66,13 +67,6 @@ impl<RT: Runtime> LogHub<RT> {
         for retry in room {
             let _ = retry.send(Ok(()));
         }
-    }
-
-    /// The last frame that somebody needs on disk whatever the durability mode says; `None` when nobody does.
-    ///
-    /// The core loop flushes up to it at once: an election or a truncation waits.
-    pub fn needs_durable(&self) -> Option<FrameNo> {
-        self.waiting.borrow().promises.back().map(|(frame, _)| *frame)
     }
 
     /// Whether a write waits for room: the log is full or behind, and new proposals will not reach it yet.
