@@ -13,6 +13,7 @@ mod load;
 mod scratch;
 mod server;
 
+mod cores;
 mod ending;
 mod malformed;
 mod refused_starts;
