@@ -4,7 +4,7 @@ pub mod client;
 pub mod keys;
 pub mod pace;
 mod replies;
-mod report;
+pub mod report;
 #[cfg(test)]
 mod tests;
 pub mod workload;
@@ -15,6 +15,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::{Args as _, FromArgMatches as _};
 use serde::Serialize;
 use slotcore_rt::rng::SeededRng;
 use slotcore_rt::thread::{CpuId, pin_current};
@@ -87,6 +88,15 @@ pub struct Options {
     /// A file for the results as JSON.
     #[arg(long)]
     pub json: Option<PathBuf>,
+}
+
+impl Default for Options {
+    /// As the command line gives them when it says nothing.
+    fn default() -> Self {
+        let command = Self::augment_args(clap::Command::new("load").no_binary_name(true));
+        let matches = command.get_matches_from(std::iter::empty::<&str>());
+        Self::from_arg_matches(&matches).expect("no option is required")
+    }
 }
 
 /// Runs what `options` ask for and prints it.

@@ -1,5 +1,6 @@
 //! [`Peer`]: a server process of ours, pinned to processor 0, with its processor time and memory.
 
+use std::fmt;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -31,19 +32,38 @@ pub struct Peer {
 
 /// Kinds of server and how they promise durability.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum Kind<'a> {
     /// Ours, in this mode.
     Slotcore(&'static str),
-    /// redis-server, with an append-only file synced at each write, or with none.
+    /// Redis or Valkey, with an append-only file synced at each write, or with none.
     Redis {
+        /// The program.
+        program: &'a str,
         /// `appendfsync always`.
         always: bool,
     },
 }
 
+impl Kind<'_> {
+    /// True when a write is on disk before it is answered.
+    pub fn is_durable(self) -> bool {
+        matches!(self, Kind::Slotcore("always") | Kind::Redis { always: true, .. })
+    }
+}
+
+impl fmt::Display for Kind<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Kind::Slotcore(durability) => write!(f, "Slotcore, {durability}"),
+            Kind::Redis { program, always: true } => write!(f, "{program}, appendfsync always"),
+            Kind::Redis { program, always: false } => write!(f, "{program}, no log"),
+        }
+    }
+}
+
 impl Peer {
     /// Starts a server on a free port with its data in `dir`, and waits until it answers.
-    pub fn start(kind: Kind, server: &Path, dir: &Path) -> io::Result<Peer> {
+    pub fn start(kind: Kind<'_>, server: &Path, dir: &Path) -> io::Result<Peer> {
         // Free a moment ago: nothing else on this machine takes ports in between.
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         fs::create_dir_all(dir)?;
@@ -58,9 +78,9 @@ impl Peer {
                     .args(["--durability", durability, "--port", &port.to_string(), "--dir"])
                     .arg(dir);
             }
-            Kind::Redis { always } => {
+            Kind::Redis { program, always } => {
                 command
-                    .args(["redis-server", "--save", "", "--port", &port.to_string(), "--dir"])
+                    .args([program, "--save", "", "--port", &port.to_string(), "--dir"])
                     .arg(dir);
                 command.args([
                     "--appendonly",
@@ -75,7 +95,7 @@ impl Peer {
         let began = Instant::now();
         while !peer.answers() {
             if began.elapsed() > READY_PATIENCE || peer.child.try_wait()?.is_some() {
-                return Err(io::Error::other(format!("{kind:?} did not start")));
+                return Err(io::Error::other(format!("{kind} did not start")));
             }
             sleep(Duration::from_millis(5));
         }
@@ -96,19 +116,19 @@ impl Peer {
         Ok(String::from_utf8_lossy(&reply[..n]).into_owned())
     }
 
-    /// Microseconds of processor time used so far, user and system.
-    pub fn cpu_us(&self) -> io::Result<u64> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        let after_name = stat.rsplit(')').next().unwrap_or_default();
-        let field = |n: usize| {
-            after_name
+    /// Microseconds of processor time its threads have used so far, user and system.
+    pub fn cpu_us(&self) -> io::Result<f64> {
+        let mut nanoseconds = 0;
+        for task in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            // Exact to the nanosecond, where `stat` counts hundredths of a second.
+            let text = fs::read_to_string(task?.path().join("schedstat"))?;
+            let on_cpu = text
                 .split_whitespace()
-                .nth(n)
-                .and_then(|t| t.parse::<u64>().ok())
-                .unwrap_or(0)
-        };
-        // Fields 14 and 15, counted from after the name; in hundredths of a second.
-        Ok((field(11) + field(12)) * 10_000)
+                .next()
+                .and_then(|field| field.parse::<u64>().ok());
+            nanoseconds += on_cpu.ok_or_else(|| io::Error::other("/proc has no processor times of threads"))?;
+        }
+        Ok(nanoseconds as f64 / 1e3)
     }
 
     /// Bytes of memory resident.
