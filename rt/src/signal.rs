@@ -1,6 +1,7 @@
 //! Termination signals, taken by one thread that waits for them.
 
 use std::io;
+use std::time::Duration;
 
 /// The signals that ask for an orderly end.
 fn ending() -> libc::sigset_t {
@@ -29,17 +30,23 @@ pub fn block_ending_signals() -> io::Result<()> {
     }
 }
 
-/// Sleeps until SIGTERM or SIGINT arrives and returns its number. [`block_ending_signals`] must have been called before
-/// any thread was started.
-pub fn wait_for_ending_signal() -> io::Result<i32> {
+/// Sleeps until SIGTERM or SIGINT arrives and returns its number; `None` when none has come within `patience`.
+/// [`block_ending_signals`] must have been called before any thread was started.
+pub fn wait_for_ending_signal(patience: Duration) -> io::Result<Option<i32>> {
     let set = ending();
-    let mut number = 0;
-    // SAFETY: both pointers are valid for the duration of the call.
-    let rc = unsafe { libc::sigwait(&set, &mut number) };
-    if rc == 0 {
-        Ok(number)
-    } else {
-        Err(io::Error::from_raw_os_error(rc))
+    let patience = libc::timespec {
+        tv_sec: patience.as_secs().cast_signed(),
+        tv_nsec: patience.subsec_nanos().into(),
+    };
+    // SAFETY: the pointers are valid for the duration of the call; what is known of the signal is not asked for.
+    let number = unsafe { libc::sigtimedwait(&set, std::ptr::null_mut(), &patience) };
+    if number > 0 {
+        return Ok(Some(number));
+    }
+    let error = io::Error::last_os_error();
+    match error.raw_os_error() {
+        Some(libc::EAGAIN | libc::EINTR) => Ok(None),
+        _ => Err(error),
     }
 }
 

@@ -14,7 +14,7 @@ use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -123,6 +123,8 @@ pub struct CoreControl {
     pub process: Arc<ProcessControl>,
     /// Where its metrics are left.
     pub metrics: Arc<SnapshotSlot>,
+    /// How often it has turned.
+    pub turns: Arc<AtomicU64>,
 }
 
 /// How all cores are told to end, and end together: each serves the others until none has anything under way.
@@ -155,6 +157,7 @@ pub struct CoreLoop {
     next_chores: Tick,
     next_idle_check: usize,
     next_upkeep: Tick,
+    turns: u64,
     sends: usize,
     /// Everything for other cores has been sent.
     mesh_sent: bool,
@@ -200,6 +203,7 @@ impl CoreLoop {
             next_chores: Tick::ZERO,
             next_idle_check: 0,
             next_upkeep: Tick::ZERO,
+            turns: 0,
             sends: 0,
             mesh_sent: true,
             waiting_for_room: false,
@@ -266,6 +270,8 @@ impl CoreLoop {
 
     async fn turn<S: StateMachine>(&mut self, group: &mut Group<GlommioRuntime, S>) -> Result<(), CoreFailure> {
         let began = SystemClock.tick();
+        self.turns += 1;
+        self.control.turns.store(self.turns, Ordering::Relaxed);
         self.take_completions(began)?;
         self.advance();
         self.settle_applied(group).await;

@@ -30,4 +30,5 @@ pub mod sockets;
 pub mod spin;
 pub mod startup;
 pub mod tally;
+pub mod watch;
 pub mod window;

@@ -124,6 +124,20 @@ pub enum Event<'a> {
         /// From where.
         peer: SocketAddr,
     },
+    /// A core does not turn: its keys are not served, and whoever asks other cores for them waits.
+    CoreStuck {
+        /// Which one.
+        core: CoreId,
+        /// How long already.
+        time: Duration,
+    },
+    /// It turns again.
+    CoreBack {
+        /// Which one.
+        core: CoreId,
+        /// How long it did not.
+        time: Duration,
+    },
     /// The data directory was made for another number of cores than is wanted now.
     CoresAsLaidOut {
         /// As configured.
@@ -169,6 +183,12 @@ impl Event<'_> {
             Event::DiskFull => tracing::error!("the disk is full: writes are refused until there is space"),
             Event::DiskSpaceReturned => tracing::info!("there is disk space again: writes are accepted"),
             Event::AuthFlood { peer } => tracing::warn!(%peer, "too many wrong passwords from this address"),
+            Event::CoreStuck { core, time } => {
+                tracing::error!(core = core.0, stuck_ms = millis(time), "a core does not turn");
+            }
+            Event::CoreBack { core, time } => {
+                tracing::warn!(core = core.0, stuck_ms = millis(time), "the core turns again");
+            }
             Event::CoresAsLaidOut { wanted, cores } => {
                 tracing::info!(wanted, cores, "the data directory decides the number of cores");
             }

@@ -23,6 +23,7 @@ use slotcore_server::core_thread::{self, CorePlan};
 use slotcore_server::logging::{self, Event};
 use slotcore_server::sockets;
 use slotcore_server::startup::{StartupError, check_machine};
+use slotcore_server::watch::{CoreWatch, Finding, STUCK_AFTER};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -161,7 +162,7 @@ fn serve(mut config: Config) -> Result<ExitCode, StartupError> {
         Ok(admin) => Ok(admin),
     };
 
-    signal::wait_for_ending_signal().map_err(resource("signal handling"))?;
+    watch_until_signal(&running)?;
     Event::Stopping { reason: "signal" }.log();
     admin_ready.store(false, Ordering::Release);
     process.stop.store(true, Ordering::Relaxed);
@@ -180,6 +181,24 @@ fn serve(mut config: Config) -> Result<ExitCode, StartupError> {
     } else {
         Ok(ExitCode::FAILURE)
     }
+}
+
+/// Waits for the signal to end; meanwhile names cores that do not turn.
+fn watch_until_signal(running: &[RunningCore]) -> Result<(), StartupError> {
+    let mut watch = CoreWatch::new(running.len(), SystemClock.tick());
+    let signal = || signal::wait_for_ending_signal(STUCK_AFTER / 4).map_err(resource("signal handling"));
+    while signal()?.is_none() {
+        let now = SystemClock.tick();
+        for (number, core) in running.iter().enumerate() {
+            let turns = core.control.turns.load(Ordering::Relaxed);
+            match watch.look(CoreId(number as u16), turns, now) {
+                Some(Finding::Stuck(core, time)) => Event::CoreStuck { core, time }.log(),
+                Some(Finding::Back(core, time)) => Event::CoreBack { core, time }.log(),
+                None => {}
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A core as the main thread knows it.

@@ -336,3 +336,30 @@ fn a_kill_leaves_each_cores_part_of_a_command_whole_and_the_cores_as_they_were()
     }
     running.stop();
 }
+
+#[test]
+fn a_core_that_stands_still_is_named_and_the_others_go_on() {
+    let dir = Scratch::new();
+    let mut running = server(&dir, 2);
+    let Reply::Array(ranges) = running.client().ok(&["CLUSTER", "SLOTS"]) else {
+        panic!("CLUSTER SLOTS answers an array")
+    };
+    let mut at_core: Vec<_> = ranges
+        .iter()
+        .map(|range| match range {
+            Reply::Array(range) => match &range[2] {
+                Reply::Array(node) => Client::connect(node[1].text().parse().unwrap()),
+                other => panic!("{other:?} is no node"),
+            },
+            other => panic!("{other:?} is no range"),
+        })
+        .collect();
+    at_core[1].send(&request(&["DEBUG", "SLEEP", "2"])).unwrap();
+    let line = running.next_line_with("a core does not turn").unwrap();
+    assert!(line.contains("\"core\":1"), "{line}");
+    at_core[0].ok(&["SET", &key_on(0, 2, 0), "1"]);
+    let line = running.next_line_with("the core turns again").unwrap();
+    assert!(line.contains("\"core\":1"), "{line}");
+    at_core[1].reply().unwrap();
+    running.stop();
+}

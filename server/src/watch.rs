@@ -1,0 +1,88 @@
+//! [`CoreWatch`]: names a core that does not turn any more, and tells when it does again.
+//!
+//! A core turns at least every 20 ms, asleep or not, and counts its turns where the main thread can see it. Pure: the
+//! caller brings time and counts.
+
+use std::time::Duration;
+
+use slotcore_rt::clock::Tick;
+use slotcore_rt::ids::CoreId;
+
+/// A core that has not turned for so long is worth a line in the log: beyond any slice of work that is planned.
+pub const STUCK_AFTER: Duration = Duration::from_secs(1);
+
+/// See the module's text.
+#[derive(Debug)]
+pub struct CoreWatch {
+    cores: Vec<Seen>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    turns: u64,
+    at: Tick,
+    told: bool,
+}
+
+/// What is worth telling of a core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// It has not turned for this long.
+    Stuck(CoreId, Duration),
+    /// It turns again, after this long.
+    Back(CoreId, Duration),
+}
+
+impl CoreWatch {
+    /// Of `cores` cores that all turn now.
+    pub fn new(cores: usize, now: Tick) -> Self {
+        let seen = Seen {
+            turns: 0,
+            at: now,
+            told: false,
+        };
+        Self {
+            cores: vec![seen; cores],
+        }
+    }
+
+    /// Takes in how often a core has turned so far.
+    pub fn look(&mut self, core: CoreId, turns: u64, now: Tick) -> Option<Finding> {
+        let seen = &mut self.cores[usize::from(core.0)];
+        let still = now.since(seen.at);
+        if turns != seen.turns {
+            let back = seen.told.then_some(Finding::Back(core, still));
+            *seen = Seen {
+                turns,
+                at: now,
+                told: false,
+            };
+            return back;
+        }
+        if still >= STUCK_AFTER && !seen.told {
+            seen.told = true;
+            return Some(Finding::Stuck(core, still));
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_core_that_stands_still_is_told_once_and_so_is_its_return() {
+        let at = |ms: u64| Tick(ms * 1_000_000);
+        let ms = Duration::from_millis;
+        let mut watch = CoreWatch::new(2, at(0));
+        let core = CoreId(1);
+        assert_eq!(watch.look(core, 5, at(500)), None);
+        assert_eq!(watch.look(core, 5, at(1000)), None);
+        assert_eq!(watch.look(core, 5, at(1500)), Some(Finding::Stuck(core, ms(1000))));
+        assert_eq!(watch.look(core, 5, at(2000)), None);
+        assert_eq!(watch.look(CoreId(0), 9, at(2000)), None, "the other one turns");
+        assert_eq!(watch.look(core, 6, at(2500)), Some(Finding::Back(core, ms(2000))));
+        assert_eq!(watch.look(core, 7, at(3000)), None);
+    }
+}
