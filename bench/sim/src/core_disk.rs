@@ -36,6 +36,8 @@ pub enum Plant {
     CountBeforeDurable,
     /// Votes, truncations and purges count when they are in the log.
     PromiseBeforeDurable,
+    /// Nothing is flushed at intervals, although the mode promises it.
+    FlushNever,
 }
 
 /// See the module.
@@ -141,7 +143,7 @@ impl CoreDisk {
         };
         let durable = match self.plant {
             Plant::PromiseBeforeDurable => log.appended(),
-            Plant::None | Plant::CountBeforeDurable => log.durable(),
+            Plant::None | Plant::CountBeforeDurable | Plant::FlushNever => log.durable(),
         };
         (counted, durable)
     }

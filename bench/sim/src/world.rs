@@ -14,6 +14,7 @@ use slotcore_raft_shard::sim_wire::{Links, Message, PATIENCE, Wire};
 use slotcore_raft_shard::{
     Applied, Consensus, CoreLogHandle, Group, GroupOptions, GroupState, LogHub, Progress, Replay, Role,
 };
+use slotcore_rt::clock::Tick;
 use slotcore_rt::ids::{FrameNo, GroupId, GroupSlot, ReplicaId, Term};
 use slotcore_rt::rng::SeededRng;
 use slotcore_rt::sim::disk::SimDisk;
@@ -32,6 +33,9 @@ const SLOT: GroupSlot = GroupSlot(0);
 /// How often a start looks whether the first segment is there.
 const LOOK_EVERY: Duration = Duration::from_micros(20);
 
+/// A write and a flush take less, delays of the simulated disk included.
+const FLUSH_TAKES: Duration = Duration::from_millis(100);
+
 type SimGroup = Group<SimRuntime, Shard>;
 
 /// How a run of a process ends.
@@ -48,6 +52,8 @@ pub enum End {
 struct Marks {
     /// Batches in the log, and the frame by which they surely are.
     appended: VecDeque<(FrameNo, usize)>,
+    /// When how many batches were in the log, since the process began.
+    since: Vec<(Tick, usize)>,
     submitted: usize,
     durable: usize,
 }
@@ -56,6 +62,7 @@ impl Marks {
     fn note(&mut self, batches: usize, log: &CoreLog) {
         if self.appended.back().is_none_or(|(_, known)| *known < batches) {
             self.appended.push_back((log.appended(), batches));
+            self.since.push((exec::now(), batches));
         }
         let reached = |upto: FrameNo| {
             let within = self.appended.iter().take_while(|(frame, _)| *frame <= upto);
@@ -173,10 +180,12 @@ impl World {
                 records.push(record);
             }
         };
-        let log = CoreLog::recover(self.opts.clone(), &mut DiskSource(&mut disk), &mut |found| {
-            keep(found.record)
-        })
-        .map_err(|error| format!("recovery refused: {error}"))?;
+        let mut opts = self.opts.clone();
+        if self.plant == Plant::FlushNever {
+            opts.sync = SyncPolicy::Never;
+        }
+        let log = CoreLog::recover(opts, &mut DiskSource(&mut disk), &mut |found| keep(found.record))
+            .map_err(|error| format!("recovery refused: {error}"))?;
         let mut replay = Replay::new(ReplicaId(id), SLOT, shard, Applied::default());
         let replayed = records.into_iter().try_for_each(|record| replay.visit(record));
         let at = replayed
@@ -240,9 +249,9 @@ impl World {
         let endpoint = self.net.join(Self::address(id));
         let hub = LogHub::new();
         *running.marks.borrow_mut() = Marks {
-            appended: VecDeque::new(),
             submitted: replayed,
             durable: self.node(id).durable,
+            ..Marks::default()
         };
         let turns = turns(io, Rc::clone(&hub), running.clone(), replayed);
         let main = async move {
@@ -290,7 +299,13 @@ impl World {
         let reached = if settled { marks.submitted } else { marks.durable };
         match self.opts.sync {
             SyncPolicy::Each => reached.max(self.witness.borrow().visible()),
-            SyncPolicy::Every(_) | SyncPolicy::Never => reached,
+            // What was written an interval ago is being flushed since, or has been.
+            SyncPolicy::Every(interval) => {
+                let age = 2 * interval + FLUSH_TAKES;
+                let old = marks.since.iter().take_while(|(at, _)| *at + age <= self.sim.now());
+                reached.max(old.last().map_or(0, |(_, batches)| *batches))
+            }
+            SyncPolicy::Never => reached,
         }
     }
 

@@ -61,6 +61,20 @@ fn an_entry_that_counts_before_it_is_durable_is_caught() {
     caught(group_episode::three, Plant::CountBeforeDurable);
 }
 
+#[test]
+fn an_interval_without_a_flush_is_caught() {
+    // In `always`, where nothing executes then, the patience ends that a healthy replica is given: not what is meant.
+    let lost = |seed| {
+        group_episode::alone(seed, Plant::FlushNever)
+            .err()
+            .filter(|what| what.contains("Every"))
+    };
+    let what = (0..CATCH_WITHIN)
+        .find_map(lost)
+        .expect("what everysec loses goes unnoticed");
+    assert!(what.contains("were promised"), "{what}");
+}
+
 /// The leader hands over, gives its vote for that and forgets it in a power cut. The third replica, which has heard of
 /// nothing, asks for a vote in the same term.
 fn forgotten_vote(seed: u64, plant: Plant) -> Result<(), String> {
