@@ -1,58 +1,24 @@
 //! The request decoder: split anywhere it finds the same, and what it finds is what redis-protocol finds.
 
+mod differential;
+
+use differential::{Found, bulk_strings, decode};
 use redis_protocol::resp2::decode::decode as oracle;
 use redis_protocol::resp2::types::OwnedFrame;
-use slotcore_netio::resp::decode::{Decoder, Limits, Request};
-use slotcore_netio::resp::inline::as_array;
+use slotcore_netio::resp::decode::Limits;
 use slotcore_rt::rng::SeededRng;
 
-type Found = (Vec<Vec<Vec<u8>>>, Option<String>);
-
-/// Decodes a connection's bytes that arrive in pieces ending at `cuts`.
-fn decode(input: &[u8], cuts: &[usize], limits: &Limits) -> Found {
-    let (mut decoder, mut spans, mut requests) = (Decoder::default(), Vec::new(), Vec::new());
-    let (mut all, mut start, mut arrived) = (Vec::new(), 0, 0);
-    for end in cuts.iter().copied().chain([input.len()]) {
-        all.extend_from_slice(&input[arrived..end]);
-        arrived = end;
-        loop {
-            spans.clear();
-            let buf = &all[start..];
-            match decoder.next(buf, limits, &mut spans) {
-                Ok(Request::Quoted(bytes)) => {
-                    let array = as_array(&buf[..bytes]);
-                    all.splice(start..start + bytes, array);
-                }
-                Ok(Request::Complete(bytes)) => {
-                    assert!(bytes > 0 && bytes <= buf.len());
-                    let args = spans
-                        .iter()
-                        .map(|&(at, len)| buf[at as usize..(at + len) as usize].to_vec());
-                    if !spans.is_empty() {
-                        requests.push(args.collect());
-                    }
-                    start += bytes;
-                }
-                Ok(Request::Incomplete) => break,
-                Err(error) => return (requests, Some(error.to_string())),
-            }
-        }
-    }
-    (requests, None)
-}
-
 fn every_split(input: &[u8], limits: &Limits) -> Found {
-    let whole = decode(input, &[], limits);
+    let whole = decode(input, [], limits);
     for cut in 0..=input.len() {
         assert_eq!(
-            decode(input, &[cut], limits),
+            decode(input, [cut], limits),
             whole,
             "cut at {cut} of {:?}",
             String::from_utf8_lossy(input)
         );
     }
-    let bytewise: Vec<_> = (0..input.len()).collect();
-    assert_eq!(decode(input, &bytewise, limits), whole, "byte by byte");
+    assert_eq!(decode(input, 0..input.len(), limits), whole, "byte by byte");
     whole
 }
 
@@ -151,12 +117,12 @@ fn malformed_requests_get_the_words_of_redis() {
     }
     let endless = vec![b'a'; 70_000];
     assert_eq!(
-        decode(&endless, &[], &limits).1.as_deref(),
+        decode(&endless, [], &limits).1.as_deref(),
         Some("ERR Protocol error: too big inline request")
     );
     let endless: Vec<u8> = b"*".iter().copied().chain(vec![b'1'; 70_000]).collect();
     assert_eq!(
-        decode(&endless, &[], &limits).1.as_deref(),
+        decode(&endless, [], &limits).1.as_deref(),
         Some("ERR Protocol error: too big mbulk count string")
     );
 }
@@ -189,11 +155,7 @@ fn random_commands_are_what_another_decoder_finds() {
             let OwnedFrame::Array(parts) = frame else {
                 panic!("an array was encoded")
             };
-            let bytes_of = |part| match part {
-                OwnedFrame::BulkString(bytes) => bytes,
-                other => panic!("a bulk string was encoded: {other:?}"),
-            };
-            found.push(parts.into_iter().map(bytes_of).collect::<Vec<_>>());
+            found.push(bulk_strings(parts).expect("bulk strings were encoded"));
             rest = &rest[bytes..];
         }
         assert_eq!(found, expected);
@@ -202,7 +164,7 @@ fn random_commands_are_what_another_decoder_finds() {
             cuts.sort_unstable();
             cuts
         };
-        assert_eq!(decode(&input, &cuts, &Limits::default()), (expected, None));
+        assert_eq!(decode(&input, cuts, &Limits::default()), (expected, None));
     }
 }
 
@@ -228,13 +190,26 @@ fn wild_bytes_never_panic_and_never_reach_outside() {
                 input.push(b'*');
             }
         }
-        let whole = decode(&input, &[], &Limits::default());
+        let whole = decode(&input, [], &Limits::default());
         let cut = rng.index(input.len() + 1);
         assert_eq!(
-            decode(&input, &[cut], &Limits::default()),
+            decode(&input, [cut], &Limits::default()),
             whole,
             "{:?} cut at {cut}",
             String::from_utf8_lossy(&input)
         );
     }
+}
+
+/// The seeds of the fuzz target, and what it has found, without the fuzzer.
+#[test]
+#[allow(clippy::disallowed_methods, reason = "a corpus is files")]
+fn the_corpus_of_the_fuzz_target_holds() {
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/resp_decode");
+    let mut count = 0;
+    for entry in std::fs::read_dir(corpus).unwrap() {
+        differential::check(&std::fs::read(entry.unwrap().path()).unwrap());
+        count += 1;
+    }
+    assert!(count > 10, "{count} files");
 }

@@ -355,17 +355,17 @@ fn replies_above_the_soft_limit_close_the_connection_after_a_while() {
     let mut client = server.connect();
     // The kernel takes some megabytes; the rest is ours.
     server.send(&mut client, &request(&[b"BIG", b"30000000"]));
-    server.settle();
+    server.until(|server| server.requests == 1);
     server.net.enforce_soft_limit(second(100));
     server.net.enforce_soft_limit(second(110));
     // A moment below the limit, and the time begins anew.
     server.read(&mut client, 30_000_013);
     server.net.enforce_soft_limit(second(111));
     server.send(&mut client, &request(&[b"BIG", b"30000000"]));
-    server.settle();
+    server.until(|server| server.requests == 2);
     server.net.enforce_soft_limit(second(112));
     server.net.enforce_soft_limit(second(122));
-    server.settle();
+    server.turn_at_once();
     assert_eq!(server.closed, 0);
     server.net.enforce_soft_limit(second(123));
     server.until(|server| server.closed == 1);
@@ -374,7 +374,7 @@ fn replies_above_the_soft_limit_close_the_connection_after_a_while() {
     server.net.set_unsent_limit(UnsentLimit::default());
     let mut client = server.connect();
     server.send(&mut client, &request(&[b"BIG", b"30000000"]));
-    server.settle();
+    server.until(|server| server.requests == 3);
     server.net.enforce_soft_limit(second(200));
     server.net.enforce_soft_limit(second(300));
     server.read(&mut client, 30_000_013);

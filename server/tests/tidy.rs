@@ -13,6 +13,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("server", &["rt", "engine", "netio", "raft-shard"]),
     ("bench", &["rt", "engine", "netio", "raft-shard", "server"]),
     ("bench/sim", &["rt", "engine", "netio", "raft-shard", "server"]),
+    ("fuzz", &["engine", "netio"]),
 ];
 
 /// Notes that say something is unfinished.
