@@ -3,6 +3,7 @@
 
 mod cmd_support;
 
+use cmd_support::collections::COLLECTIONS;
 use cmd_support::families::FAMILIES;
 use cmd_support::machine::Machine;
 use cmd_support::random::{NUMBERS, Random, random_command, random_of_family};
@@ -48,9 +49,60 @@ fn replicas_that_execute_the_same_commands_stay_the_same() {
     }
 }
 
+/// What a set holds in which position shows in what SPOP takes, so it must not depend on anything local.
+#[test]
+fn replicas_agree_on_the_order_of_sets_that_others_were_made_of() {
+    for (n, family) in COLLECTIONS.iter().enumerate() {
+        for seed in 0..6 {
+            let (mut leader, mut replica) = (Machine::new(), Machine::new());
+            let mut r = Random::new(100 * n as u64 + seed);
+            for step in 0..3000 {
+                let line = match r.below(10) {
+                    0 => format!("spop s{} {}", r.below(6), r.below(3)),
+                    1 => format!(
+                        "sadd s{} m{} m{} m{}",
+                        r.below(6),
+                        r.below(90),
+                        r.below(90),
+                        r.below(90)
+                    ),
+                    2 => format!("srandmember s{} {}", r.below(6), r.below(9)),
+                    _ => random_of_family(&mut r, family),
+                };
+                let words = script::words(&line);
+                let reply = leader.execute(&words);
+                if r.below(2) == 0 {
+                    assert_eq!(replica.execute(&words), reply, "seed {seed}: {line}");
+                } else {
+                    replica.apply(&words);
+                }
+                if step % 100 == 99 {
+                    assert_eq!(
+                        leader.ks.digest(),
+                        replica.ks.digest(),
+                        "seed {seed}: {line} -> {reply}"
+                    );
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn wild_arguments_get_one_reply() {
     let options = [
+        "FIELDS",
+        "FNX",
+        "FXX",
+        "LEFT",
+        "RIGHT",
+        "BEFORE",
+        "AFTER",
+        "RANK",
+        "MAXLEN",
+        "LIMIT",
+        "WITHVALUES",
+        "NOVALUES",
         "NX",
         "XX",
         "GT",

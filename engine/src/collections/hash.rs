@@ -60,6 +60,11 @@ impl HashObj {
         self.expiry.as_ref()?.moments.next_after(now_ms)
     }
 
+    /// The first moment at which a field expires that is visible now.
+    pub fn first_visible_expiry(&self) -> Option<u64> {
+        self.next_expiry(self.expiry.as_ref()?.now_ms)
+    }
+
     /// When the first of all fields expires, or has expired.
     pub fn first_expiry(&self) -> Option<u64> {
         self.expiry.as_ref()?.moments.first()

@@ -1,7 +1,7 @@
 //! Values in the format of Redis's RDB files, as DUMP gives and RESTORE takes them.
 //!
 //! A payload is the value, the version of the format, and a checksum of both. Written is what Redis 7.0 writes, without
-//! compression, so that both 7.0 and later ones read it; read is what Redis 7.0 and 7.2 write.
+//! compression, so that both 7.0 and later ones read it, but for hashes with fields that expire; read is what Redis 7.0 to 7.4 write.
 //!
 //! Format: `docs/formats/dump.md`.
 
@@ -16,8 +16,8 @@ use crc64::crc64;
 
 /// Version written: that of Redis 7.0, which knows all that is written here.
 const VERSION_WRITTEN: u16 = 10;
-/// Latest version read: that of Redis 7.2.
-const VERSION_READ_MAX: u16 = 11;
+/// Version written where fields of a hash expire: that of Redis 7.4. It is the latest version read, too.
+const VERSION_OF_FIELD_EXPIRY: u16 = 12;
 /// Bytes behind the value: version and checksum.
 const FOOTER_BYTES: usize = 10;
 
@@ -37,6 +37,10 @@ mod kind {
     pub const LIST_QUICKLIST_2: u8 = 18;
     /// Since version 11.
     pub const SET_LISTPACK: u8 = 20;
+    /// Some fields expire. Since version 12.
+    pub const HASH_EXPIRING: u8 = 24;
+    /// Since version 12.
+    pub const HASH_LISTPACK_EXPIRING: u8 = 25;
 }
 
 /// A value of any type.
@@ -58,7 +62,11 @@ pub enum PayloadError {
 }
 
 fn sealed(mut payload: Vec<u8>) -> Vec<u8> {
-    payload.extend_from_slice(&VERSION_WRITTEN.to_le_bytes());
+    let version = match payload.first() {
+        Some(&kind::HASH_EXPIRING) => VERSION_OF_FIELD_EXPIRY,
+        _ => VERSION_WRITTEN,
+    };
+    payload.extend_from_slice(&version.to_le_bytes());
     let checksum = crc64(&payload);
     payload.extend_from_slice(&checksum.to_le_bytes());
     payload
@@ -83,7 +91,7 @@ pub fn restore(payload: &[u8]) -> Result<Value, PayloadError> {
     let value_len = payload.len().checked_sub(FOOTER_BYTES).ok_or(PayloadError::Footer)?;
     let (sealed, checksum) = payload.split_at(payload.len() - 8);
     let version = u16::from_le_bytes([sealed[value_len], sealed[value_len + 1]]);
-    if version > VERSION_READ_MAX || crc64(sealed).to_le_bytes() != checksum {
+    if version > VERSION_OF_FIELD_EXPIRY || crc64(sealed).to_le_bytes() != checksum {
         return Err(PayloadError::Footer);
     }
     read::value(&payload[..value_len]).ok_or(PayloadError::Value)
@@ -112,6 +120,9 @@ mod tests {
             set.insert(text.as_bytes());
             hash.note_length(text.len());
             hash.insert(text.as_bytes(), &text.as_bytes()[..text.len() / 2]);
+            if draw(2, 2) == 0 && draw(n + 7, 3) == 0 {
+                hash.set_expire(text.as_bytes(), Some(1 + draw(n + 8, 1 << 45)), 0);
+            }
             zset.insert(text.as_bytes(), draw(n + 5, 100) as f64 / 8.0);
         }
         Value::Collection(match draw(1, 6) {

@@ -1,8 +1,8 @@
 //! Bytes to values. Everything is checked; `None` means that the bytes are no value.
 
 use super::{Value, kind, listpack, lzf};
-use crate::collections::{Collection, End, HashObj, List, Set, ZSet};
-use crate::number::parse_f64;
+use crate::collections::{Collection, End, FIELD_EXPIRY_MS_MAX, HashObj, List, Set, ZSet};
+use crate::number::{parse_f64, parse_i64};
 
 /// Longest string, in bytes: a payload says how long an unpacked one is.
 const STRING_BYTES_MAX: u64 = 512 * 1024 * 1024;
@@ -111,6 +111,29 @@ fn collection(kind: u8, source: &mut Source<'_>) -> Option<Collection> {
             }
             Collection::Hash(hash(&parts)?)
         }
+        kind::HASH_EXPIRING => {
+            let first = u64::from_le_bytes(source.array()?);
+            let mut hash = HashObj::default();
+            for _ in 0..source.length()? {
+                let moment = match source.length()? {
+                    0 => 0,
+                    behind => first.checked_add(behind)? - 1,
+                };
+                add_field(&mut hash, &source.string()?, &source.string()?, moment)?;
+            }
+            Collection::Hash(hash)
+        }
+        kind::HASH_LISTPACK_EXPIRING => {
+            // The first moment, which the listpack tells, too.
+            source.array::<8>()?;
+            let (parts, mut hash) = (listpack::elements(&source.string()?)?, HashObj::default());
+            let (fields, rest) = parts.as_chunks::<3>();
+            for [field, value, moment] in fields {
+                let moment = u64::try_from(parse_i64(moment)?).ok()?;
+                add_field(&mut hash, field, value, moment)?;
+            }
+            rest.is_empty().then_some(Collection::Hash(hash))?
+        }
         kind::HASH_LISTPACK => Collection::Hash(hash(&listpack::elements(&source.string()?)?)?),
         kind::ZSET | kind::ZSET_2 => {
             let mut zset = ZSet::default();
@@ -193,11 +216,22 @@ fn hash(parts: &[Vec<u8>]) -> Option<HashObj> {
     let mut hash = HashObj::default();
     let (pairs, rest) = parts.as_chunks::<2>();
     for [field, value] in pairs {
-        hash.note_length(field.len());
-        hash.note_length(value.len());
-        hash.insert(field, value).then_some(())?;
+        add_field(&mut hash, field, value, 0)?;
     }
     rest.is_empty().then_some(hash)
+}
+
+/// Adds a field that expires at `moment`, or never with 0. One whose moment has passed is as good as none.
+fn add_field(hash: &mut HashObj, field: &[u8], value: &[u8], moment: u64) -> Option<()> {
+    hash.note_length(field.len());
+    hash.note_length(value.len());
+    hash.insert(field, value).then_some(())?;
+    match moment {
+        0 => {}
+        1..=FIELD_EXPIRY_MS_MAX => hash.set_expire(field, Some(moment), 0),
+        _ => return None,
+    }
+    Some(())
 }
 
 fn add(zset: &mut ZSet, member: &[u8], score: f64) -> Option<()> {

@@ -117,9 +117,21 @@ fn put_hash(out: &mut Vec<u8>, hash: &HashObj) {
         out.push(kind::HASH_LISTPACK);
         return put_string(out, &pack.finish());
     }
-    out.push(kind::HASH);
-    put_len(out, hash.len());
+    let first_expiry = hash.first_visible_expiry();
+    match first_expiry {
+        None => out.push(kind::HASH),
+        Some(moment) => {
+            out.push(kind::HASH_EXPIRING);
+            out.extend_from_slice(&moment.to_le_bytes());
+        }
+    }
+    put_len(out, hash.visible_len());
     hash.for_each(|field, value| {
+        if let Some(first) = first_expiry {
+            // 0 is for fields that live until deleted.
+            let behind = hash.expire_at(field).flatten().map_or(0, |moment| moment - first + 1);
+            put_len(out, behind as usize);
+        }
         put_string(out, field);
         put_string(out, value);
     });
