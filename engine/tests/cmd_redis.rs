@@ -110,7 +110,7 @@ fn large_collections_behave_like_those_of_redis() {
     let (mut machine, mut r) = (Machine::new(), Random::new(1));
     for step in 0..40_000 {
         let n = r.below(3000);
-        let line = match r.below(20) {
+        let line = match r.below(32) {
             0..=1 => format!("zadd z {} m{n}", r.below(50)),
             2 => format!("zadd z INCR {} m{n}", r.below(9)),
             3 => "zpopmin z".to_string(),
@@ -139,6 +139,30 @@ fn large_collections_behave_like_those_of_redis() {
             16 => format!("zrevrank z m{n}"),
             17 => format!("zcount z {} {}", r.below(50), r.below(50)),
             18 => format!("zremrangebyrank z {n} {}", n + r.below(9)),
+            19 => format!("lset l {} {}", r.below(4000) as i64 - 2000, "x".repeat(n / 8)),
+            20 => format!(
+                "linsert l {} {} {n}",
+                if n % 2 == 0 { "before" } else { "after" },
+                "e".repeat(r.below(300))
+            ),
+            21 => format!("lrem l {} {}", n as i64 % 7 - 3, "e".repeat(r.below(300))),
+            22 => format!(
+                "lpos l {} rank {} count 3",
+                "e".repeat(r.below(300)),
+                n as i64 % 5 * 2 - 5
+            ),
+            23 => format!("lindex l {}", n as i64 - 1500),
+            24 if step % 16 == 0 => format!("ltrim l {} {}", r.below(20), -1 - r.below(20) as i64),
+            24 => format!("rpush l {n} {} {n}", "e".repeat(r.below(300))),
+            25 => format!("hincrby h n{} {n}", n % 900),
+            26 => format!("hmget h f{n} n{} nofield", r.below(900)),
+            27 => format!("hsetnx h f{n} {n}"),
+            28 => format!("smove s t m{n}"),
+            29 => format!("srem {} m{n} {}", if n % 2 == 0 { "s" } else { "t" }, n / 4),
+            30 if step % 8 == 0 => format!("{} u s t i", r.one(&["sunionstore", "sdiffstore", "sinterstore"])),
+            30 => format!("smismember s m{n} m{} m{}", n / 2, n / 3),
+            31 if step % 32 == 0 => format!("{} s t i", r.one(&["sunion", "sdiff", "sinter"])),
+            31 => format!("sintercard 2 s t limit {}", n / 100),
             _ => format!("zscore z m{n}"),
         };
         let words = script::words(&line);
@@ -152,6 +176,10 @@ fn large_collections_behave_like_those_of_redis() {
         "hgetall h",
         "smembers s",
         "smembers i",
+        "smembers t",
+        "smembers u",
+        "hkeys h",
+        "hvals h",
         "lrange l 0 -1",
         "zrange z 0 -1 WITHSCORES",
         "object encoding z",
