@@ -23,7 +23,7 @@ fn filter_cost(bits: FilterBits) -> (f64, f64) {
             ..options(1, Family::Keys)
         },
     );
-    let reader = &run.files()[0];
+    let reader = &run.files()[0].reader;
     let probes = 1_000_000;
     let passed = (0..probes)
         .filter(|_| {

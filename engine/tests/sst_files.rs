@@ -4,7 +4,7 @@ mod sst_support;
 
 use slotcore_engine::sst::{
     BLOB_VALUE_BYTES_MAX, BlobBuilder, BlobCheck, BlobPtr, Bounds, Damage, Element, Family, FileId, FilterBits, Kind,
-    Run, SstError, SstOptions, blob_value,
+    Run, RunFile, SstError, SstOptions, blob_value,
 };
 use sst_support::*;
 use std::rc::Rc;
@@ -198,6 +198,45 @@ fn a_run_of_several_files_reads_as_one() {
 }
 
 #[test]
+fn what_was_merged_away_from_a_file_is_not_read_any_more() {
+    let mut rng = Rng(10);
+    for family in [Family::Keys, Family::Elements] {
+        let (old, new) = (
+            random_model(&mut rng, family, 3_000),
+            random_model(&mut rng, family, 3_000),
+        );
+        let orders: Vec<u64> = old.keys().map(|k| k.0).collect();
+        let from_ord = orders[orders.len() / 2];
+        let newer: Model = new.into_iter().filter(|(k, _)| k.0 < from_ord).collect();
+        let (mut disk, mut files) = (Disk::new(), Vec::new());
+        for (id, model, from_ord) in [(1, &newer, 0), (2, &old, from_ord)] {
+            let (file, _) = build(options(id, family), model);
+            let reader = Rc::new(open(FileId(id), &file).unwrap());
+            files.push(RunFile { reader, from_ord });
+            disk.insert(FileId(id), file);
+        }
+        let mut expected = newer.clone();
+        expected.extend(
+            old.iter()
+                .filter(|(k, _)| k.0 >= from_ord)
+                .map(|(k, v)| (k.clone(), v.clone())),
+        );
+        let run = Run::of_parts(files);
+        for read_bytes in [1, 1 << 20] {
+            assert!(scan(&disk, &run, Bounds::default(), read_bytes).unwrap() == expected);
+        }
+        let runs = [run];
+        for key in old.keys().chain(newer.keys()).step_by(5) {
+            let found = get(&disk, &runs, key.0, &key.1).unwrap().0;
+            let live = expected
+                .get(key)
+                .filter(|v| !matches!(v.what, What::Tombstone | What::Dead));
+            assert_eq!(found.as_ref(), live);
+        }
+    }
+}
+
+#[test]
 fn properties_are_those_of_the_records_and_come_back() {
     let mut rng = Rng(5);
     for options in every_option() {
@@ -279,7 +318,7 @@ fn collections_are_filtered_as_a_whole() {
     let mut rng = Rng(7);
     let model = random_elements(&mut rng, 8_000);
     let (_, run) = single(&model, options(1, Family::Elements));
-    let reader = &run.files()[0];
+    let reader = &run.files()[0].reader;
     for collection in 0..20 {
         assert!(reader.may_hold_collection(collection / 4 * 1_000, collection));
     }

@@ -6,7 +6,7 @@
 //! Format: `docs/formats/sst.md`.
 
 use super::block::{BlockBuilder, shared_len};
-use super::bytes::{len32, pad_to_page};
+use super::bytes::{get32, len32, pad_to_page};
 use super::filter::FilterBuilder;
 use super::frame::{Footer, SST_HEADER, Section, family_byte, put_page};
 use super::index::BlockIndex;
@@ -76,7 +76,9 @@ pub struct Finished {
     pub file: FileId,
     /// Its length, in bytes.
     pub file_bytes: u64,
-    /// Of these, filter, index and properties.
+    /// Checksum of its footer: it stands for the whole contents.
+    pub footer_crc: u32,
+    /// Of its bytes, filter, index and properties.
     pub meta_bytes: u64,
     /// Bytes of filter fingerprints.
     pub filter_bytes: u64,
@@ -267,6 +269,7 @@ impl SstBuilder {
         Finished {
             file: self.options.file,
             file_bytes,
+            footer_crc: get32(&self.pending, self.pending.len() - 4),
             meta_bytes,
             filter_bytes: filter.bytes() as u64,
             blocks,

@@ -4,13 +4,13 @@ use super::PAGE_BYTES;
 
 /// The bytes ended before what should be in them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Short;
+pub(crate) struct Short;
 
 /// Bytes being taken from the front.
-pub(super) struct Take<'a>(pub(super) &'a [u8]);
+pub(crate) struct Take<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Take<'a> {
-    pub(super) fn bytes(&mut self, n: usize) -> Result<&'a [u8], Short> {
+    pub(crate) fn bytes(&mut self, n: usize) -> Result<&'a [u8], Short> {
         let (head, rest) = self.0.split_at_checked(n).ok_or(Short)?;
         self.0 = rest;
         Ok(head)
@@ -22,24 +22,24 @@ impl<'a> Take<'a> {
         Ok(*head)
     }
 
-    pub(super) fn u8(&mut self) -> Result<u8, Short> {
+    pub(crate) fn u8(&mut self) -> Result<u8, Short> {
         Ok(self.array::<1>()?[0])
     }
 
-    pub(super) fn u32(&mut self) -> Result<u32, Short> {
+    pub(crate) fn u32(&mut self) -> Result<u32, Short> {
         Ok(u32::from_le_bytes(self.array()?))
     }
 
-    pub(super) fn u64(&mut self) -> Result<u64, Short> {
+    pub(crate) fn u64(&mut self) -> Result<u64, Short> {
         Ok(u64::from_le_bytes(self.array()?))
     }
 }
 
-pub(super) fn put32(out: &mut Vec<u8>, n: u32) {
+pub(crate) fn put32(out: &mut Vec<u8>, n: u32) {
     out.extend_from_slice(&n.to_le_bytes());
 }
 
-pub(super) fn put64(out: &mut Vec<u8>, n: u64) {
+pub(crate) fn put64(out: &mut Vec<u8>, n: u64) {
     out.extend_from_slice(&n.to_le_bytes());
 }
 
@@ -54,6 +54,6 @@ pub(super) fn pad_to_page(out: &mut Vec<u8>) {
 }
 
 /// A length as stored: files are far below 4 GiB, and lengths are checked where they come in.
-pub(super) fn len32(len: usize) -> u32 {
+pub(crate) fn len32(len: usize) -> u32 {
     u32::try_from(len).expect("sections and blocks are below 4 GiB: the builder refuses larger records")
 }

@@ -7,28 +7,58 @@ use std::rc::Rc;
 /// Files of one age that follow one another in the order of keys, no `ord` in two of them (of elements, no tail).
 #[derive(Clone, Debug, Default)]
 pub struct Run {
-    files: Vec<Rc<SstReader>>,
+    files: Vec<RunFile>,
+}
+
+/// A file of a run, or the part of it that is in use: what lies before `from_ord` was merged into other files, and must
+/// not be read any more.
+#[derive(Clone, Debug)]
+pub struct RunFile {
+    /// The file.
+    pub reader: Rc<SstReader>,
+    /// First order in use.
+    pub from_ord: u64,
+}
+
+impl RunFile {
+    /// First order in use that the file may have.
+    fn ord_min(&self) -> u64 {
+        self.reader.props().ord_min.max(self.from_ord)
+    }
+
+    /// Whether anything of these orders may be in use.
+    pub(super) fn meets(&self, from: u64, to: Option<u64>) -> bool {
+        self.reader.props().ord_max >= from.max(self.from_ord) && to.is_none_or(|to| self.ord_min() < to)
+    }
 }
 
 impl Run {
-    /// A run of these files, in order.
+    /// A run of these files, in order, all of each in use.
     pub fn new(files: Vec<Rc<SstReader>>) -> Self {
-        debug_assert!(files.windows(2).all(|w| w[0].props().ord_max <= w[1].props().ord_min));
+        let whole = |reader| RunFile { reader, from_ord: 0 };
+        Self::of_parts(files.into_iter().map(whole).collect())
+    }
+
+    /// A run of parts of files, in order.
+    pub fn of_parts(files: Vec<RunFile>) -> Self {
+        debug_assert!(files.windows(2).all(|w| w[0].reader.props().ord_max <= w[1].ord_min()));
         Self { files }
     }
 
     /// The files, in order.
-    pub fn files(&self) -> &[Rc<SstReader>] {
+    pub fn files(&self) -> &[RunFile] {
         &self.files
     }
 
     /// The block that can hold `key`: which file, which block of it.
     fn locate(&self, key: SstKey<'_>) -> Option<(usize, usize)> {
-        let end = self.files.partition_point(|f| f.props().ord_min <= key.ord);
+        let end = self.files.partition_point(|f| f.ord_min() <= key.ord);
         // A collection may go on from one file to the next; keys of one order are in one file, the last of these.
-        let mut candidates = (0..end).rev().take_while(|&n| self.files[n].props().ord_max >= key.ord);
-        let file = candidates.find(|&n| self.files[n].index.find(key).is_some())?;
-        self.files[file].locate(key).map(|block| (file, block))
+        let mut candidates = (0..end)
+            .rev()
+            .take_while(|&n| self.files[n].reader.props().ord_max >= key.ord);
+        let file = candidates.find(|&n| self.files[n].reader.index.find(key).is_some())?;
+        self.files[file].reader.locate(key).map(|block| (file, block))
     }
 }
 
@@ -88,7 +118,7 @@ impl<'k> Lookup<'k> {
         if let (Some((file, block)), Some(pages)) = (self.waiting, pages) {
             self.waiting = None;
             self.reads += 1;
-            let reader = &runs[self.run].files[file];
+            let reader = &runs[self.run].files[file].reader;
             match reader.search(block, pages, self.key, scratch)? {
                 Some(record) if matches!(record.body, Body::Tombstone | Body::DeadCollection) => {
                     return Ok(LookupStep::Absent);
@@ -102,7 +132,7 @@ impl<'k> Lookup<'k> {
                 self.waiting = run.locate(self.key);
             }
             if let Some((file, block)) = self.waiting {
-                let reader = &run.files[file];
+                let reader = &run.files[file].reader;
                 return Ok(LookupStep::Need {
                     file: reader.file(),
                     range: reader.block_range(block),

@@ -16,7 +16,7 @@
 mod blob;
 mod block;
 mod builder;
-mod bytes;
+pub(crate) mod bytes;
 mod error;
 mod filter;
 mod frame;
@@ -32,7 +32,7 @@ pub use block::Scratch;
 pub use builder::{CHUNK_BYTES, Chunk, FilterBits, Finished, PushError, SstBuilder, SstOptions};
 pub use error::{Damage, SstError};
 pub use filter::FILTER_PARTITION_KEYS;
-pub use lookup::{Lookup, LookupStep, Run};
+pub use lookup::{Lookup, LookupStep, Run, RunFile};
 pub use props::{BlobRefs, Props};
 pub use reader::{Opening, PageRange, SstReader};
 pub use record::{BlobPtr, Body, Element, Family, Kind, Record, SstKey};

@@ -110,7 +110,8 @@ impl Props {
         (u128::from(self.expiring_bytes) * u128::from(past) / u128::from(span)) as u64
     }
 
-    pub(super) fn put(&self, out: &mut Vec<u8>) {
+    /// Appends the properties.
+    pub(crate) fn put(&self, out: &mut Vec<u8>) {
         for n in [
             self.entries,
             self.tombstones,
@@ -135,7 +136,8 @@ impl Props {
         }
     }
 
-    pub(super) fn take(mut from: Take<'_>) -> Result<Self, Short> {
+    /// Takes what [`Props::put`] appended.
+    pub(crate) fn take(from: &mut Take<'_>) -> Result<Self, Short> {
         let mut props = Self {
             entries: from.u64()?,
             tombstones: from.u64()?,

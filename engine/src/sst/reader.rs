@@ -1,7 +1,7 @@
 //! [`SstReader`]: what is kept in memory of a sorted file, and [`Opening`], how it gets there.
 
 use super::block::{Scratch, search};
-use super::bytes::Take;
+use super::bytes::{Take, get32};
 use super::filter::{Filter, collection_hash, lookup_hash};
 use super::frame::{Footer, SST_HEADER, Section, check_file_bytes, family_of, take_page};
 use super::index::BlockIndex;
@@ -22,6 +22,7 @@ pub struct PageRange {
 pub struct Opening {
     file: FileId,
     file_bytes: u64,
+    footer_crc: u32,
     stage: Stage,
 }
 
@@ -42,6 +43,7 @@ impl Opening {
         Ok(Self {
             file,
             file_bytes,
+            footer_crc: 0,
             stage: Stage::Footer,
         })
     }
@@ -76,6 +78,7 @@ impl Opening {
         match self.stage {
             Stage::Footer => {
                 self.stage = Stage::Header(Footer::take(pages, self.file, self.file_bytes)?);
+                self.footer_crc = get32(pages, PAGE_BYTES - 4);
                 Ok(None)
             }
             Stage::Header(footer) => {
@@ -116,15 +119,16 @@ impl Opening {
         };
         let (filter, filter_at) = next(footer.filter)?;
         let (index, index_at) = next(footer.index)?;
-        let (props, props_at) = next(footer.props)?;
+        let (mut props, props_at) = next(footer.props)?;
         let end_page = meta / PAGE_BYTES as u64;
         let index = BlockIndex::take(index, end_page).map_err(|_| self.corrupt(Damage::Contents, index_at))?;
         let filter = Filter::take(filter, index.len()).map_err(|_| self.corrupt(Damage::Contents, filter_at))?;
-        let props = Props::take(props).map_err(|_| self.corrupt(Damage::Contents, props_at))?;
+        let props = Props::take(&mut props).map_err(|_| self.corrupt(Damage::Contents, props_at))?;
         Ok(SstReader {
             file: self.file,
             family: footer.family,
             file_bytes: self.file_bytes,
+            footer_crc: self.footer_crc,
             index,
             filter,
             props,
@@ -142,6 +146,7 @@ pub struct SstReader {
     file: FileId,
     family: Family,
     file_bytes: u64,
+    footer_crc: u32,
     pub(super) index: BlockIndex,
     filter: Filter,
     props: Props,
@@ -161,6 +166,11 @@ impl SstReader {
     /// Its length, in bytes.
     pub fn file_bytes(&self) -> u64 {
         self.file_bytes
+    }
+
+    /// Checksum of the footer, which holds those of all other parts: it stands for the whole contents.
+    pub fn footer_crc(&self) -> u32 {
+        self.footer_crc
     }
 
     /// What it holds.

@@ -2,10 +2,9 @@
 
 use super::block::{Cursor, unpack};
 use super::record::{EntryAt, SstKey};
-use super::{Damage, FileId, PageRange, Record, Run, SstError, SstReader};
+use super::{Damage, FileId, PageRange, Record, Run, RunFile, SstError};
 use slotcore_rt::buf::AlignedBuf;
 use std::ops::Range;
-use std::rc::Rc;
 
 /// Which part of the order is scanned.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,7 +45,7 @@ pub enum ScanStep {
 /// A scan under way.
 #[derive(Debug)]
 pub struct SstScan {
-    files: Vec<Rc<SstReader>>,
+    files: Vec<RunFile>,
     bounds: Bounds,
     read_bytes: usize,
     /// File and block that are read next.
@@ -70,14 +69,9 @@ pub struct SstScan {
 impl SstScan {
     /// Scans a part of a run. `read_bytes`: how much is read at once, at least one block.
     pub fn new(run: &Run, bounds: Bounds, read_bytes: usize) -> Self {
-        let from = bounds.from_ord;
-        let files: Vec<_> = run
-            .files()
-            .iter()
-            .filter(|f| f.props().ord_max >= from && bounds.to_ord.is_none_or(|to| f.props().ord_min < to))
-            .cloned()
-            .collect();
-        let block = files.first().and_then(|f| f.index.find(bounds.from())).unwrap_or(0);
+        let in_bounds = |f: &&RunFile| f.meets(bounds.from_ord, bounds.to_ord);
+        let files: Vec<_> = run.files().iter().filter(in_bounds).cloned().collect();
+        let block = files.first().map_or(0, |f| first_block(f, &bounds));
         Self {
             files,
             bounds,
@@ -106,7 +100,7 @@ impl SstScan {
         if self.entry.is_some() {
             return ScanStep::Ready;
         }
-        let Some(reader) = self.files.get(self.file) else {
+        let Some(RunFile { reader, .. }) = self.files.get(self.file) else {
             return ScanStep::End;
         };
         let awaited = self.awaited.get_or_insert_with(|| {
@@ -176,7 +170,7 @@ impl SstScan {
                         ord: entry.ord,
                         tail: &self.tail,
                     };
-                    if key >= self.bounds.from() {
+                    if key >= self.bounds.from() && key.ord >= self.files[self.file].from_ord {
                         self.entry = Some(entry);
                         return Ok(());
                     }
@@ -191,7 +185,7 @@ impl SstScan {
     }
 
     fn damage(&self, damage: Damage) -> SstError {
-        self.files[self.file].corrupt(self.piece_blocks.start, damage)
+        self.files[self.file].reader.corrupt(self.piece_blocks.start, damage)
     }
 
     /// Opens the first block of the piece unless one is open. False when the next one has to be read, or there is none.
@@ -200,14 +194,16 @@ impl SstScan {
         if self.cursor.is_some() {
             return Ok(true);
         }
-        let Some(reader) = self.files.get(self.file).cloned() else {
+        let Some(RunFile { reader, .. }) = self.files.get(self.file).cloned() else {
             return Ok(false);
         };
         if self.piece_blocks.is_empty() {
             self.piece = None;
             if self.block == reader.blocks() {
                 self.file += 1;
-                self.block = 0;
+                self.block = self.files.get(self.file).map_or(0, |f| first_block(f, &self.bounds));
+                // A file of which a part is in use begins before the end of the one before it.
+                self.last_ord = None;
             }
             return Ok(false);
         }
@@ -228,4 +224,13 @@ impl SstScan {
         self.cursor = Some(opened.map_err(|_| reader.corrupt(block, Damage::Contents))?);
         Ok(true)
     }
+}
+
+/// The first block that can hold something in use within the bounds.
+fn first_block(file: &RunFile, bounds: &Bounds) -> usize {
+    let part = SstKey {
+        ord: file.from_ord,
+        tail: &[],
+    };
+    file.reader.index.find(bounds.from().max(part)).unwrap_or(0)
 }
