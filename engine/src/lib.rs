@@ -11,6 +11,7 @@ pub mod expiry;
 pub mod keyspace;
 pub mod log;
 mod long_double;
+pub mod manifest;
 pub mod number;
 pub mod ord;
 pub mod rdb;

@@ -1,0 +1,172 @@
+//! [`Version`]: all files of a group, and what the choice of compactions sees of them.
+
+use crate::compact::{FileShape, RunShape, TreeShape};
+use crate::log::LogPos;
+use crate::sst::{Family, FileId, Finished, Props};
+use std::collections::BTreeMap;
+
+/// A sorted file, or the part of it that is in use.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileRef {
+    /// The file.
+    pub file: FileId,
+    /// Its length, in bytes: what the file system must say.
+    pub file_bytes: u64,
+    /// [`SstReader::footer_crc`](crate::sst::SstReader::footer_crc) of the file that is meant.
+    pub footer_crc: u32,
+    /// First order in use; what lies before it was merged into other files. 0: all of it is in use.
+    pub from_ord: u64,
+    /// What it holds, all of it.
+    pub props: Props,
+}
+
+impl From<Finished> for FileRef {
+    fn from(file: Finished) -> Self {
+        Self {
+            file: file.file,
+            file_bytes: file.file_bytes,
+            footer_crc: file.footer_crc,
+            from_ord: 0,
+            props: file.props,
+        }
+    }
+}
+
+impl FileRef {
+    /// First order that is in use.
+    pub(super) fn first(&self, live_from: u64) -> u64 {
+        self.props.ord_min.max(self.from_ord).max(live_from)
+    }
+
+    /// How the file looks from `live_from` on; `None` when nothing of that is in use.
+    fn shape(&self, live_from: u64, clock_ms: u64) -> Option<FileShape> {
+        let props = &self.props;
+        let ord_min = self.first(live_from);
+        let left = props.ord_max.checked_sub(ord_min)?;
+        let whole = u128::from(props.ord_max - props.ord_min) + 1;
+        // Orders are hashes: what is left of the orders is what is left of the bytes.
+        let part = |bytes: u64| (u128::from(bytes) * (u128::from(left) + 1) / whole) as u64;
+        let blob_bytes: u64 = props.blobs.iter().map(|refs| refs.bytes).sum();
+        Some(FileShape {
+            file: self.file,
+            bytes: part(self.file_bytes.saturating_add(blob_bytes)),
+            dead_bytes: part(props.expired_bytes_estimate(clock_ms)),
+            ord_min,
+            ord_max: props.ord_max,
+        })
+    }
+}
+
+/// A run above the lowest level: see [`RunShape`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunVersion {
+    /// 0 for a flush, one more for each merge of runs with each other.
+    pub level: u8,
+    /// Everything before this order has sunk into the lowest level.
+    pub live_from: u64,
+    /// Files with anything in use, in order.
+    pub files: Vec<FileRef>,
+}
+
+/// The files of one family.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TreeVersion {
+    /// Runs above the lowest level, newest first.
+    pub upper: Vec<RunVersion>,
+    /// The lowest level, in order.
+    pub bottom: Vec<FileRef>,
+    /// See [`TreeShape::overwrite_permille`].
+    pub overwrite_permille: u32,
+}
+
+impl TreeVersion {
+    /// All files.
+    pub fn files(&self) -> impl Iterator<Item = &FileRef> {
+        self.upper.iter().flat_map(|run| &run.files).chain(&self.bottom)
+    }
+
+    /// What the choice of compactions sees, at a moment of the group's clock.
+    pub fn shape(&self, clock_ms: u64) -> TreeShape {
+        let shapes = |files: &[FileRef], from| files.iter().filter_map(|f| f.shape(from, clock_ms)).collect();
+        let upper = self.upper.iter().map(|run| RunShape {
+            level: run.level,
+            live_from: run.live_from,
+            files: shapes(&run.files, run.live_from),
+        });
+        TreeShape {
+            upper: upper.collect(),
+            bottom: shapes(&self.bottom, 0),
+            overwrite_permille: self.overwrite_permille,
+        }
+    }
+}
+
+/// A blob file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BlobFile {
+    /// The file.
+    pub file: FileId,
+    /// Its length, in bytes.
+    pub file_bytes: u64,
+    /// Bytes of the values in it.
+    pub value_bytes: u64,
+}
+
+/// The whole manifest of a group.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Version {
+    /// Last entry of the log whose effect is in the files.
+    pub flushed: LogPos,
+    /// The group's clock at that entry, in milliseconds since 1970.
+    pub clock_ms: u64,
+    /// The next file of the group has this id or a higher one: ids are never used again.
+    pub next_file: FileId,
+    /// Top-level keys.
+    pub keys: TreeVersion,
+    /// Elements of big collections.
+    pub elements: TreeVersion,
+    /// Blob files, by id.
+    pub blobs: Vec<BlobFile>,
+}
+
+impl Version {
+    /// The tree of a family.
+    pub fn tree(&self, family: Family) -> &TreeVersion {
+        match family {
+            Family::Keys => &self.keys,
+            Family::Elements => &self.elements,
+        }
+    }
+
+    pub(super) fn tree_mut(&mut self, family: Family) -> &mut TreeVersion {
+        match family {
+            Family::Keys => &mut self.keys,
+            Family::Elements => &mut self.elements,
+        }
+    }
+
+    /// All sorted files.
+    pub fn files(&self) -> impl Iterator<Item = &FileRef> {
+        self.keys.files().chain(self.elements.files())
+    }
+
+    /// Bytes of values that sorted files refer to, by blob file.
+    pub(super) fn blob_use(&self) -> BTreeMap<FileId, u64> {
+        let mut used = BTreeMap::new();
+        for refs in self.files().flat_map(|f| &f.props.blobs) {
+            *used.entry(refs.file).or_default() += refs.bytes;
+        }
+        used
+    }
+
+    /// Blob files of which at least `garbage_permille` of 1,000 bytes are not referred to: merges move what is left of
+    /// them into a new file. A file that several sorted files share in part counts as used by each of them.
+    pub fn sparse_blobs(&self, garbage_permille: u64) -> Vec<FileId> {
+        let used = self.blob_use();
+        let is_sparse = |blob: &&BlobFile| {
+            let live = used.get(&blob.file).copied().unwrap_or(0);
+            blob.value_bytes.saturating_sub(live) * 1_000 >= blob.value_bytes.max(1) * garbage_permille
+        };
+        self.blobs.iter().filter(is_sparse).map(|blob| blob.file).collect()
+    }
+}

@@ -1,0 +1,215 @@
+//! Manifests: random flushes and merges, as the choice of compactions wants them, keep all files in their places; every
+//! version comes back from its bytes; damaged bytes are refused or mean something, and never panic.
+
+mod sst_support;
+
+use slotcore_engine::compact::{Pick, PickOptions, pick};
+use slotcore_engine::log::LogPos;
+use slotcore_engine::manifest::{BlobFile, Edit, EditError, FileRef, ManifestError, Version};
+use slotcore_engine::sst::{BlobRefs, Family, FileId, Props};
+use slotcore_rt::ids::{LogIndex, Term};
+use sst_support::Rng;
+use std::collections::BTreeSet;
+
+fn file(id: &mut u64, bytes: u64, ord_min: u64, ord_max: u64) -> FileRef {
+    *id += 1;
+    FileRef {
+        file: FileId(*id),
+        file_bytes: bytes,
+        footer_crc: *id as u32,
+        from_ord: 0,
+        props: Props {
+            ord_min,
+            ord_max,
+            ..Props::default()
+        },
+    }
+}
+
+fn flush(id: &mut u64, version: &Version, rng: &mut Rng) -> Edit {
+    let flushed = LogPos {
+        term: Term(1),
+        index: LogIndex(version.flushed.index.0 + 1 + rng.below(9)),
+    };
+    let cut = 1 + rng.below(u64::MAX - 2);
+    let mut keys = vec![
+        file(id, 64 << 20, rng.below(cut), cut),
+        file(id, 8 << 20, cut + 1, u64::MAX),
+    ];
+    *id += 1;
+    let (blob, bytes) = (FileId(*id), 1 << 20);
+    let (values, value_bytes) = (3, bytes);
+    keys[0].props.blobs.push(BlobRefs {
+        file: blob,
+        values,
+        bytes,
+    });
+    Edit::Flush {
+        flushed,
+        clock_ms: version.clock_ms + rng.below(100),
+        keys,
+        elements: Vec::new(),
+        blobs: vec![BlobFile {
+            file: blob,
+            file_bytes: 2 << 20,
+            value_bytes,
+        }],
+    }
+}
+
+/// The result of a merge as far as files go: one file between the orders it covers, with all blobs of the inputs.
+fn merged(id: &mut u64, version: &Version, pick: &Pick) -> Edit {
+    let family = Family::Keys;
+    let inputs = version.inputs(family, pick);
+    let read: Vec<_> = version.files().filter(|f| inputs.contains(&f.file)).collect();
+    let bytes = read.iter().map(|f| f.file_bytes).sum::<u64>() / 2;
+    let (from, to) = match pick {
+        Pick::Sink { from_ord, to_ord, .. } => (*from_ord, to_ord.map_or(u64::MAX, |to| to - 1)),
+        _ => (0, u64::MAX),
+    };
+    let mut result = file(id, bytes, from, to);
+    let blobs: BTreeSet<FileId> = read.iter().flat_map(|f| &f.props.blobs).map(|b| b.file).collect();
+    let refs = |file| BlobRefs {
+        file,
+        values: 1,
+        bytes: 1 << 19,
+    };
+    result.props.blobs = blobs.into_iter().map(refs).collect();
+    Edit::Merge {
+        family,
+        pick: pick.clone(),
+        upper_runs: version.keys.upper.len(),
+        inputs,
+        result: vec![result],
+        blobs: Vec::new(),
+        sunk: (10, 7),
+    }
+}
+
+#[test]
+fn versions_follow_one_another_and_come_back_from_their_bytes() {
+    let mut rng = Rng(61);
+    let (mut version, mut id) = (Version::default(), 0);
+    let (mut tiers, mut sinks) = (0, 0);
+    let mut pending: Option<Edit> = None;
+    for _ in 0..600 {
+        let edit = match pending.take() {
+            // Flushes come while a merge is under way.
+            Some(merge) if rng.below(3) > 0 => merge,
+            other => {
+                pending = other;
+                flush(&mut id, &version, &mut rng)
+            }
+        };
+        match &edit {
+            Edit::Merge {
+                pick: Pick::Tier { .. },
+                ..
+            } => tiers += 1,
+            Edit::Merge {
+                pick: Pick::Sink { .. },
+                ..
+            } => sinks += 1,
+            _ => {}
+        }
+        let before: BTreeSet<FileId> = version.files().map(|f| f.file).collect();
+        let (next, gone) = version.apply(edit).unwrap();
+        let after: BTreeSet<FileId> = next.files().map(|f| f.file).collect();
+        assert!(gone.iter().all(|f| !after.contains(f)));
+        assert!(
+            before.difference(&after).all(|f| gone.contains(f)),
+            "every file that goes is named"
+        );
+        assert_eq!(Version::decode(&next.encode()), Ok(next.clone()));
+        assert!(next.files().all(|f| f.file < next.next_file));
+        assert!(
+            next.keys
+                .bottom
+                .windows(2)
+                .all(|w| w[0].props.ord_max < w[1].from_ord.max(w[1].props.ord_min))
+        );
+        assert_eq!(
+            next.keys.shape(0).bottom.len(),
+            next.keys.bottom.len(),
+            "picks name files by their place"
+        );
+        version = next;
+        if pending.is_none() {
+            let picked = pick(&version.keys.shape(version.clock_ms), &PickOptions::default());
+            pending = picked.map(|pick| merged(&mut id, &version, &pick));
+        }
+    }
+    assert!(tiers > 10 && sinks > 10, "{tiers} {sinks}");
+    assert!(version.blobs.len() > 10 && version.sparse_blobs(500).len() <= version.blobs.len());
+}
+
+#[test]
+fn edits_that_do_not_fit_are_refused() {
+    let mut rng = Rng(62);
+    let mut id = 0;
+    let first = flush(&mut id, &Version::default(), &mut rng);
+    let (version, gone) = Version::default().apply(first.clone()).unwrap();
+    assert!(gone.is_empty());
+    assert_eq!(version.apply(first).unwrap_err(), EditError::FlushedBefore);
+
+    let mut reused = flush(&mut id, &version, &mut rng);
+    if let Edit::Flush { keys, .. } = &mut reused {
+        keys[0].file = FileId(1);
+    }
+    assert_eq!(version.apply(reused).unwrap_err(), EditError::Result);
+
+    let mut overlapping = flush(&mut id, &version, &mut rng);
+    if let Edit::Flush { keys, .. } = &mut overlapping {
+        keys.swap(0, 1);
+    }
+    assert_eq!(version.apply(overlapping).unwrap_err(), EditError::Result);
+
+    let mut missing_blob = flush(&mut id, &version, &mut rng);
+    if let Edit::Flush { blobs, .. } = &mut missing_blob {
+        blobs.clear();
+    }
+    assert_eq!(version.apply(missing_blob).unwrap_err(), EditError::Result);
+
+    let sink = Pick::Sink {
+        runs: 0..1,
+        from_ord: 0,
+        to_ord: None,
+        bottom: 0..0,
+    };
+    let merge = merged(&mut id, &version, &sink);
+    let (sunk, gone) = version.apply(merge.clone()).unwrap();
+    assert_eq!((sunk.keys.upper.len(), sunk.keys.bottom.len(), gone.len()), (0, 1, 2));
+    assert_eq!(sunk.apply(merge).unwrap_err(), EditError::Stale);
+}
+
+#[test]
+fn damaged_manifests_are_refused_or_mean_something() {
+    let mut rng = Rng(63);
+    let (mut version, mut id) = (Version::default(), 0);
+    for _ in 0..5 {
+        version = version.apply(flush(&mut id, &version, &mut rng)).unwrap().0;
+    }
+    let bytes = version.encode();
+    assert_eq!(Version::decode(&[]), Ok(Version::default()));
+    for len in 1..bytes.len() {
+        assert!(
+            Version::decode(&bytes[..len]).is_err(),
+            "{len} of {} bytes",
+            bytes.len()
+        );
+    }
+    assert!(Version::decode(&[&bytes[..], &[0]].concat()).is_err());
+    let mut newer = bytes.clone();
+    newer[0] = 2;
+    assert_eq!(Version::decode(&newer), Err(ManifestError::Version(2)));
+    for _ in 0..20_000 {
+        let mut bytes = bytes.clone();
+        let at = rng.below(bytes.len() as u64) as usize;
+        bytes[at] = rng.next() as u8;
+        if let Ok(odd) = Version::decode(&bytes) {
+            assert_eq!(odd.encode(), bytes, "what is accepted means what it says");
+            let shape = odd.keys.shape(odd.clock_ms);
+            let _ = shape.bottom.len();
+        }
+    }
+}
