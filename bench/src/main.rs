@@ -1,4 +1,5 @@
-//! Side-by-side comparison with `redis-server`, and a loop that kills the server under load.
+//! Load, floors, side-by-side comparison, instruction counts, and a loop that kills the server under load.
+//! How to use them: `docs/benchmarking.md`.
 #![allow(
     clippy::disallowed_methods,
     reason = "a benchmark drives real processes, sockets and clocks"
@@ -9,6 +10,7 @@ mod floor;
 mod kill_loop;
 mod load;
 mod peer;
+mod profile;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -30,6 +32,8 @@ enum Command {
     Load(load::Options),
     /// Measures what this machine can do at most: network, disk, memory.
     Floor(floor::Options),
+    /// Counts the instructions of each command and shows what has changed.
+    Profile(profile::Options),
     /// Kills the server under load again and again; every acknowledged write must be there afterwards.
     KillLoop(kill_loop::Options),
 }
@@ -50,6 +54,7 @@ fn main() -> ExitCode {
         Command::Compare(options) => compare::run(&options),
         Command::Load(options) => load::run(&options),
         Command::Floor(options) => floor::run(&options),
+        Command::Profile(options) => profile::run(&options),
         Command::KillLoop(options) => kill_loop::run(&options),
     };
     match outcome {

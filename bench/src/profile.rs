@@ -1,0 +1,105 @@
+//! `slotcore-bench profile`: instructions of each command, counted by callgrind, beside those written down before.
+//!
+//! Time on a shared machine moves by a third; the number of instructions of the same work on the same binary does not
+//! move at all. What is counted is `body.rs`: a command from its bytes to its reply's bytes, without sockets, Raft and disk.
+
+mod body;
+mod callgrind;
+mod page;
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::process::Command;
+
+use page::Counts;
+
+/// Commands counted, by the load generator's names.
+const COMMANDS: &[&str] = &[
+    "get", "set", "incr", "mset", "lpush", "rpop", "sadd", "hset", "hget", "zadd", "zscore",
+];
+/// Functions shown of each command.
+const FUNCTIONS_SHOWN: usize = 8;
+
+/// What `profile` is asked to do.
+#[derive(clap::Args)]
+pub struct Options {
+    /// The page with the counts to compare with.
+    #[arg(long, default_value = "docs/instructions.md")]
+    page: PathBuf,
+    /// Writes the new counts to the page.
+    #[arg(long)]
+    update: bool,
+    /// Shows where the instructions of each command are.
+    #[arg(long)]
+    functions: bool,
+    /// Executes the requests of this command and nothing else: what is run under callgrind.
+    #[arg(long, hide = true)]
+    body: Option<String>,
+}
+
+/// Counts and prints the differences.
+///
+/// # Errors
+/// valgrind is missing or fails; `--update` by a build that is not optimised.
+pub fn run(options: &Options) -> io::Result<()> {
+    if let Some(command) = &options.body {
+        return body::run(command);
+    }
+    if options.update && cfg!(debug_assertions) {
+        return Err(io::Error::other(
+            "only a release build's counts are worth keeping: cargo run --release",
+        ));
+    }
+    let before = match fs::read_to_string(&options.page) {
+        Ok(text) => page::parse(&text),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Counts::new(),
+        Err(e) => return Err(e),
+    };
+    let mut after = Counts::new();
+    for &command in COMMANDS {
+        let profile = under_callgrind(command)?;
+        after.insert(command.to_owned(), profile.total / body::REQUESTS);
+        if options.functions {
+            println!("{command}:");
+            for (name, instructions) in profile.functions.iter().take(FUNCTIONS_SHOWN) {
+                println!("{:>8.1}  {name}", *instructions as f64 / body::REQUESTS as f64);
+            }
+        }
+    }
+    print!("{}", page::difference(&before, &after));
+    if options.update {
+        fs::write(&options.page, page::render(&after))?;
+    }
+    Ok(())
+}
+
+/// Runs this program again, as the body of `command`, under callgrind.
+fn under_callgrind(command: &str) -> io::Result<callgrind::Profile> {
+    let out = std::env::temp_dir().join(format!("slotcore-bench.{}.callgrind", std::process::id()));
+    let run = Command::new("valgrind")
+        .args([
+            "--tool=callgrind",
+            "--collect-atstart=no",
+            "--compress-strings=no",
+            "--compress-pos=no",
+        ])
+        .arg(format!("--toggle-collect=*{}*", body::MEASURED))
+        .arg(format!("--callgrind-out-file={}", out.display()))
+        .arg(std::env::current_exe()?)
+        .args(["profile", "--body", command])
+        .output()
+        .map_err(|e| io::Error::other(format!("valgrind cannot be run ({e}): install it (Debian: valgrind)")))?;
+    let text = fs::read_to_string(&out);
+    let _ = fs::remove_file(&out);
+    if !run.status.success() {
+        return Err(io::Error::other(String::from_utf8_lossy(&run.stderr).into_owned()));
+    }
+    let profile = callgrind::parse(&text?);
+    if profile.total == 0 {
+        return Err(io::Error::other(
+            "callgrind counted nothing: the program has no symbols",
+        ));
+    }
+    Ok(profile)
+}
