@@ -20,6 +20,8 @@ pub fn if_there(cpu: CpuId) -> Option<CpuId> {
     allowed_cpus().is_ok_and(|cpus| cpus.contains(&cpu)).then_some(cpu)
 }
 
+/// Ports tried for a server.
+const START_TRIES: u32 = 5;
 /// How long a server may take to answer after it was started.
 const READY_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -63,7 +65,22 @@ impl fmt::Display for Kind<'_> {
 
 impl Peer {
     /// Starts a server on a free port with its data in `dir`, and waits until it answers.
+    ///
+    /// # Errors
+    /// The program is missing, or did not start on any of several ports: it says why on standard error.
     pub fn start(kind: Kind<'_>, server: &Path, dir: &Path) -> io::Result<Peer> {
+        let mut started = Self::try_start(kind, server, dir);
+        // A server may listen on ports beside the one it is given, and any of them may be taken.
+        for _ in 1..START_TRIES {
+            if started.is_ok() {
+                break;
+            }
+            started = Self::try_start(kind, server, dir);
+        }
+        started
+    }
+
+    fn try_start(kind: Kind<'_>, server: &Path, dir: &Path) -> io::Result<Peer> {
         // Free a moment ago: nothing else on this machine takes ports in between.
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         fs::create_dir_all(dir)?;
