@@ -30,8 +30,9 @@ use slotcore_rt::wake::Waker;
 
 use crate::batch::BATCH_BYTES_MAX;
 use crate::boot::sync_policy;
+use crate::commands::refusals::DISK_FULL;
 use crate::config::{Durability, Setting};
-use crate::core_state::{CoreState, DISK_FULL, NetBuffers, Now, WriteBarrier};
+use crate::core_state::{CoreState, NetBuffers, Now, WriteBarrier};
 use crate::log_driver::LogDriver;
 use crate::logging::{Event, LogControl};
 use crate::metrics::{LatencyKind, Queue, SnapshotSlot};

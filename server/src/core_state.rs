@@ -51,9 +51,6 @@ impl Now {
     }
 }
 
-/// What a write hears that finds no room in the log.
-pub const DISK_FULL: &str = "OOM disk is full: writes are refused until there is space again";
-
 /// Why writes are refused for now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WriteBarrier {

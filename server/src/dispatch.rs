@@ -7,8 +7,9 @@ use slotcore_rt::clock::{Clock, SystemClock, Tick};
 
 use crate::batch::Who;
 use crate::clients::{ClientState, Endpoint};
+use crate::commands::refusals::DISK_FULL;
 use crate::commands::{Around, Flow, NOAUTH, hello_reply};
-use crate::core_state::{CoreState, DISK_FULL, NetBuffers, Now, WriteBarrier, lane_of};
+use crate::core_state::{CoreState, NetBuffers, Now, WriteBarrier, lane_of};
 use crate::metrics::{CoreMetrics, LatencyKind, SlowLog};
 use crate::reply::RespReply;
 use crate::route::{CROSSSLOT, Route};

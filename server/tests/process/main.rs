@@ -14,9 +14,13 @@ mod scratch;
 mod server;
 
 mod cores;
+mod damaged_log;
+mod durability;
 mod ending;
 mod malformed;
+mod metrics;
 mod refused_starts;
+mod small_disk;
 
 use std::time::Duration;
 
