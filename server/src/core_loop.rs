@@ -13,9 +13,9 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::task::Poll;
+use std::sync::{Arc, OnceLock};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -26,7 +26,7 @@ use slotcore_rt::clock::{Clock, SystemClock, Tick};
 use slotcore_rt::ids::{FrameNo, LogIndex, Term};
 use slotcore_rt::ring::{Class, Completion, Ring};
 use slotcore_rt::signal;
-use slotcore_rt::wake::Waker;
+use slotcore_rt::wake;
 
 use crate::batch::BATCH_BYTES_MAX;
 use crate::boot::sync_policy;
@@ -126,6 +126,11 @@ pub struct CoreControl {
     pub metrics: Arc<SnapshotSlot>,
     /// How often it has turned.
     pub turns: Arc<AtomicU64>,
+    /// True while it sleeps in its ring, for want of anything to do.
+    pub resting: Arc<AtomicBool>,
+    /// Wakes its executor, should that sleep: nothing but a bug of the executor makes it
+    /// (`docs/decisions/0006-executor-kept-awake.md`).
+    pub nudge: Arc<OnceLock<Waker>>,
 }
 
 /// How all cores are told to end, and end together: each serves the others until none has anything under way.
@@ -142,7 +147,7 @@ pub struct ProcessControl {
 /// See the module's text.
 pub struct CoreLoop {
     pub(crate) ring: Ring,
-    pub(crate) waker: Waker,
+    pub(crate) waker: wake::Waker,
     pub(crate) log: Rc<RefCell<CoreLog>>,
     pub(crate) driver: LogDriver,
     pub(crate) hub: Rc<LogHub<GlommioRuntime>>,
@@ -178,7 +183,7 @@ impl CoreLoop {
     )]
     pub fn new(
         ring: Ring,
-        waker: Waker,
+        waker: wake::Waker,
         log: Rc<RefCell<CoreLog>>,
         driver: LogDriver,
         hub: Rc<LogHub<GlommioRuntime>>,
@@ -623,6 +628,7 @@ impl CoreLoop {
             self.ring.submit()?;
             return Ok(());
         }
+        self.control.resting.store(true, Ordering::Relaxed);
         // What several clients send within a moment is served in one turn, which costs each of them less. A write of the
         // log that ends meanwhile is noticed a little later: its clients gain more by the larger frames than they lose.
         if !self.state.borrow().spin.few_talk() && (timeout >= WAIT_BUSY || !self.driver.is_idle()) {
@@ -630,6 +636,7 @@ impl CoreLoop {
         } else {
             self.ring.submit_and_wait(self.sends + 1, timeout)?;
         }
+        self.control.resting.store(false, Ordering::Relaxed);
         self.state.borrow().mesh.port().get_up();
         Ok(())
     }

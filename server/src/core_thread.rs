@@ -1,12 +1,14 @@
 //! A core's thread: everything it owns is made on it, and never leaves it.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::{Receiver, Sender};
+use std::task::Poll;
 use std::time::Duration;
 
 use glommio::{LocalExecutorBuilder, Placement};
@@ -35,11 +37,10 @@ use crate::startup::{StartupError, memlock_needed};
 
 /// Submission slots of a core's ring: more than a turn usually queues; a full queue is handed over early.
 const RING_ENTRIES: u32 = 1024;
-/// How long one task queue of the executor runs before the others, and its timers, get a look.
-const PREEMPT: Duration = Duration::from_millis(2);
-/// Longest sleep of the executor that nothing but a timer ends. Costs a timer every so often in a busy core; an idle one
-/// sleeps in its ring.
-const KEEP_AWAKE: Duration = Duration::from_millis(5);
+/// How long one task queue of the executor runs before the others, and its timers, get a look. A thread that is off its
+/// processor for as long at the wrong moment makes the executor park although tasks are ready: see
+/// `docs/decisions/0006-executor-kept-awake.md`.
+const PREEMPT: Duration = Duration::from_millis(10);
 /// Memory of the executor's own I/O buffers, in bytes: it does none on the way of a command.
 const EXECUTOR_IO_BYTES: usize = 64 << 10;
 
@@ -106,7 +107,8 @@ pub fn run(plan: CorePlan) -> Result<(), CoreFailure> {
         }
     };
     executor.run(async move {
-        glommio::spawn_local(keep_awake()).detach();
+        let nudge = plan.control.nudge.clone();
+        poll_fn(|cx| Poll::Ready(nudge.set(cx.waker().clone()))).await.ok();
         match open(plan).await {
             Ok(Some(mut core)) => core.turns.run(&mut core.group).await,
             Ok(None) => Ok(()),
@@ -117,15 +119,6 @@ pub fn run(plan: CorePlan) -> Result<(), CoreFailure> {
             Err(Refused::Failure(failure)) => Err(failure),
         }
     })
-}
-
-/// Ends a sleep of the executor that should not have begun: glommio parks, with tasks ready to run, when its preemption
-/// timer fires between being armed and the first task (the thread was off its processor for [`PREEMPT`]); without a timer
-/// nothing would wake it again. See `docs/decisions/0006-executor-kept-awake.md`.
-async fn keep_awake() {
-    loop {
-        glommio::timer::sleep(KEEP_AWAKE).await;
-    }
 }
 
 struct Core {

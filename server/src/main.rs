@@ -23,7 +23,7 @@ use slotcore_server::core_thread::{self, CorePlan};
 use slotcore_server::logging::{self, Event};
 use slotcore_server::sockets;
 use slotcore_server::startup::{StartupError, check_machine};
-use slotcore_server::watch::{CoreWatch, Finding, STUCK_AFTER};
+use slotcore_server::watch::{CoreWatch, Finding, LOOK_EVERY};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -183,18 +183,26 @@ fn serve(mut config: Config) -> Result<ExitCode, StartupError> {
     }
 }
 
-/// Waits for the signal to end; meanwhile names cores that do not turn.
+/// Waits for the signal to end; meanwhile wakes and names cores that do not turn.
 fn watch_until_signal(running: &[RunningCore]) -> Result<(), StartupError> {
     let mut watch = CoreWatch::new(running.len(), SystemClock.tick());
-    let signal = || signal::wait_for_ending_signal(STUCK_AFTER / 4).map_err(resource("signal handling"));
+    let signal = || signal::wait_for_ending_signal(LOOK_EVERY).map_err(resource("signal handling"));
     while signal()?.is_none() {
         let now = SystemClock.tick();
         for (number, core) in running.iter().enumerate() {
+            let id = CoreId(number as u16);
             let turns = core.control.turns.load(Ordering::Relaxed);
-            match watch.look(CoreId(number as u16), turns, now) {
-                Some(Finding::Stuck(core, time)) => Event::CoreStuck { core, time }.log(),
-                Some(Finding::Back(core, time)) => Event::CoreBack { core, time }.log(),
-                None => {}
+            let resting = core.control.resting.load(Ordering::Relaxed);
+            let finding = watch.look(id, turns, resting, now);
+            match finding {
+                Some(Finding::Stuck(time)) => Event::CoreStuck { core: id, time }.log(),
+                Some(Finding::Back(time)) => Event::CoreBack { core: id, time }.log(),
+                Some(Finding::Nudge) | None => {}
+            }
+            if matches!(finding, Some(Finding::Nudge | Finding::Stuck(_)))
+                && let Some(waker) = core.control.nudge.get()
+            {
+                waker.wake_by_ref();
             }
         }
     }

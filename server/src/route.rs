@@ -2,7 +2,7 @@
 //!
 //! Pure: from the command's keys, the map of slots, and the kind of port it came in by.
 
-use slotcore_engine::cmd::{Args, CommandId, CommandSpec, Run, ServerCmd, keys, lookup};
+use slotcore_engine::cmd::{Args, CommandId, CommandSpec, Flags, Run, ServerCmd, keys, lookup};
 use slotcore_engine::ord::{SLOT_SHIFT, SLOTS, slot_of};
 use slotcore_rt::ids::CoreId;
 
@@ -115,7 +115,7 @@ impl Router {
         if spec.first_key == 0 {
             return self.route_without_keys(map, me, endpoint, spec, args, numbers);
         }
-        if spec.first_key != spec.last_key {
+        if spec.first_key != spec.last_key || spec.flags.has(Flags::MOVABLE_KEYS) {
             return self.route_many_keys(map, me, endpoint, spec, args, numbers);
         }
         one_owner(map, me, endpoint, slot_of(args.get(spec.first_key as usize)))
@@ -300,6 +300,9 @@ mod tests {
         assert_eq!(route(AnySlot, 2, 0, &["msetnx", "a", "1", "b", "2"]), Route::CrossSlot);
         assert_eq!(route(AnySlot, 2, 0, &["rename", "a", "b"]), Route::CrossSlot);
         assert_eq!(route(AnySlot, 1, 0, &["rename", "a", "b"]), Route::Here);
+        assert_eq!(route(AnySlot, 2, 0, &["zunionstore", "b", "1", "a"]), Route::CrossSlot);
+        assert_eq!(route(AnySlot, 2, 0, &["zunionstore", "b", "1", "c"]), Route::Here);
+        assert_eq!(route(AnySlot, 2, 0, &["sort", "b", "store", "a"]), Route::CrossSlot);
         assert_eq!(route(Core, 2, 0, &["mget", "b", "c"]), Route::CrossSlot);
         assert_eq!(
             route(Core, 2, 0, &["mget", "{a}1", "{a}2"]),
