@@ -83,7 +83,16 @@ pub fn run(options: &Options) -> io::Result<()> {
             program: &options.peer,
             always,
         };
-        let pairs = phase(options, &chosen, Kind::Slotcore(ours), theirs, &mut notes)?;
+        let pairs = phase(
+            options,
+            &chosen,
+            Kind::Slotcore {
+                durability: ours,
+                cores: 1,
+            },
+            theirs,
+            &mut notes,
+        )?;
         for (table, pairs) in tables.iter_mut().zip(&pairs) {
             for (workload, pair) in chosen.iter().zip(pairs) {
                 let floor = floors.get(&(workload.connections, workload.pipeline)).copied();

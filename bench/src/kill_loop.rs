@@ -27,6 +27,9 @@ pub struct Options {
     /// How often the server is killed.
     #[arg(long, default_value_t = 200)]
     rounds: u64,
+    /// Cores of the server.
+    #[arg(long, default_value_t = 1)]
+    cores: u16,
     /// Makes a run repeatable as far as a kill can be.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -118,7 +121,11 @@ pub fn run(options: &Options) -> io::Result<()> {
     let mut rng = SeededRng::new(options.seed);
     let data = options.place.dir.join("kill-loop");
     let _ = fs::remove_dir_all(&data);
-    let start = || Peer::start(Kind::Slotcore("always"), &options.place.server, &data);
+    let kind = Kind::Slotcore {
+        durability: "always",
+        cores: options.cores,
+    };
+    let start = || Peer::start(kind, &options.place.server, &data);
     let mut writers: Vec<Writer> = (0..WRITERS)
         .map(|number| Writer {
             number,

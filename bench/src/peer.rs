@@ -35,8 +35,13 @@ pub struct Peer {
 /// Kinds of server and how they promise durability.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind<'a> {
-    /// Ours, in this mode.
-    Slotcore(&'static str),
+    /// Ours, in this mode, with so many cores.
+    Slotcore {
+        /// `--durability`.
+        durability: &'static str,
+        /// `--cores`.
+        cores: u16,
+    },
     /// Redis or Valkey, with an append-only file synced at each write, or with none.
     Redis {
         /// The program.
@@ -49,14 +54,20 @@ pub enum Kind<'a> {
 impl Kind<'_> {
     /// True when a write is on disk before it is answered.
     pub fn is_durable(self) -> bool {
-        matches!(self, Kind::Slotcore("always") | Kind::Redis { always: true, .. })
+        matches!(
+            self,
+            Kind::Slotcore {
+                durability: "always",
+                ..
+            } | Kind::Redis { always: true, .. }
+        )
     }
 }
 
 impl fmt::Display for Kind<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Kind::Slotcore(durability) => write!(f, "Slotcore, {durability}"),
+            Kind::Slotcore { durability, .. } => write!(f, "Slotcore, {durability}"),
             Kind::Redis { program, always: true } => write!(f, "{program}, appendfsync always"),
             Kind::Redis { program, always: false } => write!(f, "{program}, no log"),
         }
@@ -87,10 +98,11 @@ impl Peer {
         let mut command = Command::new("taskset");
         command.args(["-c", &SERVER_CPU.0.to_string()]);
         match kind {
-            Kind::Slotcore(durability) => {
+            Kind::Slotcore { durability, cores } => {
                 command
                     .arg(server)
-                    .args(["server", "--admin-port", "0", "--cores", "1", "--log-level", "error"]);
+                    .args(["server", "--admin-port", "0", "--core-port-base", "0"])
+                    .args(["--cores", &cores.to_string(), "--log-level", "error"]);
                 command
                     .args(["--durability", durability, "--port", &port.to_string(), "--dir"])
                     .arg(dir);

@@ -19,6 +19,7 @@ mod durability;
 mod ending;
 mod malformed;
 mod metrics;
+mod redis_rs;
 mod refused_starts;
 mod small_disk;
 

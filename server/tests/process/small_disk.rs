@@ -220,3 +220,19 @@ fn a_disk_without_room_for_the_first_file_is_refused() {
     assert!(!server.client().ok(&["SET", "k", "v"]).is_error());
     server.stop();
 }
+
+#[test]
+fn a_disk_of_512_mib_is_enough_as_it_comes() {
+    let Some(disk) = SmallDisk::mount(FileSystem::Tmpfs, 512) else {
+        return;
+    };
+    // With the default size of segments; started twice, because each start begins a new one.
+    for start in 0..2 {
+        let server = Server::start(&disk.data(), &[]);
+        let mut client = server.client();
+        for n in 0..100 {
+            assert_eq!(put(&mut client, n), Reply::Simple("OK".into()), "start {start}");
+        }
+        server.stop();
+    }
+}
