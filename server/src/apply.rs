@@ -2,7 +2,7 @@
 //! answered.
 
 use bytes::Bytes;
-use slotcore_engine::cmd::op::{self, BATCH_HEADER_BYTES, BatchHeader, op_seed};
+use slotcore_engine::cmd::op::{self, BatchHeader};
 use slotcore_engine::cmd::{Args, CommandSpec, Exec, Flags, NoReply, Reply, Run, by_id};
 use slotcore_engine::keyspace::Keyspace;
 use slotcore_netio::ConnId;
@@ -11,6 +11,7 @@ use slotcore_rt::clock::{Clock, SystemClock};
 use crate::batch::{Item, ItemKind, Sealed, Who};
 use crate::core_state::{CoreState, lane_of};
 use crate::dispatch::run_data;
+use crate::entry_ops::EntryOps;
 use crate::reply::RespReply;
 
 /// Batches in flight at once. Together with the batch's own limits this bounds what a core holds for its clients.
@@ -64,17 +65,12 @@ impl CoreState {
         };
         self.keyspace.set_time(header.time_ms, header.time_ms);
         let ours = header.origin == self.origin && self.proposed.front().is_some_and(|b| b.seq == header.batch_seq);
-        let mut cursor = Cursor {
-            payload,
-            at: BATCH_HEADER_BYTES,
-            number: 0,
-            seed: header.seed,
-        };
-        let mut spans = std::mem::take(&mut self.spans);
+        let mut ops = std::mem::take(&mut self.ops);
+        ops.begin(header.seed);
         if ours && let Some(sealed) = self.proposed.pop_front() {
             let began = SystemClock.tick();
             for item in &sealed.items {
-                self.apply_item(item, &sealed, &mut cursor, &mut spans);
+                self.apply_item(item, &sealed, &mut ops, payload);
             }
             let ended = SystemClock.tick();
             let run_ns = ended.since(began).as_nanos() as u64;
@@ -82,33 +78,38 @@ impl CoreState {
             self.tally.settle(&mut self.server.metrics, run_ns, waited_ns);
             self.spare.push(sealed);
         } else {
-            cursor.run_all(&mut self.keyspace, &mut spans);
+            ops.run_all(&mut self.keyspace, payload);
         }
-        self.spans = spans;
+        self.ops = ops;
     }
 
     #[inline]
-    fn apply_item(&mut self, item: &Item, sealed: &Sealed, cursor: &mut Cursor<'_>, spans: &mut Vec<(u32, u32)>) {
+    fn apply_item(&mut self, item: &Item, sealed: &Sealed, ops: &mut EntryOps, payload: &[u8]) {
         let ordered = match item.who {
             Who::Client(conn) => self.begin_ordered(conn),
             Who::Core(..) => false,
         };
         match item.kind {
             ItemKind::Write => {
-                let (spec, args, seed) = cursor
-                    .next(spans)
+                let found = ops
+                    .next(&self.keyspace, payload)
                     .expect("the entry holds an operation for every write of its batch");
+                found.announce(&mut self.keyspace);
+                let (spec, args, seed) = (found.spec, found.args, found.seed);
                 match item.who {
                     Who::Client(conn) => self.run_for(conn, spec, args, seed),
                     Who::Core(core, asker, how) => {
                         self.run_for_core(core, asker, how, spec, args, seed);
                     }
                 }
+                self.keyspace.forget_key();
             }
             ItemKind::Aside(at) => {
-                let (id, _) = op::decode_op(&sealed.asides[at as usize..], spans).expect("encoded by this process");
+                let mut spans = std::mem::take(&mut self.spans);
+                let aside = &sealed.asides[at as usize..];
+                let (id, _) = op::decode_op(aside, &mut spans).expect("encoded by this process");
                 let spec = by_id(id).expect("encoded by this process");
-                let args = Args::new(&sealed.asides[at as usize..], spans);
+                let args = Args::new(aside, &spans);
                 match (item.who, spec.run) {
                     (Who::Client(conn), Run::Server(cmd)) => self.run_server(conn, spec, cmd, args),
                     (Who::Client(conn), _) => self.run_for(conn, spec, args, self.seeds),
@@ -116,11 +117,15 @@ impl CoreState {
                         self.run_for_core(core, asker, how, spec, args, self.seeds);
                     }
                 }
+                self.spans = spans;
             }
             ItemKind::Refusal(at) => {
-                op::decode_op(&sealed.asides[at as usize..], spans).expect("encoded by this process");
-                let text = Args::new(&sealed.asides[at as usize..], spans).get(1);
+                let mut spans = std::mem::take(&mut self.spans);
+                let aside = &sealed.asides[at as usize..];
+                op::decode_op(aside, &mut spans).expect("encoded by this process");
+                let text = Args::new(aside, &spans).get(1);
                 self.answer_refusal(item.who, std::str::from_utf8(text).unwrap_or("ERR"));
+                self.spans = spans;
             }
         }
         if ordered && let Who::Client(conn) = item.who {
@@ -228,58 +233,13 @@ impl CoreState {
     }
 }
 
-/// Walks the operations of an entry.
-struct Cursor<'a> {
-    payload: &'a [u8],
-    at: usize,
-    number: u64,
-    seed: u64,
-}
-
 /// Executes a committed entry that nobody waits for: another's, or one met when the log is read at start.
-pub fn replay(keyspace: &mut Keyspace, payload: &[u8], spans: &mut Vec<(u32, u32)>) {
+pub fn replay(keyspace: &mut Keyspace, payload: &[u8], ops: &mut EntryOps) {
     let header = match op::decode_header(payload) {
         Ok(header) => header,
         Err(error) => panic!("a committed entry cannot be read: {error}"),
     };
     keyspace.set_time(header.time_ms, header.time_ms);
-    Cursor {
-        payload,
-        at: BATCH_HEADER_BYTES,
-        number: 0,
-        seed: header.seed,
-    }
-    .run_all(keyspace, spans);
-}
-
-impl<'a> Cursor<'a> {
-    fn run_all(&mut self, ks: &mut Keyspace, spans: &mut Vec<(u32, u32)>) {
-        while let Some((spec, args, seed)) = self.next(spans) {
-            if let Run::Data(f) = spec.run {
-                f(&mut Exec { ks, args, seed }, &mut NoReply);
-            }
-        }
-    }
-
-    /// The next operation, its arguments and its seed.
-    #[inline]
-    fn next<'s>(&mut self, spans: &'s mut Vec<(u32, u32)>) -> Option<(&'static CommandSpec, Args<'s>, u64)>
-    where
-        'a: 's,
-    {
-        let rest = &self.payload[self.at..];
-        if rest.is_empty() {
-            return None;
-        }
-        let (id, bytes) = match op::decode_op(rest, spans) {
-            Ok(found) => found,
-            Err(error) => panic!("a committed entry cannot be read: {error}"),
-        };
-        let spec =
-            by_id(id).unwrap_or_else(|| panic!("a committed entry holds command {}, which is unknown here", id.0));
-        self.at += bytes;
-        let seed = op_seed(self.seed, self.number);
-        self.number += 1;
-        Some((spec, Args::new(rest, spans), seed))
-    }
+    ops.begin(header.seed);
+    ops.run_all(keyspace, payload);
 }

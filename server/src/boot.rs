@@ -15,6 +15,7 @@ use slotcore_rt::rng::SeededRng;
 
 use crate::apply::replay;
 use crate::config::{Config, Durability};
+use crate::entry_ops::EntryOps;
 use crate::log_driver::SegmentReader;
 use crate::logging::Event;
 use crate::startup::StartupError;
@@ -59,7 +60,7 @@ pub fn open_log(core: CoreId, dir: &SegmentDir, config: &Config, rng: &mut Seede
     let keyspace = Rc::new(RefCell::new(None));
     let mut rebuilt = Rebuilt {
         keyspace: keyspace.clone(),
-        spans: Vec::new(),
+        ops: EntryOps::default(),
     };
     let mut replayed = Replay::new(replica_of(core), FIRST_GROUP, &mut rebuilt, Applied::default());
     let mut refused = None;
@@ -104,14 +105,14 @@ fn keyspace_of(id: GroupId) -> Keyspace {
 #[derive(Default)]
 struct Rebuilt {
     keyspace: Rc<RefCell<Option<Keyspace>>>,
-    spans: Vec<(u32, u32)>,
+    ops: EntryOps,
 }
 
 impl StateMachine for Rebuilt {
     fn apply(&mut self, _index: LogIndex, _term: Term, payload: &[u8]) {
         let mut keyspace = self.keyspace.borrow_mut();
         let keyspace = keyspace.as_mut().expect("a group is created before its first entry");
-        replay(keyspace, payload, &mut self.spans);
+        replay(keyspace, payload, &mut self.ops);
     }
 
     fn snapshot(&mut self, _at: &Applied) -> Bytes {

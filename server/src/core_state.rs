@@ -23,6 +23,7 @@ use crate::belonging::Belonging;
 use crate::clients::{BufferUse, Buffers, ClientState, Endpoint};
 use crate::commands::ServerState;
 use crate::config::Setting;
+use crate::entry_ops::EntryOps;
 use crate::gathering::Gathering;
 use crate::mesh::Mesh;
 use crate::reply_order::ReplyOrder;
@@ -147,6 +148,7 @@ pub struct CoreState {
     pub(crate) untimed_id: u16,
     pub(crate) quit_id: u16,
     pub(crate) spans: Vec<(u32, u32)>,
+    pub(crate) ops: EntryOps,
     pub(crate) scratch_in: Vec<u8>,
     pub(crate) scratch_out: Vec<u8>,
     /// Stands in for a connection's output while a reply of it may have to wait.
@@ -194,6 +196,7 @@ impl CoreState {
             untimed_id: lookup(b"set").map_or(0, |spec| spec.id.0),
             quit_id: lookup(b"quit").map_or(0, |spec| spec.id.0),
             spans: Vec::new(),
+            ops: EntryOps::default(),
             scratch_in: Vec::new(),
             scratch_out: Vec::new(),
             ordered_out: Vec::new(),

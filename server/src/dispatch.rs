@@ -268,12 +268,17 @@ impl CoreState {
                 }
                 Run::Data(f) => {
                     let began = (!spec.flags.has(Flags::FAST)).then(|| SystemClock.tick());
+                    if let Some(hash) = c.key {
+                        self.keyspace.expect_key(args.get(spec.first_key as usize), hash);
+                    }
                     let mut exec = Exec {
                         ks: &mut self.keyspace,
                         args,
                         seed: self.seeds,
                     };
-                    match run_data(&mut exec, client, out, spec, f, self.now, &mut self.server.metrics) {
+                    let outcome = run_data(&mut exec, client, out, spec, f, self.now, &mut self.server.metrics);
+                    self.keyspace.forget_key();
+                    match outcome {
                         Outcome::Answered => self.tally.note(spec),
                         Outcome::NeedsTick => {
                             self.batch.push_aside(id, spec.id, &args);

@@ -15,6 +15,7 @@ pub mod core_state;
 pub mod core_thread;
 pub mod dispatch;
 pub mod elsewhere;
+pub mod entry_ops;
 pub mod foreign;
 pub mod gathering;
 pub mod handover;

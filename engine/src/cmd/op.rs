@@ -125,6 +125,12 @@ pub fn encode_op(out: &mut Vec<u8>, id: CommandId, args: &Args<'_>) {
 #[inline]
 pub fn decode_op(buf: &[u8], spans: &mut Vec<(u32, u32)>) -> Result<(CommandId, usize), OpError> {
     spans.clear();
+    decode_next_op(buf, spans)
+}
+
+/// The same, for several commands in a row: `spans` is not cleared, the arguments of this one are appended.
+#[inline]
+pub fn decode_next_op(buf: &[u8], spans: &mut Vec<(u32, u32)>) -> Result<(CommandId, usize), OpError> {
     let id = buf.get(..2).ok_or(OpError::Truncated)?;
     let id = CommandId(u16::from_le_bytes([id[0], id[1]]));
     let mut at = 2;

@@ -44,6 +44,7 @@ pub struct Keyspace {
     clock_ms: u64,
     wall_ms: u64,
     needs_tick: bool,
+    expected: Option<ExpectedKey>,
     stats: KeyspaceStats,
 }
 
@@ -51,6 +52,14 @@ pub struct Keyspace {
 enum Detached {
     Str(Vec<u8>),
     Object(Id),
+}
+
+/// A key whose hash is known beforehand, told by where its bytes lie.
+#[derive(Clone, Copy, Debug)]
+struct ExpectedKey {
+    at: usize,
+    len: usize,
+    hash: KeyHash,
 }
 
 impl Keyspace {
@@ -67,6 +76,7 @@ impl Keyspace {
             clock_ms: 0,
             wall_ms: 0,
             needs_tick: false,
+            expected: None,
             stats: KeyspaceStats::default(),
         }
     }
@@ -97,7 +107,28 @@ impl Keyspace {
     /// Hash of `key`, for [`Keyspace::prefetch_bucket`] and the `*_hashed` calls.
     #[inline]
     pub fn key_hash(&self, key: &[u8]) -> KeyHash {
-        self.table.hash(key)
+        match self.expected {
+            Some(expected) if expected.at == key.as_ptr().addr() && expected.len == key.len() => expected.hash,
+            _ => self.table.hash(key),
+        }
+    }
+
+    /// The next calls are about this very slice, whose hash is known from a prefetch: it is not computed again. The slice
+    /// is told by its place, so [`Keyspace::forget_key`] must be called before its bytes can change.
+    #[inline]
+    pub fn expect_key(&mut self, key: &[u8], hash: KeyHash) {
+        debug_assert_eq!(hash, self.table.hash(key), "the hash of another key");
+        self.expected = Some(ExpectedKey {
+            at: key.as_ptr().addr(),
+            len: key.len(),
+            hash,
+        });
+    }
+
+    /// Ends what [`Keyspace::expect_key`] began.
+    #[inline]
+    pub fn forget_key(&mut self) {
+        self.expected = None;
     }
 
     /// Starts to load the bucket of a key: first of two stages, called for all keys of a batch.

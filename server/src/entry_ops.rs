@@ -1,0 +1,128 @@
+//! [`EntryOps`]: the operations of a committed entry, decoded some way ahead of their execution.
+//!
+//! A random access to a large table costs more than decoding and executing a command together. So operations are decoded
+//! a window at a time, and while that goes on the index buckets of their keys are fetched, then the records; by the time
+//! they are executed both are near. (`window.rs` does the same for commands as they arrive.)
+
+use slotcore_engine::cmd::op::{self, BATCH_HEADER_BYTES, op_seed};
+use slotcore_engine::cmd::{Args, CommandSpec, Exec, NoReply, Run, by_id};
+use slotcore_engine::keyspace::Keyspace;
+use slotcore_engine::ord::KeyHash;
+
+/// Operations of a window: enough to hide a miss behind the work on the others.
+const WINDOW_OPS: usize = 32;
+
+/// See the module's text. Its buffers serve one entry after the other.
+#[derive(Default)]
+pub struct EntryOps {
+    window: Vec<Ahead>,
+    /// Positions of their arguments, each relative to its operation.
+    spans: Vec<(u32, u32)>,
+    /// The next of the window.
+    next: usize,
+    /// Where the next window starts in the payload.
+    at: usize,
+    /// Operations given out.
+    number: u64,
+    seed: u64,
+}
+
+struct Ahead {
+    spec: &'static CommandSpec,
+    at: usize,
+    spans: (u32, u32),
+    key: Option<KeyHash>,
+}
+
+/// One operation, ready to be executed.
+pub struct Found<'a> {
+    /// What it is.
+    pub spec: &'static CommandSpec,
+    /// Its arguments.
+    pub args: Args<'a>,
+    /// Decides its random choices.
+    pub seed: u64,
+    /// The hash of its first key, if it has one in a fixed place.
+    pub key: Option<KeyHash>,
+}
+
+impl EntryOps {
+    /// From the first operation of an entry on, whose header gave `seed`.
+    pub fn begin(&mut self, seed: u64) {
+        self.window.clear();
+        (self.next, self.at, self.number, self.seed) = (0, BATCH_HEADER_BYTES, 0, seed);
+    }
+
+    /// The next operation of the entry that [`EntryOps::begin`] began.
+    #[inline]
+    pub fn next<'a>(&'a mut self, ks: &Keyspace, payload: &'a [u8]) -> Option<Found<'a>> {
+        if self.next == self.window.len() {
+            self.look_ahead(ks, payload);
+        }
+        let ahead = self.window.get(self.next)?;
+        self.next += 1;
+        let seed = op_seed(self.seed, self.number);
+        self.number += 1;
+        Some(Found {
+            spec: ahead.spec,
+            args: Args::new(
+                &payload[ahead.at..],
+                &self.spans[ahead.spans.0 as usize..ahead.spans.1 as usize],
+            ),
+            seed,
+            key: ahead.key,
+        })
+    }
+
+    fn look_ahead(&mut self, ks: &Keyspace, payload: &[u8]) {
+        self.window.clear();
+        self.spans.clear();
+        self.next = 0;
+        while self.at < payload.len() && self.window.len() < WINDOW_OPS {
+            let rest = &payload[self.at..];
+            let first = self.spans.len();
+            let (id, bytes) = match op::decode_next_op(rest, &mut self.spans) {
+                Ok(found) => found,
+                Err(error) => panic!("a committed entry cannot be read: {error}"),
+            };
+            let spec =
+                by_id(id).unwrap_or_else(|| panic!("a committed entry holds command {}, which is unknown here", id.0));
+            let key = (spec.first_key > 0).then(|| {
+                let hash = ks.key_hash(Args::new(rest, &self.spans[first..]).get(spec.first_key as usize));
+                ks.prefetch_bucket(hash);
+                hash
+            });
+            self.window.push(Ahead {
+                spec,
+                at: self.at,
+                spans: (first as u32, self.spans.len() as u32),
+                key,
+            });
+            self.at += bytes;
+        }
+        for key in self.window.iter().filter_map(|ahead| ahead.key) {
+            ks.prefetch_record(key);
+        }
+    }
+
+    /// Executes all operations of an entry that nobody waits for.
+    pub fn run_all(&mut self, ks: &mut Keyspace, payload: &[u8]) {
+        while let Some(found) = self.next(ks, payload) {
+            let Run::Data(f) = found.spec.run else { continue };
+            found.announce(ks);
+            let (args, seed) = (found.args, found.seed);
+            f(&mut Exec { ks, args, seed }, &mut NoReply);
+            ks.forget_key();
+        }
+    }
+}
+
+impl Found<'_> {
+    /// Spares the command hashing its key again; [`Keyspace::forget_key`] after it.
+    #[inline]
+    pub fn announce(&self, ks: &mut Keyspace) {
+        if let Some(hash) = self.key {
+            ks.expect_key(self.args.get(self.spec.first_key as usize), hash);
+        }
+    }
+}
