@@ -13,6 +13,7 @@ start() {
     for _ in $(seq 600); do
         port=$(sed -n 's/.*"address":"127\.0\.0\.1:\([0-9]*\)".*/\1/p' "$work/log" | head -1)
         if [ -n "$port" ]; then
+            # shellcheck disable=SC2034 # for those who source this
             mapfile -t core_ports < <(cli cluster nodes | sed -n 's/.*:\([0-9]*\)@.*/\1/p')
             return
         fi
