@@ -84,7 +84,7 @@ fn measured(ks: &mut Keyspace, args: Args<'_>, out: &mut Buffer, seed: u64) {
         panic!("no such command")
     };
     if let Run::Data(run) = spec.run {
-        run(&mut Exec { ks, args, seed }, out);
+        run(&mut Exec::new(ks, args, seed), out);
     }
 }
 

@@ -140,11 +140,7 @@ impl CoreState {
         let Run::Data(f) = spec.run else { return };
         let timed = !spec.flags.has(Flags::FAST) && spec.id.0 != self.untimed_id;
         let began = timed.then(|| SystemClock.tick());
-        let mut exec = Exec {
-            ks: &mut self.keyspace,
-            args,
-            seed,
-        };
+        let mut exec = Exec::new(&mut self.keyspace, args, seed);
         match self.net.io(id) {
             Some((_, out)) => match self.server.clients.get_mut(id.index()) {
                 Some(client) => {

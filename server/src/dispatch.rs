@@ -271,11 +271,7 @@ impl CoreState {
                     if let Some(hash) = c.key {
                         self.keyspace.expect_key(args.get(spec.first_key as usize), hash);
                     }
-                    let mut exec = Exec {
-                        ks: &mut self.keyspace,
-                        args,
-                        seed: self.seeds,
-                    };
+                    let mut exec = Exec::new(&mut self.keyspace, args, self.seeds);
                     let outcome = run_data(&mut exec, client, out, spec, f, self.now, &mut self.server.metrics);
                     self.keyspace.forget_key();
                     match outcome {

@@ -111,7 +111,7 @@ impl EntryOps {
             let Run::Data(f) = found.spec.run else { continue };
             found.announce(ks);
             let (args, seed) = (found.args, found.seed);
-            f(&mut Exec { ks, args, seed }, &mut NoReply);
+            f(&mut Exec::new(ks, args, seed), &mut NoReply);
             ks.forget_key();
         }
     }

@@ -156,11 +156,7 @@ impl CoreState {
         };
         let timed = !spec.flags.has(Flags::FAST) && spec.id.0 != self.untimed_id;
         let began = timed.then(|| SystemClock.tick());
-        let mut exec = Exec {
-            ks: &mut self.keyspace,
-            args,
-            seed,
-        };
+        let mut exec = Exec::new(&mut self.keyspace, args, seed);
         let parcel = self.mesh.to(core);
         let mark = parcel.replies.len();
         let failed = parcel.push_reply(asker, |out| {

@@ -49,11 +49,7 @@ impl Replica {
                 return Err(format!("{} is no data command", spec.name));
             };
             let seed = op_seed(header.seed, answers.len() as u64);
-            let mut exec = Exec {
-                ks: &mut self.keyspace,
-                args: Args::new(buf, &self.spans),
-                seed,
-            };
+            let mut exec = Exec::new(&mut self.keyspace, Args::new(buf, &self.spans), seed);
             run(&mut exec, &mut self.answer);
             answers.push(self.answer.take());
             at += used;

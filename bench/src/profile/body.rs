@@ -128,7 +128,7 @@ impl Core {
             } else {
                 let ks = &mut self.keyspace;
                 let mut reply = RespReply::new(&mut self.out, PROTO);
-                execute(&mut Exec { ks, args, seed: SEED }, &mut reply);
+                execute(&mut Exec::new(ks, args, SEED), &mut reply);
                 refuse_errors(&reply)?;
             }
             at += len;
@@ -146,11 +146,8 @@ impl Core {
                 return Err(io::Error::other(format!("command {} is not known", id.0)));
             };
             let mut reply = RespReply::new(&mut self.out, PROTO);
-            let mut exec = Exec {
-                ks: &mut self.keyspace,
-                args: Args::new(rest, &self.op_spans),
-                seed: op_seed(SEED, number),
-            };
+            let args = Args::new(rest, &self.op_spans);
+            let mut exec = Exec::new(&mut self.keyspace, args, op_seed(SEED, number));
             execute(&mut exec, &mut reply);
             refuse_errors(&reply)?;
             at += len;

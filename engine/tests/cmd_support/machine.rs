@@ -80,23 +80,9 @@ impl Machine {
                     (by_id(id).map(|s| s.full_name), used),
                     (Some(spec.full_name), coded.len())
                 );
-                f(
-                    &mut Exec {
-                        ks: &mut self.ks,
-                        args: Args::new(&coded, &spans),
-                        seed,
-                    },
-                    reply,
-                );
+                f(&mut Exec::new(&mut self.ks, Args::new(&coded, &spans), seed), reply);
             }
-            Run::Data(f) => f(
-                &mut Exec {
-                    ks: &mut self.ks,
-                    args: *args,
-                    seed,
-                },
-                reply,
-            ),
+            Run::Data(f) => f(&mut Exec::new(&mut self.ks, *args, seed), reply),
             Run::Server(ServerCmd::CommandGetKeys) => introspect::command_getkeys(&args.tail(2), false, reply),
             Run::Server(ServerCmd::CommandGetKeysAndFlags) => introspect::command_getkeys(&args.tail(2), true, reply),
             Run::Server(_) | Run::Container => reply.simple("(not about the keyspace)"),
