@@ -77,6 +77,8 @@ pub struct Conn {
     pub(crate) is_dirty: bool,
     pub(crate) is_held: bool,
     pub(crate) is_over_soft_limit: bool,
+    /// Flushes that may still pass it by; see `Net::delay`.
+    pub(crate) delay: u8,
     /// The peer has shut down its side.
     pub(crate) input_ended: bool,
     pub(crate) closing: Closing,
@@ -102,6 +104,7 @@ impl Conn {
             is_dirty: false,
             is_held: false,
             is_over_soft_limit: false,
+            delay: 0,
             input_ended: false,
             closing: Closing::No,
         }

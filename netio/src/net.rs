@@ -124,6 +124,8 @@ pub struct Net {
     accept_pause: AcceptPause,
     ready: VecDeque<ConnId>,
     dirty: Vec<ConnId>,
+    /// Passed by at the last flush.
+    delayed: Vec<ConnId>,
     holding: Vec<ConnId>,
     unarmed: Vec<ConnId>,
     /// Connections that sent more than is wanted now: their receive is to be ended.
@@ -153,6 +155,7 @@ impl Net {
             accept_pause: AcceptPause::default(),
             ready: VecDeque::new(),
             dirty: Vec::new(),
+            delayed: Vec::new(),
             holding: Vec::new(),
             unarmed: Vec::new(),
             overfull: Vec::new(),
@@ -383,6 +386,7 @@ impl Net {
     pub fn flush(&mut self, ring: &mut Ring) -> io::Result<usize> {
         let mut sends = 0;
         self.settle_all();
+        self.dirty.append(&mut self.delayed);
         while let Some(id) = self.dirty.pop() {
             sends += usize::from(self.flush_one(ring, id)?);
         }

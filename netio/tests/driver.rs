@@ -104,6 +104,42 @@ fn many_large_arguments_of_one_request_arrive() {
 }
 
 #[test]
+fn delayed_replies_pass_over_so_many_flushes_and_no_more() {
+    let mut server = server();
+    let mut client = server.connect();
+    let id = server.net.ids().next().expect("the client is connected");
+    let (bytes, expected) = (request(&[b"one"]), reply(&[b"one"]));
+    server.net.delay(id, 2);
+    server.send(&mut client, &bytes);
+    server.until(|server| server.requests == 1);
+    let mut piece = [0; 64];
+    for _ in 0..2 {
+        assert!(server.net.has_delayed());
+        assert_eq!(client.read(&mut piece), Got::Nothing);
+        server.turn_at_once();
+    }
+    assert!(!server.net.has_delayed());
+    assert_eq!(server.read(&mut client, expected.len()), expected);
+
+    // What comes meanwhile goes along; and a delay that is taken back is over.
+    server.net.delay(id, u8::MAX);
+    for sent in 2..=3 {
+        server.send(&mut client, &bytes);
+        server.until(|server| server.requests == sent);
+    }
+    assert_eq!(client.read(&mut piece), Got::Nothing);
+    server.net.delay(id, 0);
+    server.turn_at_once();
+    assert_eq!(server.read(&mut client, 2 * expected.len()), expected.repeat(2));
+
+    // Much to send is sent.
+    server.net.delay(id, u8::MAX);
+    let big = [b'x'; 20_000];
+    server.send(&mut client, &request(&[&big]));
+    assert_eq!(server.read(&mut client, reply(&[&big]).len()), reply(&[&big]));
+}
+
+#[test]
 fn whoever_never_reads_costs_little_and_gets_everything_later() {
     const REPLY: usize = 100_000;
     const REPLIES: usize = 3_000;

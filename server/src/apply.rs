@@ -11,6 +11,7 @@ use slotcore_rt::clock::{Clock, SystemClock};
 use crate::batch::{Item, ItemKind, Sealed, Who};
 use crate::core_state::{CoreState, lane_of};
 use crate::dispatch::run_data;
+use crate::elsewhere::Place;
 use crate::entry_ops::EntryOps;
 use crate::reply::RespReply;
 
@@ -85,9 +86,9 @@ impl CoreState {
 
     #[inline]
     fn apply_item(&mut self, item: &Item, sealed: &Sealed, ops: &mut EntryOps, payload: &[u8]) {
-        let ordered = match item.who {
+        let place = match item.who {
             Who::Client(conn) => self.begin_ordered(conn),
-            Who::Core(..) => false,
+            Who::Core(..) => Place::Alone,
         };
         match item.kind {
             ItemKind::Write => {
@@ -128,8 +129,8 @@ impl CoreState {
                 self.spans = spans;
             }
         }
-        if ordered && let Who::Client(conn) = item.who {
-            self.end_ordered(conn);
+        if let Who::Client(conn) = item.who {
+            self.end_ordered(conn, place);
         }
         self.waited(item.who);
     }
@@ -218,10 +219,12 @@ impl CoreState {
             return;
         };
         for item in &sealed.items {
-            let ordered = matches!(item.who, Who::Client(conn) if self.begin_ordered(conn));
-            self.answer_refusal(item.who, text);
-            if ordered && let Who::Client(conn) = item.who {
-                self.end_ordered(conn);
+            if let Who::Client(conn) = item.who {
+                let place = self.begin_ordered(conn);
+                self.answer_refusal(item.who, text);
+                self.end_ordered(conn, place);
+            } else {
+                self.answer_refusal(item.who, text);
             }
             self.waited(item.who);
         }

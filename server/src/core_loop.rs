@@ -58,6 +58,8 @@ const EXPIRE_BUDGET: usize = 128;
 const FREE_BUDGET: usize = 256;
 /// While another core has no room for what this one has for it, it is tried again this often.
 const RETRY_MESH: Duration = Duration::from_micros(100);
+/// Replies that wait for others of their connection are looked at again after this long.
+const SEND_DELAYED: Duration = Duration::from_micros(50);
 /// How long a stop waits for replies to be taken.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -622,7 +624,12 @@ impl CoreLoop {
         };
         let log_wait = self.log.borrow().next_wake().map_or(longest, |at| at.since(now));
         let mesh_wait = if self.mesh_sent { longest } else { RETRY_MESH };
-        let timeout = longest.min(log_wait).min(mesh_wait);
+        let delayed = if self.state.borrow().net.has_delayed() {
+            SEND_DELAYED
+        } else {
+            longest
+        };
+        let timeout = longest.min(log_wait).min(mesh_wait).min(delayed);
         if !self.state.borrow().mesh.port().may_sleep() {
             self.state.borrow().mesh.port().get_up();
             self.ring.submit()?;

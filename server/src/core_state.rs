@@ -27,6 +27,7 @@ use crate::entry_ops::EntryOps;
 use crate::gathering::Gathering;
 use crate::mesh::Mesh;
 use crate::reply_order::ReplyOrder;
+use crate::requests_ahead::RequestsAhead;
 use crate::route::Router;
 use crate::spin::Spin;
 use crate::tally::Tally;
@@ -126,7 +127,11 @@ pub struct CoreState {
     pub(crate) clogged: Vec<ConnId>,
     /// Connections that would be better off on another core.
     pub(crate) movers: Vec<ConnId>,
-    pub(crate) spare_orders: Vec<ReplyOrder>,
+    #[allow(
+        clippy::vec_box,
+        reason = "they move between here and the lanes, where they must be small"
+    )]
+    pub(crate) spare_orders: Vec<Box<ReplyOrder>>,
     /// The next core that a connection by the any-slot port is given to.
     pub(crate) next_home: u16,
     pub(crate) tally: Tally,
@@ -149,6 +154,7 @@ pub struct CoreState {
     pub(crate) quit_id: u16,
     pub(crate) spans: Vec<(u32, u32)>,
     pub(crate) ops: EntryOps,
+    pub(crate) requests_ahead: RequestsAhead,
     pub(crate) scratch_in: Vec<u8>,
     pub(crate) scratch_out: Vec<u8>,
     /// Stands in for a connection's output while a reply of it may have to wait.
@@ -197,6 +203,7 @@ impl CoreState {
             quit_id: lookup(b"quit").map_or(0, |spec| spec.id.0),
             spans: Vec::new(),
             ops: EntryOps::default(),
+            requests_ahead: RequestsAhead::default(),
             scratch_in: Vec::new(),
             scratch_out: Vec::new(),
             ordered_out: Vec::new(),

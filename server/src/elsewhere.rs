@@ -15,6 +15,24 @@ use crate::reply_order::Source;
 use crate::route::{ByKey, Everywhere, Route, scan_next};
 use crate::window::{Parsed, Window};
 
+/// Replies that wait for others from another core are sent after so many turns at the latest: in a busy cluster of cores
+/// the other answers within one or two, and one send costs half of two.
+const DELAY_FLUSHES: u8 = 3;
+
+/// Orders kept for reuse.
+const SPARE_ORDERS_MAX: usize = 1024;
+
+/// Where the reply of a command that runs here goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// To the output: the connection waits for nobody else.
+    Alone,
+    /// To the output: its turn has come.
+    Turn,
+    /// Aside, until its turn comes.
+    Early,
+}
+
 /// One core's part of a command.
 #[derive(Clone, Default)]
 struct Share {
@@ -191,9 +209,10 @@ impl CoreState {
         let order = lane.order.get_or_insert_with(|| {
             let mut order = self.spare_orders.pop().unwrap_or_default();
             order.expect_many(Source::Here, waiting);
-            Box::new(order)
+            order
         });
         order.expect(source);
+        self.net.delay(id, DELAY_FLUSHES);
     }
 
     /// Runs a command here for a connection that still waits for other cores.
@@ -204,49 +223,65 @@ impl CoreState {
         if let Some(order) = &mut lane.order {
             order.expect(Source::Here);
         }
-        let ordered = self.begin_ordered(id);
+        let place = self.begin_ordered(id);
         self.run_parsed(window, c);
-        if !ordered {
-            return;
-        }
-        if lane_of(&mut self.lanes, id).waiting > before {
-            // Answered when its entry is applied.
-            let mut nothing = std::mem::take(&mut self.ordered_out);
-            self.swap_out(id, &mut nothing);
-            self.ordered_out = nothing;
-            self.ordered_out.clear();
-        } else {
-            self.end_ordered(id);
+        let lane = lane_of(&mut self.lanes, id);
+        match place {
+            // Answered when its entry is applied: nothing was written.
+            Place::Turn if lane.waiting > before => {}
+            Place::Early if lane.waiting > before => self.swap_back(id),
+            place => self.end_ordered(id, place),
         }
     }
 
-    /// Before a reply is written whose turn may not have come: puts a buffer in the place of the connection's output.
-    /// False when the connection waits for nobody else: then its replies are written where they belong.
+    /// Before a reply is written whose turn may not have come: unless it has, puts a buffer in the place of the
+    /// connection's output. [`CoreState::end_ordered`] afterwards.
     #[inline]
-    pub(crate) fn begin_ordered(&mut self, id: ConnId) -> bool {
-        if lane_of(&mut self.lanes, id).order.is_none() {
-            return false;
+    pub(crate) fn begin_ordered(&mut self, id: ConnId) -> Place {
+        let Some(order) = &lane_of(&mut self.lanes, id).order else {
+            return Place::Alone;
+        };
+        if order.is_turn_of(Source::Here) {
+            return Place::Turn;
         }
         match self.net.io(id) {
             Some((_, out)) => {
                 std::mem::swap(out, &mut self.ordered_out);
-                true
+                Place::Early
             }
-            None => false,
+            None => Place::Alone,
         }
     }
 
     /// After it: gives the connection its output back, and the reply its place.
-    pub(crate) fn end_ordered(&mut self, id: ConnId) {
-        let lane = lane_of(&mut self.lanes, id);
-        if let Some((_, out)) = self.net.io(id) {
-            std::mem::swap(out, &mut self.ordered_out);
-            if let Some(order) = &mut lane.order {
-                order.arrive(Source::Here, &self.ordered_out, out);
+    #[inline]
+    pub(crate) fn end_ordered(&mut self, id: ConnId, place: Place) {
+        let order = &mut lane_of(&mut self.lanes, id).order;
+        match place {
+            Place::Alone => return,
+            Place::Turn => {
+                if let (Some(order), Some((_, out))) = (order, self.net.io(id)) {
+                    order.went(out);
+                }
+            }
+            Place::Early => {
+                if let Some((_, out)) = self.net.io(id) {
+                    std::mem::swap(out, &mut self.ordered_out);
+                    if let Some(order) = order {
+                        order.arrive(Source::Here, &self.ordered_out, out);
+                    }
+                }
+                self.ordered_out.clear();
             }
         }
-        self.ordered_out.clear();
         self.close_order(id);
+    }
+
+    fn swap_back(&mut self, id: ConnId) {
+        if let Some((_, out)) = self.net.io(id) {
+            std::mem::swap(out, &mut self.ordered_out);
+        }
+        self.ordered_out.clear();
     }
 
     /// Takes in replies of another core, or of this one to parts of its own commands.
@@ -336,9 +371,13 @@ impl CoreState {
     fn close_order(&mut self, id: ConnId) {
         let lane = lane_of(&mut self.lanes, id);
         if lane.order.as_ref().is_some_and(|order| order.is_empty())
-            && let Some(order) = lane.order.take()
+            && let Some(mut order) = lane.order.take()
         {
-            self.spare_orders.push(*order);
+            order.trim();
+            if self.spare_orders.len() < SPARE_ORDERS_MAX {
+                self.spare_orders.push(order);
+            }
+            self.net.delay(id, 0);
         }
     }
 }

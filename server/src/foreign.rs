@@ -1,7 +1,6 @@
 //! Commands that other cores forward because their keys live here, and parts of this core's own.
 
-use slotcore_engine::cmd::op::decode_op;
-use slotcore_engine::cmd::{Args, CommandSpec, Exec, Flags, NoReply, Reply, Run, ServerCmd, by_id};
+use slotcore_engine::cmd::{Args, CommandSpec, Exec, Flags, NoReply, Reply, Run, ServerCmd};
 use slotcore_rt::clock::{Clock, SystemClock};
 
 use crate::apply::PROPOSED_MAX;
@@ -10,8 +9,9 @@ use crate::commands::Around;
 use crate::core_state::{CoreState, NetBuffers};
 use crate::dispatch::{Outcome, note_error, refuse_now};
 use crate::mesh::Unread;
-use crate::parcel::{Asker, How, Note, Parcel, request_at};
+use crate::parcel::{Asker, How, Note, Parcel};
 use crate::reply::RespReply;
+use crate::requests_ahead::Request;
 
 /// Parcels with requests that may lie unread; beyond, they stay with their senders.
 const UNREAD_MAX: usize = 16;
@@ -87,30 +87,25 @@ impl CoreState {
     /// all are done.
     fn run_parcel(&mut self, unread: &mut Unread, proposed_max: usize) -> bool {
         let began = SystemClock.tick();
-        let mut spans = std::mem::take(&mut self.spans);
+        let mut ahead = std::mem::take(&mut self.requests_ahead);
         let requests = &unread.parcel.requests;
-        while unread.at < requests.len() && self.proposed.len() < proposed_max {
-            let (asker, how, at) = request_at(requests, unread.at);
-            let (id, bytes) = decode_op(&requests[at..], &mut spans).expect("encoded by a core of this process");
-            let spec = by_id(id).expect("encoded by a core of this process");
-            self.run_request(unread.from, asker, how, spec, &requests[at..at + bytes], &spans);
-            unread.at = at + bytes;
+        'parcel: while ahead.look(&self.keyspace, requests, unread.at) {
+            for (request, spans) in ahead.requests() {
+                if self.proposed.len() >= proposed_max {
+                    break 'parcel;
+                }
+                self.run_request(unread.from, request, &requests[request.op.0..request.op.1], spans);
+                unread.at = request.op.1;
+            }
         }
-        self.spans = spans;
+        self.requests_ahead = ahead;
         let run_ns = SystemClock.tick().since(began).as_nanos() as u64;
         self.tally.settle(&mut self.server.metrics, run_ns, run_ns);
         unread.at == requests.len()
     }
 
-    fn run_request(
-        &mut self,
-        from: u16,
-        asker: Asker,
-        how: How,
-        spec: &'static CommandSpec,
-        op: &[u8],
-        spans: &[(u32, u32)],
-    ) {
+    fn run_request(&mut self, from: u16, request: &Request, op: &[u8], spans: &[(u32, u32)]) {
+        let Request { asker, how, spec, .. } = *request;
         let who = Who::Core(from, asker, how);
         let args = Args::new(op, spans);
         self.server.metrics.net.commands_for_others += u64::from(from != self.mesh.me().0);
@@ -130,15 +125,25 @@ impl CoreState {
         } else if spec.is_write() {
             self.batch.push_encoded_write(who, op);
             self.core_waits(from, asker);
-        } else if waits
-            || !self.reads_allowed
-            || self.run_for_core(from, asker, how, spec, args, self.seeds) == Outcome::NeedsTick
-        {
+        } else if waits || !self.reads_allowed || !self.read_for_core(from, request, args) {
             self.batch.push_encoded_aside(who, op);
             self.core_waits(from, asker);
-        } else if !spec.flags.has(Flags::FAST) {
+        }
+    }
+
+    /// Executes a command that only reads. False: the group's clock must be brought up to the wall clock first.
+    #[inline]
+    fn read_for_core(&mut self, from: u16, request: &Request, args: Args<'_>) -> bool {
+        let Request { asker, how, spec, .. } = *request;
+        if let Some(hash) = request.key {
+            self.keyspace.expect_key(args.get(spec.first_key as usize), hash);
+        }
+        let outcome = self.run_for_core(from, asker, how, spec, args, self.seeds);
+        self.keyspace.forget_key();
+        if !spec.flags.has(Flags::FAST) {
             self.seeds = self.seeds.wrapping_add(0x9e37_79b9_7f4a_7c15);
         }
+        outcome == Outcome::Answered
     }
 
     /// Executes a command that touches keys, for a connection of another core.

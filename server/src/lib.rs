@@ -26,6 +26,7 @@ pub mod metrics;
 pub mod parcel;
 pub mod reply;
 pub mod reply_order;
+pub mod requests_ahead;
 pub mod route;
 pub mod sockets;
 pub mod spin;

@@ -6,6 +6,9 @@
 
 use std::collections::VecDeque;
 
+/// Buffers above this many bytes are given back to the allocator after use.
+const KEPT_BYTES_MAX: usize = 64 << 10;
+
 /// Who answers a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -22,15 +25,19 @@ pub enum Source {
 pub struct ReplyOrder {
     /// Whose turn it is, and for how many replies.
     runs: VecDeque<(Source, u32)>,
-    /// What came too early; one for each source that did.
+    /// What came too early: one for each source that did. Emptied ones stay, for whoever is early next.
     early: Vec<Early>,
+    /// Replies in them.
+    kept: u32,
 }
 
 #[derive(Debug)]
 struct Early {
     source: Source,
+    /// Replies back to back; those before `at` are gone.
     bytes: Vec<u8>,
-    /// Lengths of the replies in it.
+    at: usize,
+    /// Their lengths.
     lengths: VecDeque<u32>,
 }
 
@@ -53,18 +60,31 @@ impl ReplyOrder {
     /// A reply has come: it and all whose turn it is now are appended to `out`.
     #[inline]
     pub fn arrive(&mut self, source: Source, reply: &[u8], out: &mut Vec<u8>) {
-        match self.runs.front_mut() {
-            Some((first, n)) if *first == source => {
-                out.extend_from_slice(reply);
-                *n -= 1;
-                if *n == 0 {
-                    self.runs.pop_front();
-                    if !self.early.is_empty() {
-                        self.catch_up(out);
-                    }
-                }
+        if self.is_turn_of(source) {
+            out.extend_from_slice(reply);
+            self.went(out);
+        } else {
+            self.keep(source, reply);
+        }
+    }
+
+    /// True when the next reply of `source` is the connection's next one: it may be written straight to the output, to be
+    /// followed by [`ReplyOrder::went`].
+    #[inline]
+    pub fn is_turn_of(&self, source: Source) -> bool {
+        self.runs.front().is_some_and(|(first, _)| *first == source)
+    }
+
+    /// The reply whose turn it was is in `out`; all whose turn it is now are appended.
+    #[inline]
+    pub fn went(&mut self, out: &mut Vec<u8>) {
+        let Some((_, n)) = self.runs.front_mut() else { return };
+        *n -= 1;
+        if *n == 0 {
+            self.runs.pop_front();
+            if self.kept > 0 {
+                self.catch_up(out);
             }
-            _ => self.keep(source, reply),
         }
     }
 
@@ -75,43 +95,56 @@ impl ReplyOrder {
     }
 
     fn keep(&mut self, source: Source, reply: &[u8]) {
-        let at = match self.early.iter().position(|early| early.source == source) {
+        let free = |early: &Early| early.lengths.is_empty();
+        let theirs = self.early.iter().position(|early| early.source == source);
+        let at = match theirs.or_else(|| self.early.iter().position(free)) {
             Some(at) => at,
             None => {
                 self.early.push(Early {
                     source,
                     bytes: Vec::new(),
+                    at: 0,
                     lengths: VecDeque::new(),
                 });
                 self.early.len() - 1
             }
         };
         let early = &mut self.early[at];
+        early.source = source;
         early.bytes.extend_from_slice(reply);
         early
             .lengths
             .push_back(u32::try_from(reply.len()).expect("a reply is below 4 GiB"));
+        self.kept += 1;
     }
 
     /// Appends early replies whose turn it has become.
     fn catch_up(&mut self, out: &mut Vec<u8>) {
         while let Some((first, n)) = self.runs.front_mut() {
-            let Some(at) = self.early.iter().position(|early| early.source == *first) else {
+            let Some(early) = self.early.iter_mut().find(|early| early.source == *first) else {
                 return;
             };
-            let early = &mut self.early[at];
             let ready = early.lengths.len().min(*n as usize);
             let bytes: usize = early.lengths.drain(..ready).map(|len| len as usize).sum();
-            out.extend(early.bytes.drain(..bytes));
+            out.extend_from_slice(&early.bytes[early.at..early.at + bytes]);
+            early.at += bytes;
             *n -= ready as u32;
+            self.kept -= ready as u32;
             if early.lengths.is_empty() {
-                self.early.swap_remove(at);
+                early.at = 0;
+                early.bytes.clear();
             }
             if *n > 0 {
                 return;
             }
             self.runs.pop_front();
         }
+    }
+
+    /// Gives back the memory of large replies that were kept; called when nothing is waited for, before it is used again.
+    pub fn trim(&mut self) {
+        debug_assert_eq!((self.kept, self.runs.len()), (0, 0), "somebody is still waited for");
+        self.early.retain(|early| early.bytes.capacity() <= KEPT_BYTES_MAX);
     }
 }
 
@@ -142,7 +175,7 @@ mod tests {
                 }
             }
             assert_eq!(out, expected, "seed {seed}");
-            assert!(order.is_empty() && order.early.is_empty(), "seed {seed}");
+            assert!(order.is_empty() && order.kept == 0, "seed {seed}");
         }
     }
 

@@ -26,7 +26,25 @@ pub struct UnsentLimit {
     pub soft_time: Duration,
 }
 
+/// So much to send is worth a send of its own, whatever comes next, in bytes.
+const DELAYED_BYTES_MAX: usize = 16 << 10;
+
 impl Net {
+    /// The next `flushes` flushes leave the connection's replies where they are, as long as they are few bytes: more is
+    /// about to come, and one send for all of it costs half of two. 0: the next flush sends.
+    #[inline]
+    pub fn delay(&mut self, id: ConnId, flushes: u8) {
+        if let Some(conn) = self.conn_mut(id) {
+            conn.delay = flushes;
+        }
+    }
+
+    /// True when the last flush left replies for a later one.
+    #[inline]
+    pub fn has_delayed(&self) -> bool {
+        !self.delayed.is_empty()
+    }
+
     pub(super) fn on_send(&mut self, id: ConnId, c: Completion) {
         let place = &mut self.places[id.index()];
         let conn = place
@@ -76,6 +94,14 @@ impl Net {
         }
         if conn.send_pending {
             return Ok(false);
+        }
+        if conn.delay > 0 {
+            conn.delay -= 1;
+            if unsent > 0 && unsent < DELAYED_BYTES_MAX && conn.closing == Closing::No {
+                conn.is_dirty = true;
+                self.delayed.push(id);
+                return Ok(false);
+            }
         }
         if conn.sending.is_empty() {
             std::mem::swap(&mut conn.out, &mut conn.sending);
