@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use crate::Place;
 use crate::floor::echo;
-use crate::load::report::Machine;
+use crate::machine::Machine;
 use crate::peer::{Kind, Peer};
 use clients::{Client, fill};
 use table::{HEAD, Pair, push_line};
@@ -100,7 +100,7 @@ pub fn run(options: &Options) -> io::Result<()> {
             }
         }
     }
-    let machine = Machine::here();
+    let machine = Machine::here(&options.place.dir);
     let mut text = format!(
         "Commit {}, Linux {}, {} x {}; peer: {}; {} rounds, medians.\n",
         machine.commit,

@@ -1,15 +1,19 @@
 //! `slotcore-bench load`: requests to a running server, and how it answered.
 
 pub mod client;
+mod greeting;
 pub mod keys;
+pub mod live;
 pub mod pace;
+pub mod recorder;
 mod replies;
 pub mod report;
+pub mod stream;
 #[cfg(test)]
 mod tests;
+mod topology;
 pub mod workload;
 
-use std::fs;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -20,11 +24,17 @@ use serde::Serialize;
 use slotcore_rt::rng::SeededRng;
 use slotcore_rt::thread::{CpuId, pin_current};
 
-use client::Client;
+use crate::machine::{Machine, ServerFacts};
+use crate::output;
+pub use client::Client;
+pub use greeting::{Greeting, Resp};
 use keys::{Distribution, Keys};
+use live::Live;
 use pace::{Pace, Stop};
-use report::{Machine, Report, Row, table};
-use workload::{Filling, Stream, Workload};
+use report::{Report, Row, table};
+use stream::{Filling, Stream, Streams};
+use topology::Topology;
+use workload::Workload;
 
 /// Requests of a connection under way while keys are loaded.
 const FILL_PIPELINE: usize = 64;
@@ -38,11 +48,21 @@ pub struct Options {
     /// Its port.
     #[arg(long, default_value_t = 6379)]
     pub port: u16,
-    /// Workloads, one after the other: ping, set, get, mixed, incr, lpush, rpush, lpop, rpop, sadd, spop, hset, hget, zadd,
-    /// zscore, mset, lrange_600.
+    /// Password of the `default` user.
+    #[arg(long)]
+    #[serde(skip)]
+    pub password: Option<String>,
+    /// Version of the protocol.
+    #[arg(long, value_enum, default_value_t = Resp::Two)]
+    pub resp: Resp,
+    /// Asks the server which nodes own which slots, and sends each request to the owner of its key (the second word).
+    #[arg(long)]
+    pub cluster: bool,
+    /// Workloads, one after the other: ping, set, get, mixed, incr, lpush, rpush, lpop, rpop, lrange_100 (300, 500, 600),
+    /// sadd, sismember, spop, hset, hget, hset_5, hgetall, zadd, zscore, zrange, zrangebyscore, zpopmin, mset.
     #[arg(long, value_delimiter = ',', default_value = "set,get")]
     pub command: Vec<String>,
-    /// A request of your own instead, such as "EXPIRE {key} 100"; {key}, {number} and {value} are filled in.
+    /// A request of your own instead, such as "XADD {key} * f {value}"; {key}, {number} and {value} are filled in.
     #[arg(long, conflicts_with = "command")]
     pub request: Option<String>,
     /// Percent of reads in the workload `mixed`.
@@ -88,6 +108,12 @@ pub struct Options {
     /// A file for the results as JSON.
     #[arg(long)]
     pub json: Option<PathBuf>,
+    /// Says nothing while it runs.
+    #[arg(long)]
+    pub quiet: bool,
+    /// Microseconds for which the client looks for replies before it sleeps: 0 where it shares its processor.
+    #[arg(long, default_value_t = client::SPIN.as_micros() as u64)]
+    pub spin_us: u64,
 }
 
 impl Default for Options {
@@ -108,30 +134,24 @@ pub fn run(options: &Options) -> io::Result<()> {
         pin_current(CpuId(cpu)).map_err(|e| io::Error::other(format!("processor {cpu} cannot be used: {e}")))?;
     }
     let rows = measure(options)?;
-    print!("{}", table(&rows));
+    output::print(&table(&rows))?;
     if let Some(path) = &options.json {
         let report = Report {
-            machine: Machine::here(),
+            kind: report::KIND.to_owned(),
+            format: report::FORMAT,
+            // Data of a server on another machine lies elsewhere: then this is only where the result was written.
+            machine: Machine::here(path),
+            server: ServerFacts::ask(address(options)?, options.password.as_deref())?,
             options,
             rows: rows.clone(),
         };
-        fs::write(path, report.to_json())?;
+        output::save(path, &report.to_json())?;
     }
-    match rows.iter().find(|row| row.errors > 0) {
-        None => Ok(()),
-        Some(row) => Err(io::Error::other(format!(
-            "{}: {} of {} requests were answered with an error, the first: {}",
-            row.workload,
-            row.errors,
-            row.requests,
-            row.first_error.as_deref().unwrap_or_default()
-        ))),
-    }
+    rows.iter().try_for_each(Row::refuse_errors).map_err(io::Error::other)
 }
 
-/// As [`run`], without printing: the figures of each workload. Error replies are counted in them.
+/// As [`run`], without printing results: the figures of each workload. Error replies are counted in them.
 pub fn measure(options: &Options) -> io::Result<Vec<Row>> {
-    let addr = address(options)?;
     let rng = SeededRng::new(options.seed);
     let commands = match &options.request {
         Some(request) => std::slice::from_ref(request),
@@ -143,51 +163,111 @@ pub fn measure(options: &Options) -> io::Result<Vec<Row>> {
         .map(|command| Ok((command, Workload::new(command, options.reads, value_bytes)?)))
         .collect::<Result<_, String>>()
         .map_err(io::Error::other)?;
-    let pace = |stop| -> io::Result<Pace> {
-        if options.rate.is_some_and(|rate| !(rate > 0.0 && rate.is_finite())) {
-            return Err(io::Error::other("a rate is above 0"));
-        }
-        Ok(Pace {
-            pipeline: options.pipeline as usize,
-            rate: options.rate,
-            stop,
-        })
-    };
-    let seconds =
-        |time: f64| Duration::try_from_secs_f64(time).map_err(|e| io::Error::other(format!("{time} seconds: {e}")));
-    let warmup = pace(Stop::After(seconds(options.warmup_seconds)?))?;
-    let measured = pace(match options.requests {
-        Some(requests) => Stop::Requests(requests),
-        None => Stop::After(seconds(options.seconds)?),
-    })?;
-
-    let mut client = Client::connect(addr, options.connections as usize)?;
+    let (warmup, measured) = paces(options)?;
+    let mut connected = Connected::open(options)?;
     if options.fill {
-        fill(&mut client, options)?;
+        fill(&mut connected, options)?;
     }
     let mut rows = Vec::new();
     for (name, workload) in &workloads {
         let rng = rng.derive(name);
         let mut keys = Keys::new(options.distribution, options.keys, rng.derive("keys"));
         let wanted = options.requests.unwrap_or(u64::MAX).max(1);
-        let stream = Stream::generate(workload, &mut keys, wanted, &mut rng.derive("stream"));
+        let mut drawn = rng.derive("stream");
+        let streams = match &connected.topology {
+            None => Streams::one(Stream::generate(workload, &mut keys, wanted, &mut drawn)),
+            Some(topology) => Streams::generate(topology, workload, &mut keys, wanted, &mut drawn)
+                .map_err(|what| io::Error::other(format!("{name}: {what}")))?,
+        };
+        let client = connected.client_for(&streams, options)?;
         if options.warmup_seconds > 0.0 {
-            client.run(&stream, &warmup)?;
+            client.run(&streams, &warmup, &Live::new("warm-up", true))?;
         }
-        rows.push(Row::new(name, &client.run(&stream, &measured)?));
+        let outcome = client.run(&streams, &measured, &Live::new(name, options.quiet))?;
+        rows.push(Row::new(name, &outcome));
     }
     Ok(rows)
 }
 
+/// The paces of warm-up and measurement.
+fn paces(options: &Options) -> io::Result<(Pace, Pace)> {
+    if options.rate.is_some_and(|rate| !(rate > 0.0 && rate.is_finite())) {
+        return Err(io::Error::other("a rate is above 0"));
+    }
+    let pace = |stop| Pace {
+        pipeline: options.pipeline as usize,
+        rate: options.rate,
+        stop,
+    };
+    let seconds =
+        |time: f64| Duration::try_from_secs_f64(time).map_err(|e| io::Error::other(format!("{time} seconds: {e}")));
+    let measured = match options.requests {
+        Some(requests) => Stop::Requests(requests),
+        None => Stop::After(seconds(options.seconds)?),
+    };
+    Ok((pace(Stop::After(seconds(options.warmup_seconds)?)), pace(measured)))
+}
+
+/// The server, or the nodes of a cluster, and the connections to them.
+struct Connected {
+    topology: Option<Topology>,
+    client: Option<Client>,
+}
+
+impl Connected {
+    fn open(options: &Options) -> io::Result<Self> {
+        let addr = address(options)?;
+        let topology = if options.cluster {
+            Some(Topology::ask(addr, options.password.as_deref())?)
+        } else {
+            None
+        };
+        let mut connected = Self { topology, client: None };
+        if connected.topology.is_none() {
+            // At once, so that a server that is not there is noticed before requests are made.
+            let shares = [(addr, options.connections as usize)];
+            connected.client = Some(connect(&shares, options)?);
+        }
+        Ok(connected)
+    }
+
+    /// The client for requests spread like `streams`: nodes of a cluster get connections by their share.
+    fn client_for(&mut self, streams: &Streams, options: &Options) -> io::Result<&mut Client> {
+        if let Some(topology) = &self.topology {
+            let shares = streams.share(topology.nodes(), options.connections as usize);
+            self.client = Some(connect(&shares, options)?);
+        }
+        Ok(self.client.as_mut().expect("made at the start or just above"))
+    }
+}
+
+fn connect(shares: &[(SocketAddr, usize)], options: &Options) -> io::Result<Client> {
+    let greeting = Greeting {
+        resp: options.resp,
+        password: options.password.as_deref(),
+        probe: true,
+    };
+    Client::connect(shares, &greeting, Duration::from_micros(options.spin_us))
+}
+
 /// Sets every key once.
-fn fill(client: &mut Client, options: &Options) -> io::Result<()> {
-    for stream in Filling::new(options.keys, options.value_bytes as usize, options.seed) {
+fn fill(connected: &mut Connected, options: &Options) -> io::Result<()> {
+    let mut filling = Filling::new(options.keys, options.value_bytes as usize, options.seed);
+    let topology = connected.topology.clone();
+    let live = Live::new("fill", true);
+    while let Some(streams) = match &topology {
+        None => filling.next().map(Streams::one),
+        Some(topology) => filling.next_of(topology),
+    } {
         let pace = Pace {
             pipeline: FILL_PIPELINE,
             rate: None,
-            stop: Stop::Requests(stream.len() as u64),
+            stop: Stop::Requests(streams.len()),
         };
-        let tally = client.run(&stream, &pace)?.tally;
+        let tally = connected
+            .client_for(&streams, options)?
+            .run(&streams, &pace, &live)?
+            .tally;
         if let Some(error) = tally.first_error {
             return Err(io::Error::other(format!("keys cannot be loaded: {error}")));
         }
@@ -197,7 +277,9 @@ fn fill(client: &mut Client, options: &Options) -> io::Result<()> {
 
 fn address(options: &Options) -> io::Result<SocketAddr> {
     let name = (options.host.as_str(), options.port);
-    name.to_socket_addrs()?
+    let unknown = |why: String| io::Error::other(format!("{} has no address{why}", options.host));
+    name.to_socket_addrs()
+        .map_err(|e| unknown(format!(": {e}")))?
         .next()
-        .ok_or_else(|| io::Error::other(format!("{} has no address", options.host)))
+        .ok_or_else(|| unknown(String::new()))
 }

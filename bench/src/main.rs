@@ -5,10 +5,13 @@
     reason = "a benchmark drives real processes, sockets and clocks"
 )]
 
+mod ask;
 mod compare;
 mod floor;
 mod kill_loop;
 mod load;
+mod machine;
+mod output;
 mod peer;
 mod profile;
 

@@ -63,6 +63,7 @@ fn options(peer: &Peer) -> load::Options {
         value_bytes: VALUE_BYTES,
         // Servers are warm: keys were loaded just before.
         warmup_seconds: 0.0,
+        quiet: true,
         ..load::Options::default()
     }
 }

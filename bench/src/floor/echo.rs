@@ -11,9 +11,11 @@ use slotcore_netio::buffers::{BUFFER_GROUP, ProvidedBuffers};
 use slotcore_rt::ring::{Class, Ring};
 use slotcore_rt::thread;
 
-use crate::load::client::Client;
+use crate::load::client::SPIN;
+use crate::load::live::Live;
 use crate::load::pace::{Pace, Stop};
-use crate::load::workload::Stream;
+use crate::load::stream::{Stream, Streams};
+use crate::load::{Client, Greeting};
 use crate::peer::{CLIENT_CPU, SERVER_CPU, if_there};
 
 /// What is echoed: a bulk string of 50 bytes, so that the reply of a GET, its request being the same, goes both ways.
@@ -69,15 +71,15 @@ pub fn echo(connections: usize, pipeline: usize, time: Duration) -> io::Result<E
 }
 
 fn drive(addr: SocketAddr, connections: usize, pipeline: usize, time: Duration) -> io::Result<(f64, f64)> {
-    let mut client = Client::connect(addr, connections)?;
-    let stream = Stream::of(FRAME, FRAMES);
+    let mut client = Client::connect(&[(addr, connections)], &Greeting::default(), SPIN)?;
+    let (stream, live) = (Streams::one(Stream::of(FRAME, FRAMES)), Live::new("echo", true));
     let pace = |time| Pace {
         pipeline,
         rate: None,
         stop: Stop::After(time),
     };
-    client.run(&stream, &pace(time / 10))?;
-    let outcome = client.run(&stream, &pace(time))?;
+    client.run(&stream, &pace(time / 10), &live)?;
+    let outcome = client.run(&stream, &pace(time), &live)?;
     Ok((
         outcome.replies as f64 / outcome.elapsed.as_secs_f64(),
         outcome.latency_ns.value_at_quantile(0.5) as f64 / 1e3,

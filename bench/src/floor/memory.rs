@@ -12,7 +12,8 @@ use slotcore_rt::rng::SeededRng;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::load::keys::{Distribution, Keys};
-use crate::load::workload::{Filling, Stream, Workload};
+use crate::load::stream::{Filling, Stream};
+use crate::load::workload::Workload;
 
 /// Keys in the table.
 pub const KEYS: u64 = 1_000_000;

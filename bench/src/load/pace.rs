@@ -70,6 +70,22 @@ impl Schedule {
         count as usize
     }
 
+    /// Requests there will be at most.
+    pub fn requests(&self) -> u64 {
+        self.requests
+    }
+
+    /// The part of the run that is over at `now`, after so many replies: 0 to 1.
+    pub fn progress(&self, now: Tick, replies: u64) -> f64 {
+        match self.end {
+            Some(end) => {
+                let whole = end.since(self.start).as_secs_f64();
+                (now.since(self.start).as_secs_f64() / whole.max(1e-9)).min(1.0)
+            }
+            None => replies as f64 / self.requests.max(1) as f64,
+        }
+    }
+
     /// Requests begun so far.
     pub fn begun(&self) -> u64 {
         self.begun
@@ -140,8 +156,10 @@ mod tests {
             (4, 2, 0)
         );
         assert!(schedule.is_over(at(0)));
+        assert_eq!((schedule.requests(), schedule.progress(at(0), 3)), (6, 0.5));
         let mut schedule = Schedule::new(&pace(None, Stop::After(Duration::from_millis(5))), at(0));
         assert_eq!((schedule.begin(at(4), 4), schedule.begin(at(5), 4)), (4, 0));
+        assert_eq!((schedule.progress(at(1), 9), schedule.progress(at(9), 9)), (0.2, 1.0));
         assert!(schedule.is_over(at(5)) && !schedule.is_over(at(4)));
         assert_eq!((schedule.next_due(), schedule.intended(3)), (None, None));
     }

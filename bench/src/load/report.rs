@@ -1,60 +1,15 @@
 //! [`Report`]: what a load run gave, as a table for people and as JSON for comparison later.
 
 use std::fmt::Write as _;
-use std::fs;
-use std::process::Command;
 
-use serde::Serialize;
-use slotcore_rt::process::kernel_release;
+use serde::{Deserialize, Serialize};
 
 use super::client::Outcome;
-
-/// Where and with what figures were taken: without it they mean nothing.
-#[derive(Clone, Debug, Serialize)]
-pub struct Machine {
-    /// Commit of the working tree the program was started in, `+` behind it when there were changes; empty outside one.
-    pub commit: String,
-    /// As `uname -r`.
-    pub kernel: String,
-    /// Model of the processor.
-    pub processor: String,
-    /// Processors of the machine.
-    pub processors: usize,
-}
-
-impl Machine {
-    /// This one.
-    pub fn here() -> Self {
-        let git = |args: &[&str]| {
-            let run = Command::new("git")
-                .args(args)
-                .output()
-                .ok()
-                .filter(|run| run.status.success());
-            run.map(|run| String::from_utf8_lossy(&run.stdout).trim().to_owned())
-        };
-        let changed = git(&["status", "--porcelain", "-uno"]).is_some_and(|files| !files.is_empty());
-        let mut commit = git(&["rev-parse", "--short=12", "HEAD"]).unwrap_or_default();
-        if changed {
-            commit.push('+');
-        }
-        let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let of = |name: &'static str| info.lines().filter(move |line| line.starts_with(name));
-        Self {
-            commit,
-            kernel: kernel_release(),
-            processor: of("model name")
-                .next()
-                .and_then(|line| line.split_once(':'))
-                .map(|(_, name)| name.trim().to_owned())
-                .unwrap_or_default(),
-            processors: of("processor").count(),
-        }
-    }
-}
+use super::recorder::Second;
+use crate::machine::{Machine, ServerFacts};
 
 /// The figures of one workload. Latencies in microseconds.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Row {
     /// Its name, or the request itself.
     pub workload: String,
@@ -80,18 +35,37 @@ pub struct Row {
     pub first_error: Option<String>,
     /// Replies that were null: reads that met no key.
     pub nulls: u64,
+    /// Requests that a node of the cluster sent on to another.
+    pub moved: u64,
     /// Percent of the time the client had work; near 100 the client was the limit.
     pub client_busy_percent: f64,
     /// Microseconds of work of the client for each request.
     pub client_us_per_request: f64,
     /// The distribution of latencies: percent and the microseconds below which so many were.
     pub percentiles_us: Vec<(f64, f64)>,
+    /// The run by the second.
+    pub series: Vec<Second>,
 }
 
-/// Percentiles of the JSON result.
-const PERCENTILES: &[f64] = &[
-    1.0, 5.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.5, 99.9, 99.95, 99.99, 99.999, 100.0,
-];
+/// Points of the percentile curve for each halving of what lies above.
+const POINTS_PER_HALVING: u32 = 3;
+
+/// Percent and microseconds, ever denser towards 100 %, as HdrHistogram draws it.
+fn percentile_curve(outcome: &Outcome) -> Vec<(f64, f64)> {
+    let histogram = &outcome.latency_ns;
+    let mut curve: Vec<(f64, f64)> = Vec::new();
+    for step in histogram.iter_quantiles(POINTS_PER_HALVING) {
+        let point = (
+            100.0 * step.quantile_iterated_to(),
+            step.value_iterated_to() as f64 / 1e3,
+        );
+        // The last steps all stand for the longest.
+        if curve.last().is_none_or(|last| last.1 != point.1) || point.0 >= 100.0 {
+            curve.push(point);
+        }
+    }
+    curve
+}
 
 impl Row {
     /// The figures of `outcome`.
@@ -113,18 +87,50 @@ impl Row {
             errors: outcome.tally.errors,
             first_error: outcome.tally.first_error.clone(),
             nulls: outcome.tally.nulls,
+            moved: outcome.moved,
             client_busy_percent: 100.0 * (outcome.busy.as_secs_f64() / seconds),
             client_us_per_request: busy_us / outcome.replies.max(1) as f64,
-            percentiles_us: PERCENTILES.iter().map(|&percent| (percent, at(percent))).collect(),
+            percentiles_us: percentile_curve(outcome),
+            series: outcome.seconds.clone(),
         }
+    }
+
+    /// An error that says so when replies were errors.
+    ///
+    /// # Errors
+    /// A text with the first of them.
+    pub fn refuse_errors(&self) -> Result<(), String> {
+        let Some(first) = &self.first_error else {
+            return Ok(());
+        };
+        let hint = if first.starts_with("MOVED") {
+            " (the server is a cluster: --cluster)"
+        } else {
+            ""
+        };
+        Err(format!(
+            "{}: {} of {} requests were answered with an error, the first: {first}{hint}",
+            self.workload, self.errors, self.requests,
+        ))
     }
 }
 
+/// Tells a result file of `load` from others.
+pub const KIND: &str = "slotcore-bench load";
+/// Changed when a field changes its meaning or goes.
+pub const FORMAT: u32 = 1;
+
 /// A result file: one run of `slotcore-bench load`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Report<O> {
+    /// [`KIND`].
+    pub kind: String,
+    /// [`FORMAT`].
+    pub format: u32,
     /// Where it ran.
     pub machine: Machine,
+    /// What it ran against.
+    pub server: ServerFacts,
     /// What was asked for.
     pub options: O,
     /// What it gave, in the order of the run.
@@ -141,13 +147,13 @@ impl<O: Serialize> Report<O> {
 /// The table of `rows`, in Markdown.
 pub fn table(rows: &[Row]) -> String {
     let mut text = String::from(
-        "| workload | requests/s | p50 us | p99 us | p99.9 us | max us | errors | null | client busy | client us/request |\n\
-         |---|---|---|---|---|---|---|---|---|---|\n",
+        "| workload | requests/s | p50 us | p99 us | p99.9 us | max us | errors | null | moved | client busy | client us/request |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     for row in rows {
         let _ = writeln!(
             text,
-            "| {} | {:.0} | {:.0} | {:.0} | {:.0} | {:.0} | {} | {} | {:.0} % | {:.2} |",
+            "| {} | {:.0} | {:.0} | {:.0} | {:.0} | {:.0} | {} | {} | {} | {:.0} % | {:.2} |",
             row.workload,
             row.rate,
             row.p50_us,
@@ -156,6 +162,7 @@ pub fn table(rows: &[Row]) -> String {
             row.max_us,
             row.errors,
             row.nulls,
+            row.moved,
             row.client_busy_percent,
             row.client_us_per_request,
         );

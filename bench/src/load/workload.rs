@@ -1,17 +1,16 @@
-//! [`Workload`]: what is asked, and [`Stream`]: the bytes of many such requests, made before the clock runs.
+//! [`Workload`]: what is asked: requests by name, or one written out, with gaps for what changes.
 
+use slotcore_engine::ord::slot_of;
 use slotcore_rt::rng::SeededRng;
 
-use super::keys::{Distribution, Keys};
+use super::keys::Keys;
 
-/// Bytes of requests made beforehand. Larger would only cost memory: at 90 bytes a request these are 700,000 of them
-/// before the first repeats. Tests come to the end of it.
-const STREAM_BYTES_MAX: usize = if cfg!(test) { 1 << 20 } else { 64 << 20 };
 /// Random bytes from which values are cut.
 const VALUE_POOL_BYTES: usize = 1 << 16;
 
 /// Requests by name. `{key}` is `key:` and 12 digits, `{number}` 12 digits, both by the key distribution; `{value}` is
-/// as many bytes as asked for. Collections are those of redis-benchmark, so both clients do the same work.
+/// as many bytes as asked for. Collections are those of redis-benchmark where it has them, so both clients do the same
+/// work; `hset_5` makes the hashes that `hgetall` reads.
 const COMMANDS: &[(&str, bool, &str)] = &[
     ("ping", true, "PING"),
     ("set", false, "SET {key} {value}"),
@@ -21,13 +20,26 @@ const COMMANDS: &[(&str, bool, &str)] = &[
     ("rpush", false, "RPUSH mylist {value}"),
     ("lpop", false, "LPOP mylist"),
     ("rpop", false, "RPOP mylist"),
+    ("lrange_100", true, "LRANGE mylist 0 99"),
+    ("lrange_300", true, "LRANGE mylist 0 299"),
+    ("lrange_500", true, "LRANGE mylist 0 499"),
+    ("lrange_600", true, "LRANGE mylist 0 599"),
     ("sadd", false, "SADD myset element:{number}"),
+    ("sismember", true, "SISMEMBER myset element:{number}"),
+    ("spop", false, "SPOP myset"),
     ("hset", false, "HSET myhash element:{number} {value}"),
     ("hget", true, "HGET myhash element:{number}"),
-    ("spop", false, "SPOP myset"),
+    (
+        "hset_5",
+        false,
+        "HSET hash:{number} a {value} b {value} c {value} d {value} e {value}",
+    ),
+    ("hgetall", true, "HGETALL hash:{number}"),
     ("zadd", false, "ZADD myzset {number} element:{number}"),
     ("zscore", true, "ZSCORE myzset element:{number}"),
-    ("lrange_600", true, "LRANGE mylist 0 599"),
+    ("zrange", true, "ZRANGE myzset 0 9"),
+    ("zrangebyscore", true, "ZRANGEBYSCORE myzset {number} +inf LIMIT 0 10"),
+    ("zpopmin", false, "ZPOPMIN myzset"),
     (
         "mset",
         false,
@@ -40,6 +52,7 @@ const COMMANDS: &[(&str, bool, &str)] = &[
 const MIXED: &str = "mixed";
 
 /// One part of a request's argument.
+#[derive(PartialEq)]
 enum Piece {
     Text(String),
     Key,
@@ -129,77 +142,76 @@ fn pieces(argument: &str) -> Result<Vec<Piece>, String> {
     Ok(pieces)
 }
 
-/// Requests as they go to the socket, one after the other in one piece of memory: a batch of them is a slice, and costs
-/// its sender nothing. After the last comes the first again.
-pub struct Stream {
-    bytes: Vec<u8>,
-    /// Where request `i` starts; one more for the end of the last.
-    starts: Vec<u32>,
+/// Where the keys of a request lie among the slots of a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// It has no key: any node will do.
+    Anywhere,
+    /// All its keys are in this slot.
+    Slot(u16),
+    /// Its keys are in several slots: a cluster refuses it.
+    Torn,
 }
 
-impl Stream {
-    /// Makes at most `requests` (> 0), fewer if they would take more than [`STREAM_BYTES_MAX`], but at least one.
-    pub fn generate(workload: &Workload, keys: &mut Keys, requests: u64, rng: &mut SeededRng) -> Self {
+/// Draws one request of a workload after the other.
+pub struct Drawing<'a> {
+    workload: &'a Workload,
+    keys: &'a mut Keys,
+    rng: &'a mut SeededRng,
+    pool: Vec<u8>,
+    argument: Vec<u8>,
+}
+
+impl<'a> Drawing<'a> {
+    /// Of `workload`, about `keys`; everything else is drawn from `rng`.
+    pub fn new(workload: &'a Workload, keys: &'a mut Keys, rng: &'a mut SeededRng) -> Self {
         let mut pool = vec![0; VALUE_POOL_BYTES.max(workload.value_bytes)];
         rng.fill(&mut pool);
         // Printable, so that a request can be looked at on the wire.
         pool.iter_mut().for_each(|byte| *byte = b'a' + *byte % 26);
-        let mut stream = Self {
-            bytes: Vec::new(),
-            starts: vec![0],
-        };
-        let mut argument = Vec::new();
-        let mut largest = 0;
-        while (stream.len() as u64) < requests && stream.bytes.len() + largest <= STREAM_BYTES_MAX {
-            let second = workload.templates.len() == 2 && !rng.chance(workload.first_percent, 100);
-            let template = &workload.templates[usize::from(second)];
-            let before = stream.bytes.len();
-            push_header(&mut stream.bytes, b'*', template.arguments.len());
-            for pieces in &template.arguments {
-                argument.clear();
-                for piece in pieces {
-                    match piece {
-                        Piece::Text(text) => argument.extend_from_slice(text.as_bytes()),
-                        Piece::Key => push_key(&mut argument, "key:", draw(keys, template.reads)),
-                        Piece::Number => push_key(&mut argument, "", draw(keys, template.reads)),
-                        Piece::Value => {
-                            let at = rng.index(pool.len() - workload.value_bytes + 1);
-                            argument.extend_from_slice(&pool[at..at + workload.value_bytes]);
-                        }
+        Self {
+            workload,
+            keys,
+            rng,
+            pool,
+            argument: Vec::new(),
+        }
+    }
+
+    /// Appends the bytes of the next request to `out`. Keys are the second word, and every word with `{key}` in it.
+    pub fn next(&mut self, out: &mut Vec<u8>) -> Place {
+        let templates = &self.workload.templates;
+        let second = templates.len() == 2 && !self.rng.chance(self.workload.first_percent, 100);
+        let template = &templates[usize::from(second)];
+        let mut place = Place::Anywhere;
+        push_header(out, b'*', template.arguments.len());
+        for (index, pieces) in template.arguments.iter().enumerate() {
+            self.argument.clear();
+            for piece in pieces {
+                match piece {
+                    Piece::Text(text) => self.argument.extend_from_slice(text.as_bytes()),
+                    Piece::Key => push_number(&mut self.argument, "key:", draw(self.keys, template.reads)),
+                    Piece::Number => push_number(&mut self.argument, "", draw(self.keys, template.reads)),
+                    Piece::Value => {
+                        let at = self.rng.index(self.pool.len() - self.workload.value_bytes + 1);
+                        let value = &self.pool[at..at + self.workload.value_bytes];
+                        self.argument.extend_from_slice(value);
                     }
                 }
-                push_header(&mut stream.bytes, b'$', argument.len());
-                stream.bytes.extend_from_slice(&argument);
-                stream.bytes.extend_from_slice(b"\r\n");
             }
-            largest = largest.max(stream.bytes.len() - before);
-            let end = u32::try_from(stream.bytes.len()).expect("a stream is far below 4 GiB");
-            stream.starts.push(end);
+            if index == 1 || pieces.contains(&Piece::Key) {
+                let slot = Place::Slot(slot_of(&self.argument));
+                place = if place == Place::Anywhere || place == slot {
+                    slot
+                } else {
+                    Place::Torn
+                };
+            }
+            push_header(out, b'$', self.argument.len());
+            out.extend_from_slice(&self.argument);
+            out.extend_from_slice(b"\r\n");
         }
-        stream
-    }
-
-    /// Requests that are all the same bytes.
-    pub fn of(request: &[u8], requests: usize) -> Self {
-        let end = |i: usize| u32::try_from(i * request.len()).expect("a stream is far below 4 GiB");
-        Self {
-            bytes: request.repeat(requests),
-            starts: (0..=requests).map(end).collect(),
-        }
-    }
-
-    /// Requests before the first comes again.
-    pub fn len(&self) -> usize {
-        self.starts.len() - 1
-    }
-
-    /// The bytes of requests from `first` on: `count` of them, or those that are left before the end. `first` is below
-    /// [`Stream::len`]. Returns how many they are.
-    #[inline]
-    pub fn batch(&self, first: usize, count: usize) -> (&[u8], usize) {
-        let last = (first + count).min(self.len());
-        let range = self.starts[first] as usize..self.starts[last] as usize;
-        (&self.bytes[range], last - first)
+        place
     }
 }
 
@@ -213,71 +225,15 @@ fn push_header(out: &mut Vec<u8>, kind: u8, count: usize) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn push_key(out: &mut Vec<u8>, prefix: &str, number: u64) {
+fn push_number(out: &mut Vec<u8>, prefix: &str, number: u64) {
     out.extend_from_slice(format!("{prefix}{number:012}").as_bytes());
-}
-
-/// Sets of every key in turn: what is loaded before reads are measured. `next` goes on from stream to stream.
-pub struct Filling {
-    workload: Workload,
-    keys: Keys,
-    left: u64,
-    rng: SeededRng,
-}
-
-impl Filling {
-    /// Of the first `keys` keys, with values of `value_bytes`.
-    pub fn new(keys: u64, value_bytes: usize, seed: u64) -> Self {
-        let rng = SeededRng::new(seed).derive("fill");
-        Self {
-            workload: Workload::new("set", 0, value_bytes).expect("the table has it"),
-            keys: Keys::new(Distribution::Sequential, keys.max(1), rng.derive("keys")),
-            left: keys,
-            rng,
-        }
-    }
-}
-
-impl Iterator for Filling {
-    type Item = Stream;
-
-    fn next(&mut self) -> Option<Stream> {
-        if self.left == 0 {
-            return None;
-        }
-        let stream = Stream::generate(&self.workload, &mut self.keys, self.left, &mut self.rng);
-        self.left -= stream.len() as u64;
-        Some(stream)
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use slotcore_netio::resp::decode::{Decoder, Limits, Request};
-
+    use super::super::keys::Distribution;
+    use super::super::stream::tests::{decoded, generate};
     use super::*;
-
-    /// Every request of a stream, as the server's own decoder reads it.
-    fn decoded(stream: &Stream) -> Vec<Vec<String>> {
-        let mut requests = Vec::new();
-        for i in 0..stream.len() {
-            let (bytes, count) = stream.batch(i, 1);
-            assert_eq!(count, 1);
-            let mut spans = Vec::new();
-            let found = Decoder::default().next(bytes, &Limits::default(), &mut spans).unwrap();
-            assert_eq!(found, Request::Complete(bytes.len()));
-            let text =
-                |&(at, len): &(u32, u32)| String::from_utf8_lossy(&bytes[at as usize..][..len as usize]).into_owned();
-            requests.push(spans.iter().map(text).collect());
-        }
-        requests
-    }
-
-    fn generate(command: &str, read_percent: u8, requests: u64) -> Stream {
-        let workload = Workload::new(command, read_percent, 8).unwrap();
-        let mut keys = Keys::new(Distribution::Uniform, 100, SeededRng::new(1));
-        Stream::generate(&workload, &mut keys, requests, &mut SeededRng::new(2))
-    }
 
     #[test]
     fn every_named_workload_is_read_back_by_the_server() {
@@ -308,33 +264,27 @@ mod tests {
 
     #[test]
     fn a_request_can_be_written_out() {
-        let requests = decoded(&generate("EXPIRE x{number}y 100", 0, 1));
-        assert_eq!((requests[0].len(), requests[0][1].len()), (3, 14));
+        let requests = decoded(&generate("XADD x{number}y * f {value}", 0, 1));
+        assert_eq!(
+            (requests[0].len(), requests[0][1].len(), requests[0][4].len()),
+            (5, 14, 8)
+        );
         for wrong in ["gett", "GET {kez}", "GET {key"] {
             assert!(Workload::new(wrong, 0, 1).is_err(), "{wrong}");
         }
     }
 
     #[test]
-    fn the_same_seed_gives_the_same_bytes() {
-        assert_eq!(generate("set", 0, 50).bytes, generate("set", 0, 50).bytes);
-    }
-
-    #[test]
-    fn batches_end_where_the_stream_ends() {
-        let stream = generate("get", 0, 10);
-        assert_eq!(stream.batch(8, 4).1, 2);
-        let (all, count) = stream.batch(0, 10);
-        assert_eq!((all.len(), count), (stream.bytes.len(), 10));
-        assert_eq!(Stream::of(b"+OK\r\n", 3).batch(1, 5), (&b"+OK\r\n+OK\r\n"[..], 2));
-    }
-
-    #[test]
-    fn filling_sets_every_key_once() {
-        let keys: Vec<String> = Filling::new(12_000, 200, 1)
-            .flat_map(|stream| decoded(&stream).into_iter().map(|request| request[1].clone()))
-            .collect();
-        assert_eq!(keys.len(), 12_000);
-        assert!(keys.iter().enumerate().all(|(i, key)| *key == format!("key:{i:012}")));
+    fn a_request_knows_the_slot_of_its_keys() {
+        let place = |command: &str| {
+            let workload = Workload::new(command, 0, 1).unwrap();
+            let mut keys = Keys::new(Distribution::Sequential, 100, SeededRng::new(1));
+            Drawing::new(&workload, &mut keys, &mut SeededRng::new(2)).next(&mut Vec::new())
+        };
+        assert_eq!(place("ping"), Place::Anywhere);
+        assert_eq!(place("lpush"), Place::Slot(slot_of(b"mylist")));
+        assert_eq!(place("get"), Place::Slot(slot_of(b"key:000000000000")));
+        assert_eq!(place("zadd"), Place::Slot(slot_of(b"myzset")));
+        assert_eq!(place("mset"), Place::Torn);
     }
 }

@@ -14,7 +14,8 @@ use slotcore_rt::rng::SeededRng;
 use slotcore_server::reply::RespReply;
 
 use crate::load::keys::{Distribution, Keys};
-use crate::load::workload::{Filling, Stream, Workload};
+use crate::load::stream::{Filling, Stream};
+use crate::load::workload::Workload;
 
 /// Requests that are counted.
 pub const REQUESTS: u64 = 16_384;
