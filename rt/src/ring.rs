@@ -1,4 +1,4 @@
-//! [`Ring`]: the io_uring a core owns beside its glommio executor, for sockets, log writes and wake-ups.
+//! [`Ring`]: the io_uring a core owns beside its glommio executor, for sockets, files and wake-ups.
 //!
 //! glommio keeps tasks, timers and background files; what a command waits for goes through here, because one
 //! submission per turn for everything is what makes a turn cheap (docs/decisions/0001-own-ring.md). Users of the ring
@@ -22,6 +22,8 @@ pub enum Class {
     Log = 2,
     /// Wake-ups from other threads.
     Wake = 3,
+    /// Store files: reads of cold keys, flushes and merges.
+    Store = 4,
 }
 
 /// One finished operation (or one shot of a multishot operation).
@@ -181,6 +183,7 @@ impl Ring {
                 1 => Class::Net,
                 2 => Class::Log,
                 3 => Class::Wake,
+                4 => Class::Store,
                 _ => Class::Ignore,
             };
             out.push(Completion {

@@ -372,6 +372,7 @@ impl CoreLoop {
                     self.waker.rearm(&mut self.ring)?;
                     self.driver.take_reports(&mut self.log.borrow_mut(), now);
                 }
+                Class::Store => unreachable!("nothing of the store is under way"),
                 Class::Ignore => {}
             }
         }

@@ -113,9 +113,21 @@ impl DataDir {
     /// # Errors
     /// As the system says.
     pub fn core_log(&self, core: CoreId) -> Result<PathBuf, DiskError> {
-        let log = self.path.join(format!("core-{core}")).join("log");
-        create_dir_durably(&log)?;
-        Ok(log)
+        self.core_dir(core, "log")
+    }
+
+    /// The directory of a core's store files, `core-<c>/store`, created when it is not there.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn core_store(&self, core: CoreId) -> Result<PathBuf, DiskError> {
+        self.core_dir(core, "store")
+    }
+
+    fn core_dir(&self, core: CoreId, name: &str) -> Result<PathBuf, DiskError> {
+        let dir = self.path.join(format!("core-{core}")).join(name);
+        create_dir_durably(&dir)?;
+        Ok(dir)
     }
 }
 

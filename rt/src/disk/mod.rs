@@ -1,6 +1,6 @@
-//! The real disk: the data directory, a core's log segments, and the thread that makes new ones.
+//! The real disk: the data directory, a core's log segments and store files, and the threads that make new ones.
 //!
-//! Log writes themselves go through [`crate::ring`]; what is here either happens before serving starts (locking,
+//! Reads and writes themselves go through [`crate::ring`]; what is here either happens before serving starts (locking,
 //! listing, reading for recovery) or on a thread of its own ([`worker`]: zero-writing a segment takes tens of
 //! milliseconds). Everything that changes a directory is followed by a sync of that directory.
 
@@ -9,6 +9,10 @@ pub mod dio;
 pub mod error;
 pub mod layout;
 pub mod segment_dir;
+pub mod segment_worker;
+pub mod store_dir;
+pub mod store_io;
+pub mod store_worker;
 pub mod worker;
 
 pub use data_dir::DataDir;
@@ -16,4 +20,8 @@ pub use dio::{Alignment, DirectIo};
 pub use error::DiskError;
 pub use layout::{Layout, LayoutError};
 pub use segment_dir::{SegmentDir, SegmentFile, SegmentInfo};
-pub use worker::{QueueFull, SegmentClient, SegmentReport, SegmentRequest, SegmentWorker};
+pub use segment_worker::{SegmentClient, SegmentReport, SegmentRequest, SegmentWorker};
+pub use store_dir::{StoreDir, StoreFile, StoreFileInfo, StoreFileKind, StoreFileName};
+pub use store_io::{ReadUrgency, StoreFailure, StoreIo, StoreOp, StoreOutcome, StoreTicket};
+pub use store_worker::{StoreClient, StoreReport, StoreRequest, StoreWorker};
+pub use worker::{Errand, QueueFull, Worker, WorkerClient};

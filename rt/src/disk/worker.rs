@@ -1,7 +1,7 @@
-//! [`SegmentWorker`]: the thread that creates, recycles and deletes segments for all cores.
+//! [`Worker`]: a thread that does for all cores what would block them: making, opening and deleting files.
 //!
-//! A core never waits for it: requests go into a bounded queue, reports come back through a channel of the core's own,
-//! and an eventfd wakes the core's ring. Requests are served in the order given, so a delete cannot overtake the
+//! A core never waits for it: errands go into a bounded queue, reports come back through a channel of the core's own,
+//! and an eventfd wakes the core's ring. Errands are served in the order given, so a delete cannot overtake the
 //! recycling it follows.
 
 use std::io;
@@ -10,87 +10,66 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender, TrySendError};
 use std::thread::JoinHandle;
 
-use crate::disk::{DiskError, SegmentDir, SegmentFile};
-use crate::ids::{CoreId, SegmentId};
+use crate::ids::CoreId;
 use crate::thread;
 
-/// Requests that may wait. A core has at most a few outstanding (its spare segments); a full queue means the device has
-/// hung, and then the core is told rather than blocked.
-const QUEUE_REQUESTS_MAX: usize = 1_024;
+/// Errands that may wait. A core has at most a few outstanding (its spare segments, the files of one merge); a full queue
+/// means the device has hung, and then the core is told rather than blocked.
+const QUEUE_ERRANDS_MAX: usize = 1_024;
 
-/// Something to do with one segment of a core.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SegmentRequest {
-    /// [`SegmentDir::create`].
-    Create {
-        /// The new segment.
-        id: SegmentId,
-        /// Its length.
-        bytes: u64,
-    },
-    /// [`SegmentDir::recycle`].
-    Recycle {
-        /// The segment that ends.
-        from: SegmentId,
-        /// The segment that begins.
-        to: SegmentId,
-    },
-    /// [`SegmentDir::delete`].
-    Delete {
-        /// The segment that ends.
-        id: SegmentId,
-    },
-}
+/// Something that may block, to be done in a directory of a core.
+pub trait Errand: Send + 'static {
+    /// What the errands of one core share.
+    type Place: Send + Sync + 'static;
+    /// What is told about it: exactly one for each errand.
+    type Report: Send + 'static;
+    /// Name of the thread, at most 15 characters.
+    const THREAD: &'static str;
 
-/// A request carried out, or not.
-#[derive(Debug)]
-pub struct SegmentReport {
-    /// What was asked.
-    pub request: SegmentRequest,
-    /// The open segment after a create or recycle, `None` after a delete.
-    pub result: Result<Option<SegmentFile>, DiskError>,
+    /// Does it. On the worker's thread.
+    fn run(self, place: &Self::Place) -> Self::Report;
 }
 
 /// The queue is full; nothing was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueFull;
 
-struct Job {
-    request: SegmentRequest,
-    desk: Arc<Desk>,
+struct Job<E: Errand> {
+    errand: E,
+    desk: Arc<Desk<E>>,
 }
 
 /// A core's side of the worker.
-struct Desk {
-    dir: SegmentDir,
-    reports: Sender<SegmentReport>,
+struct Desk<E: Errand> {
+    place: E::Place,
+    reports: Sender<E::Report>,
     wake: OwnedFd,
 }
 
 /// One core's way to the worker.
-pub struct SegmentClient {
+pub struct WorkerClient<E: Errand> {
     core: CoreId,
-    jobs: SyncSender<Job>,
-    desk: Arc<Desk>,
-    reports: Receiver<SegmentReport>,
+    jobs: SyncSender<Job<E>>,
+    desk: Arc<Desk<E>>,
+    reports: Receiver<E::Report>,
 }
 
 /// The worker; dropping it (after all its clients) waits until the queue is empty and the thread has ended.
-pub struct SegmentWorker {
-    jobs: Option<SyncSender<Job>>,
+pub struct Worker<E: Errand> {
+    jobs: Option<SyncSender<Job<E>>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl SegmentWorker {
+impl<E: Errand> Worker<E> {
     /// Starts the thread.
     ///
     /// # Errors
     /// The system's refusal to start one.
     pub fn start() -> io::Result<Self> {
-        let (jobs, queue) = mpsc::sync_channel::<Job>(QUEUE_REQUESTS_MAX);
-        let thread = thread::spawn("slot-segments", None, move || {
+        let (jobs, queue) = mpsc::sync_channel::<Job<E>>(QUEUE_ERRANDS_MAX);
+        let thread = thread::spawn(E::THREAD, None, move || {
             for job in queue {
-                serve(&job);
+                serve(job);
             }
         })?;
         Ok(Self {
@@ -99,26 +78,30 @@ impl SegmentWorker {
         })
     }
 
-    /// As [`SegmentWorker::client`], to be called later and on another thread: the core that makes the eventfd.
-    pub fn client_maker(&self, core: CoreId, dir: SegmentDir) -> impl FnOnce(OwnedFd) -> SegmentClient + Send + use<> {
+    /// As [`Worker::client`], to be called later and on another thread: the core that makes the eventfd.
+    pub fn client_maker(
+        &self,
+        core: CoreId,
+        place: E::Place,
+    ) -> impl FnOnce(OwnedFd) -> WorkerClient<E> + Send + use<E> {
         let jobs = self.jobs.clone().expect("the queue is closed only by drop");
-        move |wake| client_of(jobs, core, dir, wake)
+        move |wake| client_of(jobs, core, place, wake)
     }
 
-    /// A way in for `core`, whose segments are in `dir`. `wake` is an eventfd, written after each report.
-    pub fn client(&self, core: CoreId, dir: SegmentDir, wake: OwnedFd) -> SegmentClient {
+    /// A way in for `core`, whose errands are done in `place`. `wake` is an eventfd, written after each report.
+    pub fn client(&self, core: CoreId, place: E::Place, wake: OwnedFd) -> WorkerClient<E> {
         let jobs = self.jobs.clone().expect("the queue is closed only by drop");
-        client_of(jobs, core, dir, wake)
+        client_of(jobs, core, place, wake)
     }
 }
 
-fn client_of(jobs: SyncSender<Job>, core: CoreId, dir: SegmentDir, wake: OwnedFd) -> SegmentClient {
+fn client_of<E: Errand>(jobs: SyncSender<Job<E>>, core: CoreId, place: E::Place, wake: OwnedFd) -> WorkerClient<E> {
     let (sender, reports) = mpsc::channel();
-    SegmentClient {
+    WorkerClient {
         core,
         jobs,
         desk: Arc::new(Desk {
-            dir,
+            place,
             reports: sender,
             wake,
         }),
@@ -126,7 +109,7 @@ fn client_of(jobs: SyncSender<Job>, core: CoreId, dir: SegmentDir, wake: OwnedFd
     }
 }
 
-impl Drop for SegmentWorker {
+impl<E: Errand> Drop for Worker<E> {
     fn drop(&mut self) {
         self.jobs = None;
         if let Some(thread) = self.thread.take() {
@@ -136,15 +119,15 @@ impl Drop for SegmentWorker {
     }
 }
 
-impl SegmentClient {
-    /// Queues `request`; its report comes later, exactly one for each.
+impl<E: Errand> WorkerClient<E> {
+    /// Queues `errand`; its report comes later, exactly one for each.
     ///
     /// # Errors
     /// [`QueueFull`].
-    pub fn submit(&self, request: SegmentRequest) -> Result<(), QueueFull> {
+    pub fn submit(&self, errand: E) -> Result<(), QueueFull> {
         self.jobs
             .try_send(Job {
-                request,
+                errand,
                 desk: Arc::clone(&self.desk),
             })
             .map_err(|error| match error {
@@ -154,92 +137,28 @@ impl SegmentClient {
     }
 
     /// The next report, when one is there.
-    pub fn try_report(&self) -> Option<SegmentReport> {
+    pub fn try_report(&self) -> Option<E::Report> {
         self.reports.try_recv().ok()
     }
 
     /// Waits for a report: for start-up, before serving.
-    pub fn wait_report(&self) -> SegmentReport {
+    pub fn wait_report(&self) -> E::Report {
         self.reports.recv().expect("this client itself holds a sender")
     }
 
-    /// Whose segments these are.
+    /// Whose errands these are.
     pub fn core(&self) -> CoreId {
         self.core
     }
 }
 
-fn serve(job: &Job) {
-    let dir = &job.desk.dir;
-    let result = match job.request {
-        SegmentRequest::Create { id, bytes } => dir.create(id, bytes).map(Some),
-        SegmentRequest::Recycle { from, to } => dir.recycle(from, to).map(Some),
-        SegmentRequest::Delete { id } => dir.delete(id).map(|()| None),
-    };
+fn serve<E: Errand>(job: Job<E>) {
+    let report = job.errand.run(&job.desk.place);
     // A core that is gone needs neither report nor wake-up.
-    if job
-        .desk
-        .reports
-        .send(SegmentReport {
-            request: job.request,
-            result,
-        })
-        .is_ok()
-    {
+    if job.desk.reports.send(report).is_ok() {
         let one = 1_u64.to_ne_bytes();
         // SAFETY: the descriptor is open and the pointer is to eight readable bytes. A counter that is full (it would
         // need 2^64 unread reports) still leaves the core awake, so the result does not matter.
         unsafe { libc::write(job.desk.wake.as_raw_fd(), one.as_ptr().cast(), one.len()) };
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::Read as _;
-    use std::os::fd::FromRawFd;
-
-    use super::*;
-    use crate::disk::DirectIo;
-    use crate::disk::segment_dir::test_dir::TestDir;
-
-    fn eventfd() -> OwnedFd {
-        // SAFETY: the call takes no pointer; the descriptor it returns is owned by nobody else.
-        unsafe {
-            let fd = libc::eventfd(0, libc::EFD_CLOEXEC);
-            assert!(fd >= 0);
-            OwnedFd::from_raw_fd(fd)
-        }
-    }
-
-    #[test]
-    fn requests_are_served_in_order_and_wake_the_core() {
-        let tmp = TestDir::new("worker");
-        let dir = SegmentDir::open(tmp.path(), DirectIo::Preferred).unwrap();
-        let worker = SegmentWorker::start().unwrap();
-        let wake = eventfd();
-        let client = worker.client(CoreId(0), dir.clone(), wake.try_clone().unwrap());
-        let (one, two) = (SegmentId(1), SegmentId(2));
-        let requests = [
-            SegmentRequest::Create { id: one, bytes: 8192 },
-            SegmentRequest::Recycle { from: one, to: two },
-            SegmentRequest::Delete { id: two },
-            SegmentRequest::Delete { id: two },
-        ];
-        for request in requests {
-            client.submit(request).unwrap();
-        }
-        let reports: Vec<SegmentReport> = requests.iter().map(|_| client.wait_report()).collect();
-        for (report, request) in reports.iter().zip(requests) {
-            assert_eq!(report.request, request);
-        }
-        assert_eq!(reports[1].result.as_ref().unwrap().as_ref().unwrap().id, two);
-        assert!(reports[2].result.as_ref().unwrap().is_none());
-        assert_eq!(reports[3].result.as_ref().unwrap_err().errno(), libc::ENOENT);
-        assert!(client.try_report().is_none());
-        drop(client);
-        drop(worker);
-        let mut count = [0; 8];
-        std::fs::File::from(wake).read_exact(&mut count).unwrap();
-        assert_eq!(u64::from_ne_bytes(count), 4);
     }
 }
