@@ -183,6 +183,16 @@ impl<RT: Runtime, S: StateMachine> Group<RT, S> {
         }
     }
 
+    /// The state at entry `upto` is durable outside the log: lets the log forget entries up to there. Only for a single
+    /// voter, whose [`StateMachine::snapshot`] nobody else will ask for.
+    ///
+    /// openraft purges what a snapshot of its own covers, so one is taken first; it ends later, and a purge that came too
+    /// early does nothing. So this is to be called from time to time until the log says that it was purged.
+    pub fn purge_flushed(&self, upto: LogIndex) -> Result<(), ProposeError> {
+        self.take_snapshot()?;
+        self.purge_log(upto)
+    }
+
     /// Ends the group's tasks. What is in the log stays there; what was proposed and not yet appended is dropped.
     pub async fn shutdown(self) {
         // The only error is that the core task had already ended, and why can be read from `failure`.

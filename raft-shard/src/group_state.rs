@@ -5,6 +5,8 @@ use std::cell::{Cell, RefCell};
 use slotcore_rt::ids::{LogIndex, Term};
 
 use crate::consensus::{Progress, ProposalId, Refusal};
+use crate::state_machine::Applied;
+use crate::types::StoredMembership;
 
 /// Shared by a group's log adaptor, state machine adaptor, responders and [`crate::Group`], all on one thread.
 #[derive(Debug, Default)]
@@ -13,6 +15,7 @@ pub struct GroupState {
     digested: Cell<u64>,
     appended: Cell<LogIndex>,
     applied: Cell<(LogIndex, Term)>,
+    membership: RefCell<StoredMembership>,
     commit_sent: Cell<LogIndex>,
     alone: Cell<bool>,
     refused: RefCell<Vec<(ProposalId, Refusal)>>,
@@ -33,6 +36,17 @@ impl GroupState {
     /// Index and term of the last entry executed.
     pub fn applied(&self) -> (LogIndex, Term) {
         self.applied.get()
+    }
+
+    /// What the state machine stands for: what a flush of it has to remember besides.
+    pub fn stands_for(&self) -> Applied {
+        let (index, term) = self.applied.get();
+        let membership = self.membership.borrow().clone();
+        Applied {
+            index,
+            term,
+            membership,
+        }
     }
 
     /// The highest commit index in any message this replica has sent.
@@ -73,6 +87,10 @@ impl GroupState {
 
     pub(crate) fn set_applied(&self, index: LogIndex, term: Term) {
         self.applied.set((index, term));
+    }
+
+    pub(crate) fn set_membership(&self, membership: StoredMembership) {
+        *self.membership.borrow_mut() = membership;
     }
 
     /// Notes a commit index that is about to leave this replica. Never goes back.

@@ -15,6 +15,7 @@ use openraft::{EntryPayload, OptionalSend};
 use slotcore_rt::ids::{LogIndex, Term};
 
 use crate::group_state::GroupState;
+use crate::membership::{self, BadMembership};
 use crate::runtime::Runtime;
 use crate::types::{LogId, RaftTypes, Snapshot, SnapshotMeta, StoredMembership, log_id, position};
 
@@ -27,6 +28,35 @@ pub struct Applied {
     pub term: Term,
     /// The membership in force there.
     pub membership: StoredMembership,
+}
+
+impl Applied {
+    /// The membership as bytes, to be kept with a flushed state: its entry may be purged from the log.
+    ///
+    /// Format: `docs/formats/raft-entries.md`, "Membership beside a flushed state".
+    pub fn membership_bytes(&self) -> Vec<u8> {
+        let (index, term) = position(self.membership.log_id().as_ref());
+        let mut bytes = Vec::new();
+        bytes.extend_from_slice(&index.0.to_le_bytes());
+        bytes.extend_from_slice(&term.0.to_le_bytes());
+        membership::encode(self.membership.membership(), &mut bytes);
+        bytes
+    }
+
+    /// What a state stands for that was flushed at (`index`, `term`) with these [`Applied::membership_bytes`].
+    ///
+    /// # Errors
+    /// The bytes are not what that wrote.
+    pub fn flushed(index: LogIndex, term: Term, bytes: &[u8]) -> Result<Self, BadMembership> {
+        let (at, rest) = bytes.split_first_chunk::<8>().ok_or(BadMembership)?;
+        let (at_term, rest) = rest.split_first_chunk::<8>().ok_or(BadMembership)?;
+        let at = log_id(LogIndex(u64::from_le_bytes(*at)), Term(u64::from_le_bytes(*at_term)));
+        Ok(Self {
+            index,
+            term,
+            membership: StoredMembership::new(at, membership::decode(rest)?),
+        })
+    }
 }
 
 /// A snapshot's bytes are not a state of this state machine.
@@ -86,6 +116,7 @@ impl<S: StateMachine> Applier<S> {
     /// `at`: what `state` already stands for; [`Applied::default`] when it is empty.
     pub fn new(state: Rc<RefCell<S>>, at: Applied, group: Rc<GroupState>) -> Self {
         group.set_applied(at.index, at.term);
+        group.set_membership(at.membership.clone());
         let position = Position {
             last: log_id(at.index, at.term),
             membership: at.membership,
@@ -120,7 +151,9 @@ impl<RT: Runtime, S: StateMachine> RaftStateMachine<RaftTypes<RT>> for Applier<S
                 EntryPayload::Blank => {}
                 EntryPayload::Normal(payload) => self.state.borrow_mut().apply(index, term, &payload.bytes),
                 EntryPayload::Membership(members) => {
-                    self.position.borrow_mut().membership = StoredMembership::new(Some(entry.log_id), members);
+                    let members = StoredMembership::new(Some(entry.log_id), members);
+                    self.group.set_membership(members.clone());
+                    self.position.borrow_mut().membership = members;
                 }
             }
             self.position.borrow_mut().last = Some(entry.log_id);
@@ -148,6 +181,7 @@ impl<RT: Runtime, S: StateMachine> RaftStateMachine<RaftTypes<RT>> for Applier<S
             .install(&at, &snapshot)
             .map_err(|bad| io::Error::new(io::ErrorKind::InvalidData, bad))?;
         self.group.set_applied(index, term);
+        self.group.set_membership(at.membership.clone());
         *self.position.borrow_mut() = Position {
             last: meta.last_log_id,
             membership: at.membership,
@@ -184,5 +218,31 @@ impl<RT: Runtime, S: StateMachine> RaftSnapshotBuilder<RaftTypes<RT>> for Snapsh
         let snapshot = Snapshot { meta, snapshot: data };
         position.snapshot = Some(snapshot.clone());
         Ok(snapshot)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::Membership;
+
+    #[test]
+    fn what_a_flushed_state_stands_for_comes_back_and_no_prefix_passes() {
+        for at in [LogIndex(0), LogIndex(7)] {
+            let members = Membership::new_with_defaults(vec![[3, 4].into()], [9]);
+            let applied = Applied {
+                index: LogIndex(70),
+                term: Term(5),
+                membership: StoredMembership::new(log_id(at, Term(2)), members),
+            };
+            let bytes = applied.membership_bytes();
+            assert_eq!(Applied::flushed(LogIndex(70), Term(5), &bytes), Ok(applied));
+            for end in 0..bytes.len() {
+                assert_eq!(
+                    Applied::flushed(LogIndex(70), Term(5), &bytes[..end]),
+                    Err(BadMembership)
+                );
+            }
+        }
     }
 }
