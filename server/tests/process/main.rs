@@ -10,6 +10,7 @@
 
 mod client;
 mod load;
+mod register;
 mod scratch;
 mod server;
 
@@ -17,6 +18,7 @@ mod cores;
 mod damaged_log;
 mod durability;
 mod ending;
+mod linearizability;
 mod malformed;
 mod metrics;
 mod redis_rs;

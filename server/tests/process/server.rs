@@ -113,9 +113,18 @@ impl Server {
 
     /// Sends SIGTERM; see [`Server::ended`] for the rest.
     pub fn terminate(&self) {
+        self.signal(libc::SIGTERM);
+    }
+
+    /// Sends SIGKILL; see [`Server::ended`] for the rest.
+    pub fn kill_at_once(&self) {
+        self.signal(libc::SIGKILL);
+    }
+
+    fn signal(&self, signal: i32) {
         let pid = i32::try_from(self.child.id()).unwrap();
         // SAFETY: takes two integers; the child was not waited for, so its number is still its own.
-        assert_eq!(unsafe { libc::kill(pid, libc::SIGTERM) }, 0);
+        assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
     }
 
     /// Sends SIGKILL and waits for the end.
