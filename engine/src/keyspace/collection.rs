@@ -27,6 +27,7 @@ macro_rules! collection_access {
             if rec.kind() != RecKind::$variant {
                 return Err(WrongType);
             }
+            self.change(spot);
             match self.objects.lend(rec.object()) {
                 Object::Coll(Collection::$variant(x)) => Ok(Some(x)),
                 _ => unreachable!(concat!("the record says it is a ", $what)),
@@ -60,6 +61,9 @@ impl Keyspace {
         };
         let rec = self.table.rec(spot.at);
         if rec.expire().is_some_and(|at| at <= self.clock_ms) {
+            return Ok(None);
+        }
+        if rec.is_absent() {
             return Ok(None);
         }
         if rec.is_inline_str() {

@@ -69,6 +69,7 @@ impl Keyspace {
     /// Removes due fields of hashes whose time has come, within `budget`.
     pub(super) fn expire_fields(&mut self, budget: &mut usize) {
         while let Some(id) = self.field_timers.pop_due(self.clock_ms, budget) {
+            self.change_timed(id);
             let Object::Coll(Collection::Hash(hash)) = self.objects.lend(id) else {
                 unreachable!("only hashes have field timers")
             };

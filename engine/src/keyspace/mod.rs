@@ -11,25 +11,29 @@
 //! Where things are: records (key, expiry, short strings) in the [`crate::table`]; long strings and collections in
 //! [`object`]; a timer for each volatile key in the [`crate::expiry`] wheel, and one for each hash
 //! with fields that expire in [`field_timers`]. Whoever moves a volatile record tells its
-//! timer; whoever frees a record frees what it names.
+//! timer; whoever frees a record frees what it names. What of all this lies in sorted files too, and which keys lie only
+//! there, is [`tier`]'s: whoever changes a record or an object calls [`Keyspace::change`] first.
 
 mod collection;
 mod field_timers;
 mod fields;
 mod object;
 mod strings;
+mod tier;
 mod types;
 mod upkeep;
 mod walk;
 
+pub use tier::{Evicted, FileKey, FileKeys, FrozenStep, Loaded, Missed, Residency, TierUse};
 pub use types::{Expire, KeyspaceOptions, KeyspaceStats, Kind, MemoryUse, WrongType};
 
 use crate::collections::Collection;
 use crate::expiry::Wheel;
 use crate::ord::KeyHash;
-use crate::table::{Id, ObjTable, Rec, RecKind, Shape, Spot};
+use crate::table::{Id, ObjTable, Rec, Shape, Spot};
 use field_timers::FieldTimers;
 use object::{Graveyard, Object, Objects};
+use tier::Tier;
 use upkeep::Retired;
 
 /// The keys and values of one group. See the module's text.
@@ -41,6 +45,7 @@ pub struct Keyspace {
     field_timers: FieldTimers,
     graveyard: Graveyard,
     retired: Vec<Retired>,
+    tier: Tier,
     clock_ms: u64,
     wall_ms: u64,
     needs_tick: bool,
@@ -73,6 +78,7 @@ impl Keyspace {
             field_timers: FieldTimers::default(),
             graveyard: Graveyard::default(),
             retired: Vec::new(),
+            tier: Tier::default(),
             clock_ms: 0,
             wall_ms: 0,
             needs_tick: false,
@@ -146,7 +152,12 @@ impl Keyspace {
     /// The record of `key`, if visible. One whose time has passed is removed on the spot.
     #[inline]
     fn live(&mut self, hash: KeyHash, key: &[u8]) -> Option<Spot> {
-        let spot = self.table.find(hash, key)?;
+        let Some(spot) = self.table.find(hash, key) else {
+            if !self.tier.complete {
+                self.tier.miss(key);
+            }
+            return None;
+        };
         let rec = self.table.rec(spot.at);
         if let Some(expire) = rec.expire() {
             if expire <= self.clock_ms {
@@ -155,9 +166,17 @@ impl Keyspace {
             }
             self.needs_tick |= expire <= self.wall_ms;
         }
-        if rec.kind() == RecKind::Hash && !self.settle_hash(rec) {
-            self.remove_expired(hash, spot);
-            return None;
+        if rec.is_special() {
+            if rec.is_absent() {
+                return None;
+            }
+            if !self.settle_hash(rec) {
+                self.remove_expired(hash, spot);
+                return None;
+            }
+        }
+        if self.tier.notes_use && !rec.is_used() {
+            rec.set_used(true);
         }
         Some(spot)
     }
@@ -183,15 +202,23 @@ impl Keyspace {
     #[inline]
     fn release_value(&mut self, spot: Spot) {
         let rec = self.table.rec(spot.at);
-        if !rec.is_inline_str() {
-            let object = self.objects.remove(rec.object());
-            if let Object::Coll(Collection::Hash(hash)) = &object
-                && hash.has_expiry()
-            {
-                self.field_timers.forget(rec.object());
-            }
-            self.graveyard.bury(object);
+        if rec.has_object() {
+            self.release_object(spot);
+        } else {
+            self.change(spot);
         }
+    }
+
+    fn release_object(&mut self, spot: Spot) {
+        let id = self.table.rec(spot.at).object();
+        if matches!(self.objects.get(id), Object::Coll(Collection::Hash(hash)) if hash.has_expiry()) {
+            self.field_timers.forget(id);
+        }
+        if self.change_releasing(spot) {
+            return;
+        }
+        let object = self.objects.remove(id);
+        self.graveyard.bury(object);
     }
 
     /// Removes the record at `spot` with all that it names.
@@ -201,11 +228,17 @@ impl Keyspace {
     }
 
     fn remove_record(&mut self, hash: KeyHash, spot: Spot) {
+        self.change(spot);
         let rec = self.table.rec(spot.at);
         if rec.is_volatile() {
             self.wheel.cancel(rec.timer());
         }
-        self.table.remove(hash, spot);
+        self.tier.keys -= 1;
+        if self.tier.complete && !rec.is_stored() {
+            self.table.remove(hash, spot);
+        } else {
+            self.entomb(spot);
+        }
     }
 
     /// Makes the record of `key` one of `shape`, with timer and expiry as `expire` says; `found` is its present record. An
@@ -216,8 +249,11 @@ impl Keyspace {
             .map(|spot| self.table.rec(spot.at))
             .and_then(|rec| Some((rec.expire()?, rec.timer())));
         let at = match found {
-            None => self.table.create(hash, key, shape),
-            Some(spot) => self.table.reshape(spot, shape),
+            None => self.create(hash, key, shape),
+            Some(spot) => {
+                self.change(spot);
+                self.table.reshape(spot, shape)
+            }
         };
         let rec = self.table.rec(at);
         match (old, expire) {
@@ -275,7 +311,7 @@ impl Keyspace {
             volatile: expire.is_some(),
             ..rec.shape()
         };
-        let object = (!rec.is_inline_str()).then(|| rec.object());
+        let object = rec.has_object().then(|| rec.object());
         let rec = self.place(Some(spot), hash, key, shape, expire);
         if let Some(id) = object {
             rec.set_object(id);
@@ -342,10 +378,11 @@ impl Keyspace {
         }
     }
 
-    /// Number of keys. Keys whose time has passed count until they are removed.
+    /// Number of keys. Keys whose time has passed count until they are removed. Exact while every key is in memory. Beyond
+    /// that, a key that is overwritten unseen is taken to have existed.
     #[inline]
     pub fn len(&self) -> u64 {
-        self.table.len()
+        self.tier.keys
     }
 
     /// Whether there is no key.
@@ -353,7 +390,7 @@ impl Keyspace {
         self.len() == 0
     }
 
-    /// Number of keys with an expiry.
+    /// Number of keys in memory with an expiry.
     pub fn volatile_len(&self) -> u64 {
         self.wheel.len()
     }

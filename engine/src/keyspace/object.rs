@@ -24,7 +24,8 @@ pub enum Object {
 }
 
 impl Object {
-    fn bytes(&self) -> usize {
+    /// Bytes of memory.
+    pub fn bytes(&self) -> usize {
         match self {
             Object::Str(s) => s.capacity(),
             Object::Coll(c) => c.memory(),
@@ -109,13 +110,18 @@ impl Objects {
         held.object
     }
 
-    /// Bytes of all objects.
+    /// Bytes of all objects, and of the store that holds them.
     pub fn memory(&self) -> usize {
+        self.value_bytes() + self.store.memory()
+    }
+
+    /// Bytes of all objects.
+    pub fn value_bytes(&self) -> usize {
         let unsettled = self.lent.map_or(0, |id| {
             let held = self.store.get(id);
             held.object.bytes().wrapping_sub(held.counted)
         });
-        self.bytes.wrapping_add(unsettled) + self.store.memory()
+        self.bytes.wrapping_add(unsettled)
     }
 
     /// Bytes of one object.

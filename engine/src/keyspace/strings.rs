@@ -47,7 +47,7 @@ impl Keyspace {
         let found = self.table.find(hash, key);
         if let (Some(spot), Expire::Clear | Expire::Keep) = (found, expire) {
             let rec = self.table.rec(spot.at);
-            if rec.is_plain_str_of(value.len()) {
+            if rec.is_plain_str_of(value.len(), self.tier.current) {
                 return rec.value_mut().copy_from_slice(value);
             }
         }
@@ -57,11 +57,16 @@ impl Keyspace {
     /// [`Keyspace::set_str_hashed`] in general.
     fn replace_str(&mut self, mut found: Option<Spot>, hash: KeyHash, key: &[u8], value: &[u8], expire: Expire) {
         if let Some(spot) = found
-            && self.is_spent(self.table.rec(spot.at))
+            && self.table.rec(spot.at).is_special()
         {
-            // Its expiry must not be kept.
-            self.remove_expired(hash, spot);
-            found = None;
+            let rec = self.table.rec(spot.at);
+            if rec.is_absent() {
+                found = None;
+            } else if self.is_spent(rec) {
+                // Its expiry must not be kept.
+                self.remove_expired(hash, spot);
+                found = None;
+            }
         }
         let old_expire = found.and_then(|spot| self.table.rec(spot.at).expire());
         if old_expire.is_some_and(|t| t <= self.clock_ms) {
@@ -74,8 +79,9 @@ impl Keyspace {
             Expire::At(t) => Some(t),
         };
         if expire.is_some_and(|t| t <= self.clock_ms) {
-            if let Some(spot) = found {
-                self.remove(hash, spot);
+            match found {
+                Some(spot) => self.remove(hash, spot),
+                None => self.remove_unknown(hash, key),
             }
             return;
         }
@@ -146,7 +152,9 @@ impl Keyspace {
                     let rec = self.place(Some(spot), hash, key, shape, expire);
                     rec.set_object(self.objects.insert(Object::Str(bytes)));
                 }
-                let at = self.table.find(hash, key).expect("placed above").at;
+                let spot = self.table.find(hash, key).expect("placed above");
+                self.change(spot);
+                let at = spot.at;
                 let Object::Str(bytes) = self.objects.lend(self.table.rec(at).object()) else {
                     unreachable!("the record says it is a string")
                 };

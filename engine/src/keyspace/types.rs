@@ -39,6 +39,7 @@ impl From<RecKind> for Kind {
             RecKind::Set => Kind::Set,
             RecKind::Hash => Kind::Hash,
             RecKind::ZSet => Kind::ZSet,
+            RecKind::Absent => unreachable!("a key that does not exist has no type"),
         }
     }
 }

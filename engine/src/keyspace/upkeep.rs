@@ -20,6 +20,7 @@ impl Keyspace {
         self.wheel = Wheel::default();
         self.field_timers = FieldTimers::default();
         self.retired.push(Retired { table, objects });
+        self.clear_tier();
     }
 
     /// Removes keys and fields of hashes whose expiry the group clock has reached, at most `budget` steps of work. Returns the steps done;
@@ -96,7 +97,7 @@ impl Keyspace {
         MemoryUse {
             index: self.table.index_memory(),
             records: self.table.record_memory(),
-            objects: self.objects.memory(),
+            objects: self.objects.memory() + self.tier.frozen_bytes(),
             timers: self.wheel.memory() + self.field_timers.memory(),
             garbage: self.graveyard.memory() + self.retired.iter().map(retired).sum::<usize>(),
         }
@@ -106,12 +107,7 @@ impl Keyspace {
     pub fn key_memory(&mut self, key: &[u8]) -> Option<usize> {
         let spot = self.live(self.key_hash(key), key)?;
         let rec = self.table.rec(spot.at);
-        let object = if rec.is_inline_str() {
-            0
-        } else {
-            self.objects.bytes_of(rec.object())
-        };
-        Some(self.table.record_bytes(spot.at) + object)
+        Some(self.bytes_of(rec, spot.at))
     }
 
     /// Counters since the start.

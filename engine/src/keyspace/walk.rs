@@ -1,42 +1,100 @@
 //! What looks at many keys: scans, random keys, slots, the state digest.
 
 use super::object::Object;
+use super::tier::{Met, Walked};
 use super::{Keyspace, Kind};
 use crate::collections::Collection;
 use crate::digest::{Digest, combine};
 use crate::ord::SLOT_SHIFT;
 use crate::table::{Rec, RecKind};
+use std::cell::Cell;
 
 /// A scan gives up after this many buckets per wanted key, so that a sparse table does not make one call long (Redis
 /// bounds its SCAN alike).
 const SCAN_BUCKETS_PER_KEY: usize = 10;
+/// Keys behind a random place of which one is chosen, when some are only in files.
+const RANDOM_KEYS: usize = 16;
+/// Keys of a slot that are fetched from files at once.
+const SLOT_FETCH_KEYS: usize = 4096;
 
 impl Keyspace {
     /// Calls `f` for keys from `cursor` on, about `count` of them. Returns the next cursor, 0 at the end. A key that
     /// exists during a whole iteration is reported, whatever else changes; keys are reported in ord order.
+    ///
+    /// When files have to be asked what they have from there on, that is noted as [`Missed`](super::Missed), and the cursor
+    /// comes back.
     pub fn scan(&mut self, cursor: u64, count: usize, f: &mut dyn FnMut(&[u8], Kind)) -> u64 {
         let (mut seen, mut buckets, mut needs_tick) = (0, 0, false);
-        let next = self.table.walk_ordered(cursor, &mut |records| {
-            for &(_, at) in records {
-                let rec = self.table.rec(at);
-                if self.is_visible(rec, &mut needs_tick) {
-                    f(self.table.key(rec), rec.kind().into());
+        let walked = self.walk_tiers(
+            cursor,
+            &mut |met| {
+                if let Some((key, kind)) = self.visible(met, &mut needs_tick) {
+                    f(key, kind);
                 }
-            }
-            seen += records.len();
-            buckets += 1;
-            seen < count && buckets < count.saturating_mul(SCAN_BUCKETS_PER_KEY)
-        });
+            },
+            &mut |records| {
+                seen += records;
+                buckets += 1;
+                seen < count && buckets < count.saturating_mul(SCAN_BUCKETS_PER_KEY)
+            },
+        );
         self.needs_tick |= needs_tick;
-        next
+        match walked {
+            Walked::Upto(next) => next,
+            Walked::Unknown(from) => {
+                self.miss_range(from, count);
+                from
+            }
+        }
     }
 
     /// A key chosen by `seed`, `None` when there is none.
-    pub fn random_key(&mut self, seed: u64) -> Option<&[u8]> {
+    pub fn random_key(&mut self, seed: u64) -> Option<Box<[u8]>> {
+        if !self.is_complete() {
+            return self.random_key_of_tiers(seed);
+        }
         let mut needs_tick = false;
         let picked = self.table.pick(seed, &mut |rec| self.is_visible(rec, &mut needs_tick));
         self.needs_tick |= needs_tick;
-        picked.map(|at| self.table.key(self.table.rec(at)))
+        picked.map(|at| self.table.key(self.table.rec(at)).into())
+    }
+
+    /// [`Keyspace::random_key`] where some keys are only in files: one of those that follow a random place in the order.
+    fn random_key_of_tiers(&mut self, seed: u64) -> Option<Box<[u8]>> {
+        let wanted = (seed >> 32) as usize % RANDOM_KEYS;
+        // Keys in memory are spread as all keys are; behind the place there may be nothing, so then the beginning.
+        let near = self.table.pick(seed, &mut |_| true);
+        let place = near.map_or(seed, |at| self.table.hash(self.table.key(self.table.rec(at))).ord());
+        for from in [place, 0] {
+            let (mut found, mut cursor): (Vec<Box<[u8]>>, _) = (Vec::new(), from);
+            loop {
+                cursor = self.scan(cursor, RANDOM_KEYS, &mut |key, _| found.push(key.into()));
+                if self.has_missed() {
+                    return None;
+                }
+                if found.len() > wanted || cursor == 0 {
+                    break;
+                }
+            }
+            if !found.is_empty() {
+                let at = wanted.min(found.len() - 1);
+                return Some(found.swap_remove(at));
+            }
+        }
+        None
+    }
+
+    /// What of a key met on a walk can be seen.
+    fn visible<'a>(&'a self, met: Met<'a>, needs_tick: &mut bool) -> Option<(&'a [u8], Kind)> {
+        match met {
+            Met::Resident(rec) => self
+                .is_visible(rec, needs_tick)
+                .then(|| (self.table.key(rec), rec.kind().into())),
+            Met::File(key) => {
+                *needs_tick |= key.expire_ms.is_some_and(|t| t <= self.wall_ms);
+                (key.expire_ms.is_none_or(|t| t > self.clock_ms)).then_some((&key.key, key.kind))
+            }
+        }
     }
 
     fn is_visible(&self, rec: Rec, needs_tick: &mut bool) -> bool {
@@ -49,43 +107,64 @@ impl Keyspace {
 
     /// Whether the record's time has passed, though it lies there still.
     fn is_gone(&self, rec: Rec) -> bool {
-        rec.expire().is_some_and(|t| t <= self.clock_ms) || self.is_spent(rec)
+        rec.is_absent() || rec.expire().is_some_and(|t| t <= self.clock_ms) || self.is_spent(rec)
     }
 
-    /// Number of visible keys in a slot; walks them.
-    pub fn slot_len(&self, slot: u16) -> u64 {
+    /// Number of visible keys in a slot; walks them. 0, and [`Missed`](super::Missed) noted, when files have to be asked.
+    pub fn slot_len(&mut self, slot: u16) -> u64 {
         let mut n = 0;
-        self.walk_slot(slot, &mut |_| {
-            n += 1;
-            true
-        });
+        self.walk_slot(slot, usize::MAX, &mut |_| n += 1);
         n
     }
 
-    /// Calls `f` for up to `count` keys of a slot, in ord order.
-    pub fn slot_keys(&self, slot: u16, count: usize, f: &mut dyn FnMut(&[u8])) {
+    /// Calls `f` for up to `count` keys of a slot, in ord order. None, and [`Missed`](super::Missed) noted, when files have
+    /// to be asked.
+    pub fn slot_keys(&mut self, slot: u16, count: usize, f: &mut dyn FnMut(&[u8])) {
         let mut left = count;
-        self.walk_slot(slot, &mut |key| {
+        self.walk_slot(slot, count, &mut |key| {
             if left > 0 {
                 f(key);
                 left -= 1;
             }
-            left > 0
         });
     }
 
-    fn walk_slot(&self, slot: u16, f: &mut dyn FnMut(&[u8]) -> bool) {
-        let slot = u64::from(slot);
-        self.table.walk_ordered(slot << SLOT_SHIFT, &mut |records| {
-            records.iter().all(|&(ord, at)| {
-                let rec = self.table.rec(at);
-                let here = ord >> SLOT_SHIFT == slot;
-                here && (self.is_gone(rec) || f(self.table.key(rec)))
-            })
-        });
+    fn walk_slot(&mut self, slot: u16, count: usize, f: &mut dyn FnMut(&[u8])) {
+        let first = u64::from(slot) << SLOT_SHIFT;
+        let last = first | ((1 << SLOT_SHIFT) - 1);
+        let (seen, mut cursor) = (Cell::new(0usize), first);
+        let walked = loop {
+            let walked = self.walk_tiers(
+                cursor,
+                &mut |met| {
+                    let ord = self.ord_of(&met);
+                    if (first..=last).contains(&ord)
+                        && let Some((key, _)) = self.visible(met, &mut false)
+                    {
+                        seen.set(seen.get() + 1);
+                        f(key);
+                    }
+                },
+                &mut |_| false,
+            );
+            match walked {
+                Walked::Upto(next) if next != 0 && next <= last && seen.get() < count => cursor = next,
+                walked => break walked,
+            }
+        };
+        if let Walked::Unknown(from) = walked {
+            self.miss_range(from, count.min(SLOT_FETCH_KEYS));
+        }
     }
 
-    /// Digest of the visible state: keys, types, values and expiries. Replicas with equal state have equal digests,
+    fn ord_of(&self, met: &Met<'_>) -> u64 {
+        match met {
+            Met::Resident(rec) => self.table.hash(self.table.key(*rec)).ord(),
+            Met::File(key) => key.ord,
+        }
+    }
+
+    /// Digest of the visible state in memory: keys, types, values and expiries. Replicas with equal state have equal digests,
     /// whatever their histories. Walks everything.
     pub fn digest(&self) -> u128 {
         let (mut sum, mut digest) = (0, Digest::new());

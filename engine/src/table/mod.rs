@@ -14,6 +14,6 @@ pub mod store;
 mod walk;
 
 pub use objtable::{ObjTable, Spot};
-pub use rec::{Rec, RecKind, Shape, VALUE_INLINE_MAX};
+pub use rec::{Generation, Marks, Rec, RecKind, Shape, VALUE_INLINE_MAX};
 pub use slab::SlabRef;
 pub use store::{Id, Store};

@@ -3,7 +3,7 @@
 use super::bucket::{BUCKET_REFS, BUCKET_SLOTS, Bucket, tag};
 use super::directory::{Directory, Segment};
 use super::growth::{Item, SEGMENT_BUCKETS, new_segment};
-use super::rec::{KEY_INLINE_MAX, REC_MAX, Rec, RecKey, Shape, key_field};
+use super::rec::{KEY_INLINE_MAX, Marks, REC_MAX, Rec, RecKey, Shape, key_field};
 use super::slab::{PageNo, Slab, SlabRef};
 use super::store::Store;
 use crate::ord::KeyHash;
@@ -11,6 +11,9 @@ use std::ptr::NonNull;
 
 /// How many buckets a record may lie from its home, home included. A segment without room within reach grows.
 pub(super) const REACH: usize = 5;
+/// A record's share of the index, in bytes.
+const INDEX_BYTES: usize = size_of::<Bucket>().div_ceil(BUCKET_SLOTS);
+
 /// Where a record is referenced from. Valid until the table changes.
 #[derive(Clone, Copy)]
 pub struct Spot {
@@ -245,7 +248,7 @@ impl ObjTable {
     }
 
     /// Makes a record for `key`, which has none. Its value (and expiry, when volatile) is for the caller to write.
-    pub fn create(&mut self, hash: KeyHash, key: &[u8], shape: Shape) -> SlabRef {
+    pub fn create(&mut self, hash: KeyHash, key: &[u8], shape: Shape, marks: Marks) -> SlabRef {
         let class = self.recs.class(shape.rec_bytes(key_field(key.len())));
         let at = self.recs.alloc(class);
         let key_in_rec = if key.len() <= KEY_INLINE_MAX {
@@ -255,13 +258,13 @@ impl ObjTable {
             RecKey::Long(self.long_keys.insert(key.into()))
         };
         // SAFETY: the slot is as large as its class, which was chosen for this shape and key; slab memory is initialised.
-        unsafe { Rec::init(self.recs.ptr(at), shape, key_in_rec) };
+        unsafe { Rec::init(self.recs.ptr(at), shape, key_in_rec, marks) };
         self.insert(hash, at);
         at
     }
 
     /// Gives the record at `spot` another shape, in place when its class allows. The key stays, an inline value keeps its
-    /// beginning as far as it fits, and so do expiry and timer when the record was and remains volatile. Returns where
+    /// beginning as far as it fits, and so do marks, expiry and timer when the record was and remains volatile. Returns where
     /// the record is now.
     pub fn reshape(&mut self, spot: Spot, shape: Shape) -> SlabRef {
         let old = self.rec(spot.at);
@@ -273,7 +276,7 @@ impl ObjTable {
         }
         let at = self.recs.alloc(class);
         // SAFETY: as in `create`; the old record lies in another slot and stays until it is freed below.
-        let new = unsafe { Rec::init(self.recs.ptr(at), shape, old.key()) };
+        let new = unsafe { Rec::init(self.recs.ptr(at), shape, old.key(), old.marks()) };
         if let (true, Some(expire)) = (shape.volatile, old.expire()) {
             new.set_expire(expire, old.timer());
         }
@@ -358,6 +361,11 @@ impl ObjTable {
         self.recs.live_bytes()
     }
 
+    /// The sum of [`ObjTable::record_bytes`] over all records.
+    pub fn used_bytes(&self) -> usize {
+        self.recs.live_bytes() + self.long_key_bytes + self.len as usize * INDEX_BYTES
+    }
+
     /// Bytes of the record at `at`, its share of the index included.
     pub fn record_bytes(&self, at: SlabRef) -> usize {
         let rec = self.rec(at);
@@ -365,7 +373,7 @@ impl ObjTable {
             RecKey::Inline(_) => 0,
             RecKey::Long(id) => self.long_keys.get(id).len(),
         };
-        self.recs.size(self.recs.class(rec.bytes())) + long + size_of::<Bucket>().div_ceil(BUCKET_SLOTS)
+        self.recs.size(self.recs.class(rec.bytes())) + long + INDEX_BYTES
     }
 
     /// Frees a part of a table that is thrown away: a chunk of memory, or a long key. `false` when nothing is left.

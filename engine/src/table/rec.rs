@@ -1,7 +1,7 @@
 //! [`Rec`]: one key with its value, as it lies in the slab.
 //!
 //! ```text
-//! byte 0      kind (3 bits, never 0) | volatile (1 bit) | 4 bits free: dirty generation, reference count of eviction
+//! byte 0      kind (3 bits) | volatile (1 bit) | generation (2 bits) | stored (1 bit) | used (1 bit); never 0
 //! byte 1      key length, or 255: the key lies outside and 4 bytes name it
 //! bytes 2..4  value length
 //! [volatile]  expire u64, milliseconds since 1970 | timer u32
@@ -9,6 +9,9 @@
 //! value       a string of up to VALUE_INLINE_MAX bytes, or the 4-byte id of an object
 //! ```
 //! Little endian, unaligned behind byte 4. A record's size follows from its first 4 bytes, so none is stored.
+//!
+//! The last four bits of byte 0 are its [`Marks`]: what is known of it in sorted files. A record that says that there is no
+//! such key ([`RecKind::Absent`]) has kind 0; it is dirty or marked as stored, so that byte 0 is not 0.
 
 use super::store::Id;
 use crate::expiry::TimerId;
@@ -27,26 +30,60 @@ const ID: usize = 4;
 const LONG_KEY: u8 = 255;
 const KIND_MASK: u8 = 0b0111;
 const VOLATILE: u8 = 0b1000;
+const GENERATION_MASK: u8 = 0b0011_0000;
+const STORED: u8 = 0b0100_0000;
+const USED: u8 = 0b1000_0000;
+const MARKS_MASK: u8 = GENERATION_MASK | STORED | USED;
 
 /// Size of the largest record, in bytes.
 pub const REC_MAX: usize = HEADER + EXPIRE + TIMER + KEY_INLINE_MAX + VALUE_INLINE_MAX;
 
-/// What lies in a record's value.
+/// What lies in a record's value. The first two need more than a look at the record before anybody may see the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum RecKind {
-    /// The bytes of a string.
-    Str = 1,
-    /// The id of a string's own buffer.
-    BigStr = 2,
-    /// The id of a list.
-    List = 3,
-    /// The id of a set.
-    Set = 4,
+    /// Nothing: there is no such key, whatever older files say.
+    Absent = 0,
     /// The id of a hash.
-    Hash = 5,
+    Hash = 1,
+    /// The bytes of a string.
+    Str = 2,
+    /// The id of a string's own buffer.
+    BigStr = 3,
+    /// The id of a list.
+    List = 4,
+    /// The id of a set.
+    Set = 5,
     /// The id of a sorted set.
     ZSet = 6,
+}
+
+/// Whether a record has changed since it was last written to a sorted file, and before or after the cut of the flush
+/// under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Generation(u8);
+
+impl Generation {
+    /// The newest sorted file that has the key says the same.
+    pub const CLEAN: Self = Self(0);
+    /// Changed; the first of the two generations that take turns.
+    pub const FIRST: Self = Self(0b0001_0000);
+
+    /// The generation after this one, which is not [`Generation::CLEAN`].
+    pub fn next(self) -> Self {
+        Self(self.0 ^ GENERATION_MASK)
+    }
+}
+
+/// What a record knows of itself in sorted files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Marks(u8);
+
+impl Marks {
+    /// `stored`: sorted files may hold a record of this key, so that a deletion must be told to them.
+    pub fn new(generation: Generation, stored: bool) -> Self {
+        Self(generation.0 | if stored { STORED } else { 0 })
+    }
 }
 
 /// A key as a record holds it.
@@ -71,7 +108,11 @@ pub struct Shape {
 
 impl Shape {
     fn value_bytes(self) -> usize {
-        if self.kind == RecKind::Str { self.value_len } else { ID }
+        match self.kind {
+            RecKind::Str => self.value_len,
+            RecKind::Absent => 0,
+            _ => ID,
+        }
     }
 
     /// Bytes of a record of this shape with a key field of `key_field` bytes.
@@ -104,9 +145,10 @@ impl Rec {
     ///
     /// # Safety
     /// `ptr` is valid for writes of `shape.rec_bytes(..)` bytes, and of as many initialised bytes (any contents).
-    pub unsafe fn init(ptr: *mut u8, shape: Shape, key: RecKey<'_>) -> Self {
+    pub unsafe fn init(ptr: *mut u8, shape: Shape, key: RecKey<'_>, marks: Marks) -> Self {
         // SAFETY: the caller's promise.
         let rec = unsafe { Self::at(ptr) };
+        rec.put(0, [marks.0]);
         let long_id;
         let (len_byte, bytes) = match key {
             RecKey::Inline(bytes) => (u8::try_from(bytes.len()).expect("inline keys are short"), bytes),
@@ -122,10 +164,14 @@ impl Rec {
         rec
     }
 
-    /// Rewrites kind and value length. The key's place and the record's class must not change by it.
+    /// Rewrites kind and value length; the marks stay. The key's place and the record's class must not change by it.
     #[inline]
     pub fn set_shape(self, shape: Shape) {
-        self.put(0, [shape.kind as u8 | if shape.volatile { VOLATILE } else { 0 }]);
+        let marks = self.byte0() & MARKS_MASK;
+        self.put(
+            0,
+            [shape.kind as u8 | if shape.volatile { VOLATILE } else { 0 } | marks],
+        );
         self.put(2, (shape.value_bytes() as u16).to_le_bytes());
     }
 
@@ -141,15 +187,57 @@ impl Rec {
         unsafe { self.0.as_ptr().add(offset).cast::<[u8; N]>().write(bytes) }
     }
 
+    #[inline]
+    fn byte0(self) -> u8 {
+        self.get::<1>(0)[0]
+    }
+
+    /// What it knows of itself in sorted files.
+    #[inline]
+    pub fn marks(self) -> Marks {
+        Marks(self.byte0() & MARKS_MASK)
+    }
+
+    /// Whether and when it changed.
+    #[inline]
+    pub fn generation(self) -> Generation {
+        Generation(self.byte0() & GENERATION_MASK)
+    }
+
+    /// Sets [`Rec::generation`], and whether sorted files may hold a record of this key.
+    pub fn set_generation(self, generation: Generation, stored: bool) {
+        let rest = self.byte0() & !(GENERATION_MASK | STORED);
+        self.put(0, [rest | Marks::new(generation, stored).0]);
+    }
+
+    /// Whether sorted files may hold a record of this key.
+    #[inline]
+    pub fn is_stored(self) -> bool {
+        self.byte0() & STORED != 0
+    }
+
+    /// Whether somebody read it since eviction last came by.
+    #[inline]
+    pub fn is_used(self) -> bool {
+        self.byte0() & USED != 0
+    }
+
+    /// Sets [`Rec::is_used`].
+    #[inline]
+    pub fn set_used(self, used: bool) {
+        self.put(0, [self.byte0() & !USED | if used { USED } else { 0 }]);
+    }
+
     /// What the value is.
     #[inline]
     pub fn kind(self) -> RecKind {
-        match self.get::<1>(0)[0] & KIND_MASK {
-            1 => RecKind::Str,
-            2 => RecKind::BigStr,
-            3 => RecKind::List,
-            4 => RecKind::Set,
-            5 => RecKind::Hash,
+        match self.byte0() & KIND_MASK {
+            0 => RecKind::Absent,
+            1 => RecKind::Hash,
+            2 => RecKind::Str,
+            3 => RecKind::BigStr,
+            4 => RecKind::List,
+            5 => RecKind::Set,
             6 => RecKind::ZSet,
             other => unreachable!("record kind {other}: the slab holds no such record"),
         }
@@ -158,13 +246,31 @@ impl Rec {
     /// Whether the value is a string within the record.
     #[inline]
     pub fn is_inline_str(self) -> bool {
-        self.get::<1>(0)[0] & KIND_MASK == RecKind::Str as u8
+        self.byte0() & KIND_MASK == RecKind::Str as u8
+    }
+
+    /// Whether the record says that there is no such key.
+    #[inline]
+    pub fn is_absent(self) -> bool {
+        self.byte0() & KIND_MASK == RecKind::Absent as u8
+    }
+
+    /// Whether it is [`RecKind::Absent`] or [`RecKind::Hash`]: the kinds to be looked at closer before the key is seen.
+    #[inline]
+    pub fn is_special(self) -> bool {
+        self.byte0() & KIND_MASK <= RecKind::Hash as u8
+    }
+
+    /// Whether the value is the id of an object.
+    #[inline]
+    pub fn has_object(self) -> bool {
+        !matches!(self.kind(), RecKind::Str | RecKind::Absent)
     }
 
     /// Whether there is an expiry.
     #[inline]
     pub fn is_volatile(self) -> bool {
-        self.get::<1>(0)[0] & VOLATILE != 0
+        self.byte0() & VOLATILE != 0
     }
 
     /// The record's shape.
@@ -212,11 +318,12 @@ impl Rec {
         }
     }
 
-    /// Whether this is a string of `len` bytes, within the record, that does not expire: the case that a plain SET can
-    /// overwrite without looking further.
+    /// Whether this is a string of `len` bytes, within the record, that does not expire and has changed in this generation:
+    /// the case that a plain SET can overwrite without looking further.
     #[inline]
-    pub fn is_plain_str_of(self, len: usize) -> bool {
-        self.get::<1>(0)[0] & (KIND_MASK | VOLATILE) == RecKind::Str as u8 && self.value_len() == len
+    pub fn is_plain_str_of(self, len: usize, generation: Generation) -> bool {
+        let plain = RecKind::Str as u8 | generation.0;
+        self.byte0() & (KIND_MASK | VOLATILE | GENERATION_MASK) == plain && self.value_len() == len
     }
 
     /// The bytes of an inline string.
@@ -242,7 +349,7 @@ impl Rec {
     /// The object that a record of another kind than [`RecKind::Str`] names.
     #[inline]
     pub fn object(self) -> Id {
-        debug_assert!(!self.is_inline_str());
+        debug_assert!(self.has_object());
         Id(u32::from_le_bytes(self.get(self.key_offset() + self.key_field())))
     }
 
@@ -290,7 +397,14 @@ mod tests {
             };
             let mut memory = vec![0u8; shape.rec_bytes(key.len())];
             // SAFETY: the memory is as large as the shape asks.
-            let rec = unsafe { Rec::init(memory.as_mut_ptr(), shape, RecKey::Inline(key)) };
+            let rec = unsafe {
+                Rec::init(
+                    memory.as_mut_ptr(),
+                    shape,
+                    RecKey::Inline(key),
+                    Marks::new(Generation::FIRST.next(), true),
+                )
+            };
             if volatile {
                 rec.set_expire(u64::MAX - 1, TimerId(7));
             }
@@ -305,6 +419,23 @@ mod tests {
                 _ => assert_eq!(rec.object(), Id(0x0102_0304)),
             }
             assert_eq!(rec.bytes(), memory.len());
+            rec.set_used(true);
+            rec.set_shape(shape);
+            assert_eq!(rec.generation(), Generation::FIRST.next());
+            assert!(rec.is_stored() && rec.is_used());
+            rec.set_generation(Generation::FIRST, false);
+            assert_eq!(
+                (rec.generation().next(), rec.is_stored()),
+                (Generation::FIRST.next(), false)
+            );
+            assert!(
+                rec.is_used()
+                    && rec.shape()
+                        == Shape {
+                            value_len: rec.shape().value_len,
+                            ..shape
+                        }
+            );
         }
     }
 

@@ -9,7 +9,8 @@ use slotcore_engine::keyspace::{Keyspace, KeyspaceOptions};
 pub struct Machine {
     pub ks: Keyspace,
     pub proto: u8,
-    executed: u64,
+    /// Commands so far: the seed of the next one.
+    pub executed: u64,
 }
 
 /// The words one after the other, and where each lies.

@@ -158,7 +158,7 @@ pub(super) fn count_failure_reports(ctx: &ServerCtx<'_>, args: Args<'_>, out: &m
 }
 
 /// `CLUSTER COUNTKEYSINSLOT slot`: of the keys that this core holds.
-pub(super) fn count_keys_in_slot(ctx: &ServerCtx<'_>, args: Args<'_>, out: &mut dyn Reply) -> Flow {
+pub(super) fn count_keys_in_slot(ctx: &mut ServerCtx<'_>, args: Args<'_>, out: &mut dyn Reply) -> Flow {
     match slot(args.get(2)) {
         Ok(slot) => out.int(i64::try_from(ctx.keyspace.slot_len(slot)).unwrap_or(i64::MAX)),
         Err(error) => out.error(error),
@@ -167,7 +167,7 @@ pub(super) fn count_keys_in_slot(ctx: &ServerCtx<'_>, args: Args<'_>, out: &mut 
 }
 
 /// `CLUSTER GETKEYSINSLOT slot count`: of the keys that this core holds.
-pub(super) fn get_keys_in_slot(ctx: &ServerCtx<'_>, args: Args<'_>, out: &mut dyn Reply) -> Flow {
+pub(super) fn get_keys_in_slot(ctx: &mut ServerCtx<'_>, args: Args<'_>, out: &mut dyn Reply) -> Flow {
     let (Some(slot), Some(count)) = (integer(args.get(2)), integer(args.get(3))) else {
         return refuse(out, NOT_AN_INTEGER);
     };

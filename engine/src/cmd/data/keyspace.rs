@@ -20,7 +20,7 @@ pub(in crate::cmd) fn type_of(x: &mut Exec<'_>, reply: &mut dyn Reply) {
 
 pub(in crate::cmd) fn randomkey(x: &mut Exec<'_>, reply: &mut dyn Reply) {
     match x.ks.random_key(x.seed) {
-        Some(key) => reply.bulk(key),
+        Some(key) => reply.bulk(&key),
         None => reply.null(),
     }
 }

@@ -65,7 +65,7 @@ pub(in crate::cmd) fn keys(x: &mut Exec<'_>, reply: &mut dyn Reply) {
     let (pattern, mut found, mut cursor) = (x.args.get(1), Found::default(), 0);
     loop {
         cursor = found.gather(x.ks, cursor, KEYS_STEP, |key, _| matches(pattern, key));
-        if cursor == 0 {
+        if cursor == 0 || x.ks.has_missed() {
             return found.reply(reply);
         }
     }

@@ -249,6 +249,18 @@ fn run(x: &mut Exec<'_>, reply: &mut dyn Reply, may_store: bool) -> Result<(), C
     Ok(())
 }
 
+/// Looks at everything that SORT looks at, and changes nothing.
+pub(in crate::cmd) fn rehearse(x: &mut Exec<'_>) {
+    let Ok(q) = Query::parse(&x.args, true) else { return };
+    // An error of the elements is for the command itself to report.
+    let Ok(elements) = sorted(x, &q) else { return };
+    for element in &elements {
+        for pattern in &q.get {
+            pattern.value(x.ks, element);
+        }
+    }
+}
+
 pub(in crate::cmd) fn sort(x: &mut Exec<'_>, reply: &mut dyn Reply) {
     answer(reply, |reply| run(x, reply, true));
 }

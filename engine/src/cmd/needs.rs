@@ -1,0 +1,70 @@
+//! Which keys have to be in memory before a command is executed.
+//!
+//! When some keys are only in files, what a command wants to know of them is fetched first. Most commands say by their key
+//! specs what that is; a few overwrite whatever there is, and SORT finds out while it runs.
+
+use super::args::Args;
+use super::data::sort;
+use super::exec::Exec;
+use super::keys::for_each_key;
+use super::parse::is;
+use super::spec::{CommandId, CommandSpec};
+
+const MSET: CommandId = CommandId(14);
+const PSETEX: CommandId = CommandId(16);
+const SET: CommandId = CommandId(17);
+const SETEX: CommandId = CommandId(18);
+/// The only command with a write whose keys the contents of others name.
+const SORT: CommandId = CommandId(95);
+
+/// Whether the command overwrites its keys without looking at them: neither its reply nor its effect depends on what they
+/// hold.
+pub fn is_blind(spec: &CommandSpec, args: &Args<'_>) -> bool {
+    match spec.id {
+        MSET | PSETEX | SETEX => true,
+        // An expiry that has passed would make it a deletion, so only those count that begin now.
+        SET => args.len() == 3 || (args.len() == 5 && (is(args.get(3), "EX") || is(args.get(3), "PX"))),
+        _ => false,
+    }
+}
+
+/// Calls `f` with the argument number of every key that must be known before the command is executed.
+pub fn for_each_needed_key(spec: &CommandSpec, args: &Args<'_>, mut f: impl FnMut(usize)) {
+    if !is_blind(spec, args) {
+        for_each_key(spec, args, |_, at| f(at));
+    }
+}
+
+/// Whether [`rehearse`] has anything to do.
+pub fn is_rehearsed(spec: &CommandSpec) -> bool {
+    spec.id == SORT
+}
+
+/// Does what a command does before it changes anything, for those whose keys the contents of others name: what it looks
+/// for and only files know is then to be had from [`Keyspace::take_missed`](crate::keyspace::Keyspace::take_missed). To be
+/// repeated until that is nothing.
+pub fn rehearse(spec: &CommandSpec, x: &mut Exec<'_>) {
+    if is_rehearsed(spec) {
+        sort::rehearse(x);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cmd::by_id;
+
+    #[test]
+    fn the_numbers_are_those_of_the_names() {
+        let named = [
+            (MSET, "mset"),
+            (PSETEX, "psetex"),
+            (SET, "set"),
+            (SETEX, "setex"),
+            (SORT, "sort"),
+        ];
+        for (id, name) in named {
+            assert_eq!(by_id(id).map(|spec| spec.name), Some(name));
+        }
+    }
+}

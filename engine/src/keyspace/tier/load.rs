@@ -1,0 +1,92 @@
+//! What comes back from files: keys become resident and clean.
+
+use super::super::Keyspace;
+use super::super::object::Object;
+use super::Residency;
+use crate::collections::{Collection, DecodeError};
+use crate::ord::KeyHash;
+use crate::sst::Kind;
+use crate::table::{Generation, Marks, RecKind, Shape, VALUE_INLINE_MAX};
+
+/// A value as a file holds it.
+#[derive(Clone, Copy, Debug)]
+pub struct Loaded<'a> {
+    /// [`Kind::Str`] or [`Kind::Packed`].
+    pub kind: Kind,
+    /// The string, or the encoded collection.
+    pub bytes: &'a [u8],
+    /// When the key expires, in milliseconds since 1970.
+    pub expire_ms: Option<u64>,
+}
+
+impl Keyspace {
+    /// The newest word of the files about `key` is this value. Nothing changes unless the key is unknown.
+    ///
+    /// # Errors
+    /// The bytes are no collection, or not all of them are: the file is not what was written.
+    pub fn install(&mut self, hash: KeyHash, key: &[u8], value: Loaded<'_>) -> Result<(), DecodeError> {
+        if self.residency(hash, key) != Residency::Unknown {
+            return Ok(());
+        }
+        let object = match value.kind {
+            Kind::Str if value.bytes.len() <= VALUE_INLINE_MAX => None,
+            Kind::Str => Some(Object::Str(value.bytes.to_vec())),
+            _ => {
+                let (collection, used) = Collection::decode(value.bytes)?;
+                if used != value.bytes.len() || collection.len() == 0 {
+                    return Err(DecodeError::Length);
+                }
+                Some(Object::Coll(collection))
+            }
+        };
+        let shape = Shape {
+            kind: object.as_ref().map_or(RecKind::Str, Object::rec_kind),
+            value_len: value.bytes.len(),
+            volatile: value.expire_ms.is_some(),
+        };
+        let at = self.table.create(hash, key, shape, Marks::new(Generation::CLEAN, true));
+        let rec = self.table.rec(at);
+        if let Some(at_ms) = value.expire_ms {
+            self.wheel.skip_to(self.clock_ms);
+            rec.set_expire(at_ms, self.wheel.arm(at_ms, at.0));
+        }
+        match object {
+            None => rec.value_mut().copy_from_slice(value.bytes),
+            Some(object) => {
+                let id = self.objects.insert(object);
+                rec.set_object(id);
+                self.time_fields(id, key);
+            }
+        }
+        self.tier.clean_bytes += self.bytes_of(rec, at);
+        Ok(())
+    }
+
+    /// The files have no such key. Nothing changes unless it is unknown.
+    pub fn install_absent(&mut self, hash: KeyHash, key: &[u8]) {
+        if self.residency(hash, key) != Residency::Unknown {
+            return;
+        }
+        let shape = Shape {
+            kind: RecKind::Absent,
+            value_len: 0,
+            volatile: false,
+        };
+        let at = self.table.create(hash, key, shape, Marks::new(Generation::CLEAN, true));
+        self.tier.absents += 1;
+        self.tier.clean_bytes += self.bytes_of(self.table.rec(at), at);
+    }
+}
+
+impl Object {
+    /// The kind of a record that names it.
+    pub(in super::super) fn rec_kind(&self) -> RecKind {
+        match self {
+            Object::Str(_) => RecKind::BigStr,
+            Object::Coll(Collection::List(_)) => RecKind::List,
+            Object::Coll(Collection::Set(_)) => RecKind::Set,
+            Object::Coll(Collection::Hash(_)) => RecKind::Hash,
+            Object::Coll(Collection::ZSet(_)) => RecKind::ZSet,
+        }
+    }
+}

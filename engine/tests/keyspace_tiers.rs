@@ -1,0 +1,357 @@
+//! A keyspace of which only a part is in memory answers like one that has everything, whatever is frozen, written, settled
+//! and evicted in between; what a flush writes is the state of its cut, and a keyspace that begins with it and repeats what
+//! came after is the same again. The files are a `BTreeMap` here.
+
+mod cmd_support;
+
+use cmd_support::collections::COLLECTIONS;
+use cmd_support::families::FAMILIES;
+use cmd_support::machine::{Machine, pack};
+use cmd_support::random::{Random, random_command, random_of_family};
+use cmd_support::script;
+use cmd_support::wire::Value;
+use slotcore_engine::cmd::{Args, Exec, for_each_needed_key, is_rehearsed, rehearse, resolve};
+use slotcore_engine::keyspace::{
+    FileKey, FileKeys, FrozenStep, Keyspace, KeyspaceOptions, Kind, Loaded, Missed, Residency,
+};
+use slotcore_engine::sst::{self, Body, Record};
+use std::collections::BTreeMap;
+
+const START: u64 = 1_700_000_000_000;
+
+/// A value in the files.
+#[derive(Clone, Debug)]
+struct Stored {
+    kind: sst::Kind,
+    bytes: Vec<u8>,
+    expire_ms: Option<u64>,
+}
+
+type Place = (u64, Vec<u8>);
+
+fn stored(record: &Record<'_>) -> (Place, Option<Stored>) {
+    let place = (record.key.ord, record.key.tail.to_vec());
+    let value = match record.body {
+        Body::Inline(kind, bytes) => Some(Stored {
+            kind,
+            bytes: bytes.to_vec(),
+            expire_ms: record.expire_ms,
+        }),
+        Body::Tombstone => None,
+        other => panic!("a keyspace shows no {other:?}"),
+    };
+    (place, value)
+}
+
+/// A flush under way.
+enum Flush {
+    Idle,
+    Writing(Vec<(Place, Option<Stored>)>),
+    Settling,
+}
+
+/// A command and what decided its outcome.
+#[derive(Clone)]
+struct Past {
+    words: Vec<Vec<u8>>,
+    now: u64,
+    executed: u64,
+}
+
+struct Tiered {
+    machine: Machine,
+    /// What the durable files hold, and what of it counts: nothing after a FLUSHALL.
+    disk: BTreeMap<Place, Stored>,
+    files: BTreeMap<Place, Stored>,
+    flush: Flush,
+    clears: u64,
+    fetches: u64,
+    /// Commands since the cut that the files hold, and how many of them are before the cut of the flush under way.
+    log: Vec<Past>,
+    cut_at: usize,
+    /// Clock and number of keys at the last cut that is in the files, and at the one under way.
+    in_files: (u64, u64),
+    cut: (u64, u64),
+    now: u64,
+}
+
+impl Tiered {
+    fn new() -> Self {
+        Self {
+            machine: Machine::new(),
+            disk: BTreeMap::new(),
+            files: BTreeMap::new(),
+            flush: Flush::Idle,
+            clears: 0,
+            fetches: 0,
+            log: Vec::new(),
+            cut_at: 0,
+            in_files: (START, 0),
+            cut: (START, 0),
+            now: START,
+        }
+    }
+
+    fn ks(&mut self) -> &mut Keyspace {
+        &mut self.machine.ks
+    }
+
+    fn fetch(&mut self, key: &[u8]) {
+        let hash = self.machine.ks.key_hash(key);
+        if self.machine.ks.residency(hash, key) != Residency::Unknown {
+            return;
+        }
+        self.fetches += 1;
+        match self.files.get(&(hash.ord(), key.to_vec())) {
+            None => self.machine.ks.install_absent(hash, key),
+            Some(stored) => {
+                let value = Loaded {
+                    kind: stored.kind,
+                    bytes: &stored.bytes,
+                    expire_ms: stored.expire_ms,
+                };
+                self.machine.ks.install(hash, key, value).expect("as it was encoded");
+            }
+        }
+    }
+
+    /// What the files have from `from_ord` on: `count` keys or more, so that it ends with an order.
+    fn range(&self, from_ord: u64, count: usize) -> FileKeys {
+        let mut keys: Vec<FileKey> = Vec::new();
+        let mut to_ord = None;
+        for ((ord, key), stored) in self.files.range((from_ord, Vec::new())..) {
+            if keys.len() >= count && keys.last().is_some_and(|last| last.ord != *ord) {
+                to_ord = Some(*ord);
+                break;
+            }
+            let kind = match stored.kind {
+                sst::Kind::Str => Kind::Str,
+                _ => [Kind::List, Kind::Set, Kind::Hash, Kind::ZSet][usize::from(stored.bytes[0]) - 1],
+            };
+            keys.push(FileKey {
+                ord: *ord,
+                key: key.as_slice().into(),
+                kind,
+                expire_ms: stored.expire_ms,
+            });
+        }
+        FileKeys { from_ord, to_ord, keys }
+    }
+
+    /// Executes a command as the server does: what it needs is fetched first, and a read is repeated when it missed something.
+    fn execute(&mut self, words: &[Vec<u8>]) -> Value {
+        let (buf, spans) = pack(words);
+        let args = Args::new(&buf, &spans);
+        let (mut needed, mut pinned) = (Vec::new(), Vec::new());
+        let spec = resolve(&args).ok();
+        if let Some(spec) = spec {
+            for_each_needed_key(spec, &args, |at| needed.push(args.get(at).to_vec()));
+        }
+        // Before a blind write, filters are asked whether there surely is no such key.
+        for word in &words[1..] {
+            let hash = self.ks().key_hash(word);
+            if !self.files.contains_key(&(hash.ord(), word.clone())) {
+                self.ks().install_absent(hash, word);
+            }
+        }
+        for key in needed {
+            let hash = self.ks().key_hash(&key);
+            self.ks().pin(hash);
+            pinned.push(hash);
+            self.fetch(&key);
+        }
+        while let Some(spec) = spec.filter(|spec| is_rehearsed(spec)) {
+            let mut exec = Exec {
+                ks: &mut self.machine.ks,
+                args,
+                seed: 0,
+            };
+            rehearse(spec, &mut exec);
+            let Some(missed) = self.ks().take_missed() else { break };
+            self.fetch_missed(missed);
+        }
+        let executed = self.machine.executed;
+        let reply = loop {
+            self.machine.executed = executed;
+            let reply = self.machine.execute(words);
+            let Some(missed) = self.ks().take_missed() else {
+                break reply;
+            };
+            assert!(
+                !spec.is_some_and(|spec| spec.is_write()),
+                "a write missed {missed:?}: {words:?}"
+            );
+            self.fetch_missed(missed);
+        };
+        self.ks().lend_keys(None);
+        pinned.into_iter().for_each(|hash| self.ks().unpin(hash));
+        if self.ks().clears() != self.clears {
+            self.clears = self.ks().clears();
+            self.files.clear();
+            self.flush = Flush::Idle;
+        }
+        reply
+    }
+
+    fn fetch_missed(&mut self, missed: Missed) {
+        match missed {
+            Missed::Key(key) => self.fetch(&key),
+            Missed::Range { from_ord, count } => {
+                // KEYS asks again from the beginning: everything, sooner or later.
+                let count = if from_ord == 0 { usize::MAX } else { count };
+                let range = self.range(from_ord, count);
+                self.ks().lend_keys(Some(range));
+            }
+        }
+    }
+}
+
+fn line(r: &mut Random, step: usize) -> String {
+    match r.below(14) {
+        0 => format!("spop k{} {}", r.below(6), r.below(4)),
+        1 => format!("sadd k{} m{} m{} {}", r.below(6), r.below(90), r.below(90), r.below(90)),
+        2 => format!("pexpire k{} {}", r.below(6), r.below(2000)),
+        3 => format!("hpexpire h{} {} FIELDS 1 a", r.below(6), 1 + r.below(2000)),
+        4 => format!("hset h{} a {step} b {} c 1", r.below(6), r.below(9)),
+        5..=8 => {
+            let family = r.below(FAMILIES.len());
+            random_of_family(r, &FAMILIES[family])
+        }
+        9 => {
+            let family = r.below(COLLECTIONS.len());
+            random_of_family(r, &COLLECTIONS[family])
+        }
+        10 if r.below(150) == 0 => "flushall".into(),
+        _ => random_command(r),
+    }
+}
+
+#[test]
+fn a_part_in_memory_answers_like_the_whole() {
+    let (mut flushes, mut fetches, mut evicted) = (0, 0, 0);
+    for seed in 0..12 {
+        let (mut oracle, mut tiered) = (Machine::new(), Tiered::new());
+        let (mut r, mut now, mut digest_at_cut) = (Random::new(seed), START, 0);
+        // Without expiries the number of keys is exact.
+        let timeless = seed % 3 == 0;
+        for step in 0..2500 {
+            now += if timeless { 0 } else { r.below(60) as u64 };
+            oracle.set_time(now);
+            tiered.machine.set_time(now);
+            tiered.now = now;
+            let line = line(&mut r, step);
+            let words = script::words(&line);
+            if timeless && line.to_ascii_lowercase().replace("exists", "").contains("ex") {
+                continue;
+            }
+            tiered.log.push(Past {
+                words: words.clone(),
+                now,
+                executed: oracle.executed,
+            });
+            let reply = oracle.execute(&words);
+            assert_eq!(tiered.execute(&words), reply, "seed {seed}, step {step}: {line}");
+            if timeless {
+                assert_eq!(tiered.ks().len(), oracle.ks.len(), "seed {seed}, step {step}: {line}");
+            }
+            if r.below(3) == 0 {
+                tiered.ks().expire_work(r.below(20));
+                tiered.ks().free_work(10);
+            }
+            let ks = &mut tiered.machine.ks;
+            match &mut tiered.flush {
+                Flush::Idle if r.below(20) == 0 => {
+                    digest_at_cut = oracle.ks.digest();
+                    tiered.cut = (now, ks.len());
+                    ks.freeze();
+                    tiered.cut_at = tiered.log.len();
+                    tiered.flush = Flush::Writing(Vec::new());
+                }
+                Flush::Writing(written) if r.below(2) == 0 => {
+                    let budget = 1 + r.below(3);
+                    let done = ks.frozen_slice(budget, &mut |record| written.push(stored(record)));
+                    if done == FrozenStep::Done {
+                        assert!(
+                            written.is_sorted_by(|a, b| a.0 < b.0),
+                            "seed {seed}: in order, each key once"
+                        );
+                        for (place, value) in std::mem::take(written) {
+                            match value {
+                                Some(value) => drop(tiered.files.insert(place, value)),
+                                None => drop(tiered.files.remove(&place)),
+                            }
+                        }
+                        flushes += 1;
+                        tiered.flush = Flush::Settling;
+                        tiered.in_files = tiered.cut;
+                        tiered.log.drain(..tiered.cut_at);
+                        tiered.disk = tiered.files.clone();
+                        let mut whole = restored(&tiered);
+                        assert_eq!(whole.ks().digest(), digest_at_cut, "seed {seed}, step {step}: the cut");
+                    }
+                }
+                Flush::Settling if r.below(2) == 0 && ks.settle_slice(1 + r.below(4)) == FrozenStep::Done => {
+                    tiered.flush = Flush::Idle;
+                }
+                _ => {}
+            }
+            if r.below(10) == 0 {
+                let looks = 1 + r.below(100);
+                evicted += tiered.ks().evict(usize::MAX, looks).records;
+            }
+            if r.below(400) == 0 {
+                tiered = restarted(tiered);
+            }
+            check_use(tiered.ks());
+        }
+        fetches += tiered.fetches;
+        load_all(&mut tiered);
+        assert_eq!(tiered.ks().digest(), oracle.ks.digest(), "seed {seed}");
+    }
+    assert!(
+        flushes > 200 && fetches > 1000 && evicted > 1000,
+        "{flushes} {fetches} {evicted}"
+    );
+}
+
+fn check_use(ks: &mut Keyspace) {
+    let tiers = ks.tier_use();
+    assert!(
+        tiers.dirty_bytes < 1 << 40 && tiers.clean_bytes < 1 << 40,
+        "a count went below zero: {tiers:?}"
+    );
+}
+
+fn load_all(tiered: &mut Tiered) {
+    let keys: Vec<Vec<u8>> = tiered.files.keys().map(|(_, key)| key.clone()).collect();
+    keys.iter().for_each(|key| tiered.fetch(key));
+}
+
+/// What the files alone hold.
+fn restored(tiered: &Tiered) -> Tiered {
+    let mut whole = Tiered::new();
+    whole.machine.ks = Keyspace::new(KeyspaceOptions::default());
+    whole.machine.ks.resume(tiered.in_files.0, tiered.in_files.1);
+    whole.files = tiered.disk.clone();
+    load_all(&mut whole);
+    whole
+}
+
+/// A new process: the files, and the commands since their cut.
+fn restarted(old: Tiered) -> Tiered {
+    let mut new = Tiered::new();
+    if old.in_files.1 > 0 || !old.disk.is_empty() {
+        new.machine.ks = Keyspace::new(KeyspaceOptions::default());
+        new.machine.ks.resume(old.in_files.0, old.in_files.1);
+    }
+    (new.disk, new.files) = (old.disk.clone(), old.disk);
+    for past in &old.log {
+        new.machine.set_time(past.now);
+        new.machine.executed = past.executed;
+        new.execute(&past.words);
+    }
+    new.machine.set_time(old.now);
+    (new.log, new.in_files, new.now) = (old.log, old.in_files, old.now);
+    new.fetches += old.fetches;
+    new
+}
