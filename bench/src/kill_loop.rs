@@ -4,14 +4,14 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::Duration;
 
 use slotcore_rt::rng::SeededRng;
 
 use crate::Place;
-use crate::peer::{Kind, Peer};
+use crate::peer::{Kind, Peer, SERVER_CPU};
 
 /// Connections writing at the same time.
 const WRITERS: u64 = 4;
@@ -49,8 +49,8 @@ struct Writer {
 
 impl Writer {
     /// Writes until the connection breaks.
-    fn write_until_killed(&mut self, port: u16) {
-        let Ok(stream) = TcpStream::connect(("127.0.0.1", port)) else {
+    fn write_until_killed(&mut self, addr: SocketAddr) {
+        let Ok(stream) = TcpStream::connect(addr) else {
             return;
         };
         let Ok(mut out) = stream.try_clone() else { return };
@@ -92,14 +92,14 @@ impl Writer {
                 self.acknowledged.get(&key).copied().unwrap_or(0),
                 self.sent.get(&key).copied().unwrap_or(0),
             );
-            let found = number(&peer.ask(&format!("GET w{}:{key}\r\n", self.number))?);
+            let found = number(&peer.ask(&["GET", &format!("w{}:{key}", self.number)])?);
             if found < low || found > high {
                 let what = format!("w{}:{key} is {found}, acknowledged {low}, sent {high}", self.number);
                 return Err(io::Error::other(what));
             }
             self.acknowledged.insert(key, found);
         }
-        let found = number(&peer.ask(&format!("GET c{}\r\n", self.number))?);
+        let found = number(&peer.ask(&["GET", &format!("c{}", self.number)])?);
         let (low, high) = self.counted;
         if found < low || found > high {
             return Err(io::Error::other(format!(
@@ -112,9 +112,9 @@ impl Writer {
     }
 }
 
-/// The number in a bulk reply; 0 for none.
+/// The number in a reply; 0 for none.
 fn number(reply: &str) -> u64 {
-    reply.lines().nth(1).and_then(|text| text.parse().ok()).unwrap_or(0)
+    reply.parse().unwrap_or(0)
 }
 
 pub fn run(options: &Options) -> io::Result<()> {
@@ -125,7 +125,7 @@ pub fn run(options: &Options) -> io::Result<()> {
         durability: "always",
         cores: options.cores,
     };
-    let start = || Peer::start(kind, &options.place.server, &data);
+    let start = || Peer::start(kind, &options.place.server, &data, &[SERVER_CPU]);
     let mut writers: Vec<Writer> = (0..WRITERS)
         .map(|number| Writer {
             number,
@@ -134,13 +134,13 @@ pub fn run(options: &Options) -> io::Result<()> {
         .collect();
     for round in 1..=options.rounds {
         let peer = start()?;
-        let port = peer.port;
+        let addr = peer.addr;
         writers = thread::scope(|scope| {
             let running: Vec<_> = writers
                 .into_iter()
                 .map(|mut writer| {
                     scope.spawn(move || {
-                        writer.write_until_killed(port);
+                        writer.write_until_killed(addr);
                         writer
                     })
                 })
@@ -156,10 +156,10 @@ pub fn run(options: &Options) -> io::Result<()> {
         for writer in &mut writers {
             writer.check(&peer)?;
         }
-        let first = peer.ask("DEBUG DIGEST\r\n")?;
+        let first = peer.ask(&["DEBUG", "DIGEST"])?;
         peer.kill()?;
         let peer = start()?;
-        let second = peer.ask("DEBUG DIGEST\r\n")?;
+        let second = peer.ask(&["DEBUG", "DIGEST"])?;
         if first != second {
             return Err(io::Error::other(format!(
                 "round {round}: digest {first} became {second}"

@@ -58,7 +58,7 @@ pub struct Options {
     /// Asks the server which nodes own which slots, and sends each request to the owner of its key (the second word).
     #[arg(long)]
     pub cluster: bool,
-    /// Workloads, one after the other: ping, set, get, mixed, incr, lpush, rpush, lpop, rpop, lrange_100 (300, 500, 600),
+    /// Workloads, one after the other: ping, ping_inline, set, get, mixed, incr, lpush, rpush, lpop, rpop, lrange_100 (300, 500, 600),
     /// sadd, sismember, spop, hset, hget, hset_5, hgetall, zadd, zscore, zrange, zrangebyscore, zpopmin, mset.
     #[arg(long, value_delimiter = ',', default_value = "set,get")]
     pub command: Vec<String>,

@@ -63,6 +63,20 @@ impl Machine {
             disk: disk(dir, &fs::read_to_string("/proc/self/mountinfo").unwrap_or_default()),
         }
     }
+
+    /// One line about it.
+    pub fn line(&self) -> String {
+        let commit = if self.commit.is_empty() {
+            "unknown"
+        } else {
+            &self.commit
+        };
+        let gib = self.memory_bytes as f64 / f64::from(1 << 30);
+        format!(
+            "commit {commit}, Linux {}, {} x {}, {gib:.0} GiB, {}",
+            self.kernel, self.processors, self.processor, self.disk
+        )
+    }
 }
 
 /// File system and device of the mount that holds `dir`. Format of `mounts`: proc_pid_mountinfo(5).
@@ -160,5 +174,6 @@ mod tests {
     fn this_machine_has_a_kernel_and_a_processor() {
         let machine = Machine::here(Path::new("."));
         assert!(!machine.kernel.is_empty() && machine.processors > 0 && machine.memory_bytes > 1 << 20);
+        assert!(machine.line().contains(&machine.kernel));
     }
 }

@@ -29,7 +29,7 @@ struct CommandLine {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Starts redis-server and slotcore in turn, drives both with redis-benchmark, prints a table of medians.
+    /// Starts slotcore and its peers in turn, drives all with the same requests, prints tables of medians.
     Compare(compare::Options),
     /// Sends requests to a running server and measures how it answers.
     Load(load::Options),

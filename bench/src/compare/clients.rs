@@ -2,15 +2,17 @@
 
 use std::io;
 use std::process::Command;
+use std::time::Duration;
 
 use clap::ValueEnum;
 use slotcore_rt::thread;
 
-use super::table::Sample;
-use super::workloads::{KEYS, VALUE_BYTES, Workload};
+use super::field::Contestant;
+use super::placement::Placement;
+use super::workloads::{Amount, KEYS, VALUE_BYTES, Workload};
 use crate::load;
-use crate::load::keys::Distribution;
-use crate::peer::{CLIENT_CPU, Peer, if_there};
+use crate::load::recorder::Second;
+use crate::peer::Peer;
 
 /// Who sends the requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -19,6 +21,31 @@ pub enum Client {
     RedisBenchmark,
     /// `slotcore-bench load`.
     Load,
+}
+
+/// What one run of a workload gave.
+#[derive(Clone, Debug, Default)]
+pub struct Sample {
+    /// Replies per second.
+    pub rate: f64,
+    /// Median latency in microseconds.
+    pub p50_us: f64,
+    /// 99 % of latencies were below.
+    pub p99_us: f64,
+    /// 99.9 % were below, where the client tells.
+    pub p999_us: Option<f64>,
+    /// The server's processor time for each command, in microseconds.
+    pub cpu_us: Option<f64>,
+    /// Percent of the time the client had work.
+    pub client_busy_percent: f64,
+    /// Its work for each request, in microseconds.
+    pub client_us: f64,
+    /// See [`super::result::Line`].
+    pub curve: Vec<(f64, f64)>,
+    /// See [`super::result::Line`].
+    pub series: Vec<Second>,
+    /// See [`super::result::Line`].
+    pub background_s: Vec<f64>,
 }
 
 impl Client {
@@ -30,86 +57,124 @@ impl Client {
         }
     }
 
-    /// Runs `workload` with `requests` on `peer`.
+    /// Runs `workload` on `peer`; `scale` times less of it.
     ///
     /// # Errors
     /// The client cannot run, or any reply was an error.
-    pub fn measure(self, peer: &Peer, workload: &Workload, requests: u64) -> io::Result<Sample> {
+    pub fn measure(
+        self,
+        peer: &Peer,
+        contestant: &Contestant<'_>,
+        placement: &Placement,
+        workload: &Workload,
+        scale: u32,
+    ) -> io::Result<Sample> {
         let before = peer.cpu_us()?;
         let sample = match self {
-            Self::RedisBenchmark => redis_benchmark(peer, workload, requests),
-            Self::Load => by_load(peer, workload, requests),
+            Self::RedisBenchmark => redis_benchmark(peer, placement, workload, scale),
+            Self::Load => by_load(peer, contestant, placement, workload, scale),
         };
-        let mut sample = sample.map_err(|e| io::Error::other(format!("{}: {e}", workload.name)))?;
-        sample.cpu_us = (peer.cpu_us()? - before) / requests as f64;
+        let (mut sample, requests) = sample.map_err(|e| io::Error::other(format!("{}: {e}", workload.name)))?;
+        if peer.is_ours() {
+            sample.cpu_us = Some((peer.cpu_us()? - before) / requests.max(1) as f64);
+        }
         Ok(sample)
     }
 }
 
+/// Fewest requests of a run: below it a client's start is what is measured.
+const REQUESTS_MIN: u64 = 1000;
+
 /// Sets each of the first `keys` keys once.
-pub fn fill(peer: &Peer, keys: u64) -> io::Result<()> {
+pub fn fill(peer: &Peer, contestant: &Contestant<'_>, placement: &Placement, keys: u64) -> io::Result<()> {
     let options = load::Options {
         fill: true,
         keys,
         command: Vec::new(),
-        ..options(peer)
+        ..options(peer, contestant, placement)
     };
-    pinned(options).map(drop)
+    pinned(placement, options).map(drop)
 }
 
-fn options(peer: &Peer) -> load::Options {
+fn options(peer: &Peer, contestant: &Contestant<'_>, placement: &Placement) -> load::Options {
+    let default = load::Options::default();
     load::Options {
-        port: peer.port,
+        host: peer.addr.ip().to_string(),
+        port: peer.addr.port(),
+        cluster: contestant.by_nodes,
         value_bytes: VALUE_BYTES,
         // Servers are warm: keys were loaded just before.
         warmup_seconds: 0.0,
         quiet: true,
-        ..load::Options::default()
+        spin_us: if placement.shared { 0 } else { default.spin_us },
+        ..default
     }
 }
 
-fn by_load(peer: &Peer, workload: &Workload, requests: u64) -> io::Result<Sample> {
-    let options = load::Options {
+fn by_load(
+    peer: &Peer,
+    contestant: &Contestant<'_>,
+    placement: &Placement,
+    workload: &Workload,
+    scale: u32,
+) -> io::Result<(Sample, u64)> {
+    let mut options = load::Options {
         command: vec![workload.command.to_owned()],
         connections: workload.connections,
         pipeline: workload.pipeline,
         keys: KEYS,
-        distribution: if workload.spread {
-            Distribution::Uniform
-        } else {
-            Distribution::Single
-        },
-        requests: Some(requests),
-        ..options(peer)
+        distribution: workload.distribution,
+        ..options(peer, contestant, placement)
     };
-    let rows = pinned(options)?;
-    let row = rows
-        .first()
-        .ok_or_else(|| io::Error::other("the load generator measured nothing"))?;
-    if let Some(error) = &row.first_error {
-        return Err(io::Error::other(error.clone()));
+    match workload.amount {
+        Amount::Requests(requests) => options.requests = Some((requests / u64::from(scale)).max(REQUESTS_MIN)),
+        Amount::Rate { per_second, seconds } => {
+            options.rate = Some(f64::from(per_second));
+            options.seconds = f64::from(seconds) / f64::from(scale).min(20.0);
+        }
     }
-    Ok(Sample {
+    let watch = super::background::Watch::start(peer.addr)?;
+    let rows = pinned(placement, options);
+    let background_s = watch.stop();
+    let row = rows?
+        .pop()
+        .ok_or_else(|| io::Error::other("the load generator measured nothing"))?;
+    row.refuse_errors().map_err(io::Error::other)?;
+    let sample = Sample {
         rate: row.rate,
-        p50_ms: row.p50_us / 1e3,
-        p99_ms: row.p99_us / 1e3,
-        cpu_us: 0.0,
+        p50_us: row.p50_us,
+        p99_us: row.p99_us,
+        p999_us: Some(row.p999_us),
+        cpu_us: None,
         client_busy_percent: row.client_busy_percent,
-    })
+        client_us: row.client_us_per_request,
+        curve: row.percentiles_us,
+        series: row.series,
+        background_s,
+    };
+    Ok((sample, row.requests))
 }
 
 /// Runs the load generator on its processor.
-fn pinned(options: load::Options) -> io::Result<Vec<load::report::Row>> {
-    let run = thread::spawn("load", if_there(CLIENT_CPU), move || load::measure(&options))?;
+fn pinned(placement: &Placement, options: load::Options) -> io::Result<Vec<load::report::Row>> {
+    let run = thread::spawn("load", placement.client, move || load::measure(&options))?;
     run.join().expect("the load generator does not panic")
 }
 
-fn redis_benchmark(peer: &Peer, workload: &Workload, requests: u64) -> io::Result<Sample> {
+fn redis_benchmark(peer: &Peer, placement: &Placement, workload: &Workload, scale: u32) -> io::Result<(Sample, u64)> {
+    let Amount::Requests(requests) = workload.amount else {
+        return Err(io::Error::other("redis-benchmark has no open loop"));
+    };
+    let requests = (requests / u64::from(scale)).max(REQUESTS_MIN);
+    let cpu = placement.client.map_or("0-1023".to_owned(), |cpu| cpu.0.to_string());
+    let before = children_cpu();
     let run = Command::new("taskset")
-        .args(["-c", &CLIENT_CPU.0.to_string(), "redis-benchmark", "--csv"])
-        .args(["-p", &peer.port.to_string(), "-n", &requests.to_string()])
+        .args(["-c", &cpu, "redis-benchmark", "--csv"])
+        .args(["-h", &peer.addr.ip().to_string(), "-p", &peer.addr.port().to_string()])
+        .args(["-n", &requests.to_string()])
         .args(workload.redis_benchmark_args())
         .output()?;
+    let client_us = (children_cpu() - before).as_secs_f64() * 1e6 / requests as f64;
     let text = String::from_utf8_lossy(&run.stdout);
     if !run.status.success() || text.contains("ERR") {
         let errors = String::from_utf8_lossy(&run.stderr);
@@ -119,14 +184,28 @@ fn redis_benchmark(peer: &Peer, workload: &Workload, requests: u64) -> io::Resul
     let line = text.lines().last().unwrap_or_default();
     let field = |n: usize| {
         let text = line.split(',').nth(n).map(|text| text.trim_matches('"'));
-        text.and_then(|text| text.parse().ok())
+        text.and_then(|text| text.parse::<f64>().ok())
             .ok_or_else(|| io::Error::other(format!("redis-benchmark printed {line:?}")))
     };
-    Ok(Sample {
-        rate: field(1)?,
-        p50_ms: field(4)?,
-        p99_ms: field(6)?,
-        cpu_us: 0.0,
-        client_busy_percent: f64::NAN,
-    })
+    let rate = field(1)?;
+    let sample = Sample {
+        rate,
+        p50_us: field(4)? * 1e3,
+        p99_us: field(6)? * 1e3,
+        client_busy_percent: (rate * client_us / 1e4).min(100.0),
+        client_us,
+        ..Sample::default()
+    };
+    Ok((sample, requests))
+}
+
+/// Processor time of children that have ended and were waited for.
+fn children_cpu() -> Duration {
+    // SAFETY: all zeroes is a value of this plain struct.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: `usage` is valid and exclusively borrowed for the call.
+    let rc = unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, &mut usage) };
+    assert_eq!(rc, 0, "every process may ask for its own use");
+    let time = |time: libc::timeval| Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1000);
+    time(usage.ru_utime) + time(usage.ru_stime)
 }

@@ -1,127 +1,230 @@
-//! [`Sample`]s of all rounds, and the table of their medians.
+//! Results as Markdown: the tables of `docs/performance.md` and of the README.
 
 use std::fmt::Write as _;
 
-/// What one run of a workload gave.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Sample {
-    /// Replies per second.
-    pub rate: f64,
-    /// Median latency.
-    pub p50_ms: f64,
-    /// 99 % of latencies were below.
-    pub p99_ms: f64,
-    /// The server's processor time for each command, user and system, in microseconds.
-    pub cpu_us: f64,
-    /// Percent of the time the client had work; not a number where it does not say.
-    pub client_busy_percent: f64,
-}
+use super::result::{Comparison, Figure, Footprint, Line, Table};
 
-/// All samples of one workload: ours and the peer's.
-#[derive(Clone, Debug, Default)]
-pub struct Pair {
-    /// Of Slotcore.
-    pub ours: Vec<Sample>,
-    /// Of the peer.
-    pub theirs: Vec<Sample>,
-}
+/// A column: its head, and what it says of a line; nothing where the figure is unknown.
+type Column<'a> = (&'static str, Box<dyn Fn(&Line) -> String + 'a>);
 
-/// The median of each figure.
-pub fn median(samples: &[Sample]) -> Sample {
-    let of = |get: fn(&Sample) -> f64| {
-        let mut values: Vec<f64> = samples.iter().map(get).collect();
-        values.sort_by(f64::total_cmp);
-        values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-    };
-    Sample {
-        rate: of(|s| s.rate),
-        p50_ms: of(|s| s.p50_ms),
-        p99_ms: of(|s| s.p99_ms),
-        cpu_us: of(|s| s.cpu_us),
-        client_busy_percent: of(|s| s.client_busy_percent),
-    }
-}
-
-/// Half the distance between the lowest and the highest rate, in percent of the median.
-fn spread_percent(samples: &[Sample]) -> f64 {
-    let rates = || samples.iter().map(|sample| sample.rate);
-    let (low, high) = (rates().fold(f64::INFINITY, f64::min), rates().fold(0.0, f64::max));
-    50.0 * (high - low) / median(samples).rate
-}
-
-/// The head of the table.
-pub const HEAD: &str = "\
-| workload | rate | +- % | peer | +- % | ratio | p50 ms | peer | p99 ms | peer | CPU us/cmd | peer | ratio | client busy % \
-| peer | % of floor | peer |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n";
-
-/// Appends the line of one workload. `floor`: echoes per second of the same shape, where there is one.
-pub fn push_line(out: &mut String, name: &str, pair: &Pair, floor: Option<f64>) {
-    let (ours, theirs) = (median(&pair.ours), median(&pair.theirs));
-    let _ = write!(
-        out,
-        "| {name} | {:.0} | {:.0} | {:.0} | {:.0} | **{:.2}** | {:.3} | {:.3} | {:.3} | {:.3} | {:.2} | {:.2} | **{:.2}** ",
-        ours.rate,
-        spread_percent(&pair.ours),
-        theirs.rate,
-        spread_percent(&pair.theirs),
-        ours.rate / theirs.rate,
-        ours.p50_ms,
-        theirs.p50_ms,
-        ours.p99_ms,
-        theirs.p99_ms,
-        ours.cpu_us,
-        theirs.cpu_us,
-        ours.cpu_us / theirs.cpu_us,
+/// The comparison with its title, where and how it was taken, its tables and notes.
+pub fn markdown(comparison: &Comparison) -> String {
+    let mut text = format!(
+        "### {}\n\n{} `slotcore-bench compare {}`, version {}; {}; {}; {}.\n",
+        comparison.title,
+        comparison.about,
+        comparison.suite,
+        comparison.version,
+        match comparison.rounds {
+            1 => "one round".to_owned(),
+            rounds => format!("medians of {rounds} rounds"),
+        },
+        comparison.placement,
+        comparison.machine.line()
     );
-    let of_floor = |sample: &Sample| floor.map_or(f64::NAN, |floor| 100.0 * sample.rate / floor);
-    for figure in [
-        ours.client_busy_percent,
-        theirs.client_busy_percent,
-        of_floor(&ours),
-        of_floor(&theirs),
-    ] {
-        let _ = if figure.is_nan() {
-            write!(out, "| ")
-        } else {
-            write!(out, "| {figure:.0} ")
-        };
+    if comparison.quick {
+        text += "\n**A quick run: the figures mean nothing.**\n";
     }
-    out.push_str("|\n");
+    for table in &comparison.tables {
+        if !table.title.is_empty() {
+            let _ = write!(text, "\n{}:\n", table.title);
+        }
+        let _ = write!(text, "\n{}", table_markdown(table));
+    }
+    if !comparison.notes.is_empty() {
+        let _ = write!(text, "\n{}\n", comparison.notes.join(" "));
+    }
+    text.push('\n');
+    text
+}
+
+/// One table.
+pub fn table_markdown(table: &Table) -> String {
+    rows(table)
+        .iter()
+        .enumerate()
+        .fold(String::new(), |mut text, (at, row)| {
+            let _ = writeln!(text, "| {} |", row.join(" | "));
+            if at == 0 {
+                let _ = writeln!(text, "|{}", "---|".repeat(row.len()));
+            }
+            text
+        })
+}
+
+/// The cells of a table, the head first.
+pub fn rows(table: &Table) -> Vec<Vec<String>> {
+    if !table.footprints.is_empty() {
+        return footprint_rows(table);
+    }
+    let columns = columns(table);
+    let mut rows = vec![columns.iter().map(|column| column.0.to_owned()).collect::<Vec<_>>()];
+    for line in &table.lines {
+        rows.push(columns.iter().map(|column| column.1(line)).collect());
+    }
+    rows
+}
+
+fn columns(table: &Table) -> Vec<Column<'_>> {
+    let mut columns: Vec<Column<'_>> = vec![
+        ("workload", Box::new(|line| line.workload.clone())),
+        ("server", Box::new(|line| line.server.clone())),
+    ];
+    if table.lines.iter().any(|line| line.client != table.lines[0].client) {
+        columns.push(("client", Box::new(|line| line.client.clone())));
+    }
+    columns.push(("requests/s", Box::new(|line| number(line.rate.median))));
+    columns.push(("+- %", Box::new(|line| number(line.rate.spread_percent()))));
+    let has_baseline = table.baseline.is_some();
+    if has_baseline {
+        columns.push((
+            "ratio",
+            Box::new(|line| ratio(table, line, |line| Some(line.rate.median))),
+        ));
+    }
+    columns.push(("p50 us", Box::new(|line| number(line.p50_us.median))));
+    columns.push(("p99 us", Box::new(|line| number(line.p99_us.median))));
+    columns.push(("p99.9 us", Box::new(|line| optional(line.p999_us, number))));
+    columns.push(("CPU us/cmd", Box::new(|line| optional(line.cpu_us, hundredths))));
+    if has_baseline {
+        let cpu = |line: &Line| line.cpu_us.map(|figure| figure.median);
+        columns.push(("ratio", Box::new(move |line| ratio(table, line, cpu))));
+    }
+    columns.push((
+        "client busy %",
+        Box::new(|line| number(line.client_busy_percent.median)),
+    ));
+    columns.push(("client us/cmd", Box::new(|line| hundredths(line.client_us.median))));
+    if table.lines.iter().any(|line| line.floor_percent.is_some()) {
+        columns.push((
+            "% of floor",
+            Box::new(|line| line.floor_percent.map_or(String::new(), number)),
+        ));
+    }
+    columns
+}
+
+/// `line` as a part of the baseline's line under the same workload and client; nothing for the baseline itself.
+fn ratio(table: &Table, line: &Line, of: impl Fn(&Line) -> Option<f64>) -> String {
+    let same = |other: &&Line| {
+        table.baseline.as_deref() == Some(&other.server)
+            && other.workload == line.workload
+            && other.client == line.client
+    };
+    let baseline = table.lines.iter().find(same);
+    match (
+        of(line),
+        baseline.filter(|base| base.server != line.server).and_then(&of),
+    ) {
+        (Some(value), Some(base)) if base > 0.0 => format!("**{:.2}**", value / base),
+        _ => String::new(),
+    }
+}
+
+fn footprint_rows(table: &Table) -> Vec<Vec<String>> {
+    let head = [
+        "server",
+        "memory, bytes/key",
+        "ratio",
+        "written, bytes/byte",
+        "restart s",
+    ];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    let memory = |footprint: &Footprint| footprint.memory_per_key.map(|figure| figure.median);
+    let base = table
+        .footprints
+        .iter()
+        .find(|footprint| table.baseline.as_deref() == Some(&footprint.server));
+    for footprint in &table.footprints {
+        let ratio = match (
+            memory(footprint),
+            base.filter(|base| base.server != footprint.server).and_then(memory),
+        ) {
+            (Some(value), Some(base)) if base > 0.0 => format!("**{:.2}**", value / base),
+            _ => String::new(),
+        };
+        rows.push(vec![
+            footprint.server.clone(),
+            optional(footprint.memory_per_key, number),
+            ratio,
+            optional(footprint.written_per_byte, hundredths),
+            optional(footprint.restart_s, hundredths),
+        ]);
+    }
+    rows
+}
+
+fn optional(figure: Option<Figure>, show: fn(f64) -> String) -> String {
+    figure.map_or(String::new(), |figure| show(figure.median))
+}
+
+fn number(value: f64) -> String {
+    format!("{value:.0}")
+}
+
+fn hundredths(value: f64) -> String {
+    format!("{value:.2}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn sample(rate: f64, cpu_us: f64) -> Sample {
-        Sample {
-            rate,
-            cpu_us,
-            ..Sample::default()
+    fn figure(median: f64) -> Figure {
+        Figure {
+            median,
+            low: median,
+            high: median,
+        }
+    }
+
+    fn line(server: &str, rate: f64, cpu_us: f64) -> Line {
+        Line {
+            workload: "SET".into(),
+            server: server.into(),
+            client: "load".into(),
+            rate: figure(rate),
+            cpu_us: Some(figure(cpu_us)),
+            ..Line::default()
         }
     }
 
     #[test]
-    fn the_median_is_taken_of_each_figure() {
-        let samples = [sample(1.0, 9.0), sample(3.0, 8.0), sample(2.0, 1.0)];
-        let middle = median(&samples);
-        assert_eq!((middle.rate, middle.cpu_us), (2.0, 8.0));
-        assert_eq!(spread_percent(&samples), 50.0);
-    }
-
-    #[test]
-    fn a_line_has_as_many_columns_as_the_head() {
-        let pair = Pair {
-            ours: vec![sample(300.0, 1.0)],
-            theirs: vec![sample(100.0, 2.0)],
+    fn every_row_has_the_columns_of_the_head_and_ratios_are_to_the_baseline() {
+        let mut table = Table {
+            baseline: Some("redis".into()),
+            lines: vec![line("ours", 300.0, 1.0), line("redis", 100.0, 2.0)],
+            ..Table::default()
         };
+        let all = rows(&table);
+        assert!(all.iter().all(|row| row.len() == all[0].len()));
+        assert_eq!(&all[1][2..5], ["300", "0", "**3.00**"]);
+        assert!(all[1].contains(&"**0.50**".to_owned()) && all[2][4].is_empty());
+        assert!(!all[0].contains(&"% of floor".to_owned()) && !all[0].contains(&"client".to_owned()));
+        table.lines[0].floor_percent = Some(50.0);
+        table.lines[1].client = "other".into();
+        let text = table_markdown(&table);
         let columns = |line: &str| line.matches('|').count();
-        for floor in [None, Some(600.0)] {
-            let mut line = String::new();
-            push_line(&mut line, "SET", &pair, floor);
-            assert!(HEAD.lines().all(|head| columns(head) == columns(&line)), "{line}");
-            assert!(line.contains("**3.00**") && line.contains("**0.50**"), "{line}");
-            assert_eq!(line.contains("| 50 | 17 |"), floor.is_some(), "{line}");
-        }
+        assert!(
+            text.lines()
+                .all(|line| columns(line) == columns(text.lines().next().unwrap())),
+            "{text}"
+        );
+        assert!(text.contains("% of floor") && text.contains("| client |"), "{text}");
+    }
+
+    #[test]
+    fn footprints_have_a_table_of_their_own() {
+        let footprint = |server: &str, memory: f64| Footprint {
+            server: server.into(),
+            memory_per_key: Some(figure(memory)),
+            ..Footprint::default()
+        };
+        let table = Table {
+            baseline: Some("redis".into()),
+            footprints: vec![footprint("ours", 80.0), footprint("redis", 160.0)],
+            ..Table::default()
+        };
+        assert_eq!(rows(&table)[1], ["ours", "80", "**0.50**", "", ""]);
     }
 }

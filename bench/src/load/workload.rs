@@ -13,6 +13,7 @@ const VALUE_POOL_BYTES: usize = 1 << 16;
 /// work; `hset_5` makes the hashes that `hgetall` reads.
 const COMMANDS: &[(&str, bool, &str)] = &[
     ("ping", true, "PING"),
+    (PING_INLINE, true, "PING"),
     ("set", false, "SET {key} {value}"),
     ("get", true, "GET {key}"),
     ("incr", false, "INCR counter:{number}"),
@@ -48,6 +49,8 @@ const COMMANDS: &[(&str, bool, &str)] = &[
     ),
 ];
 
+/// The workload whose requests are lines of text, as a person types them.
+const PING_INLINE: &str = "ping_inline";
 /// The name under which SET and GET are mixed.
 const MIXED: &str = "mixed";
 
@@ -64,6 +67,8 @@ enum Piece {
 struct Template {
     arguments: Vec<Vec<Piece>>,
     reads: bool,
+    /// Words separated by spaces, in place of an array.
+    inline: bool,
 }
 
 /// Requests to draw from.
@@ -82,6 +87,7 @@ impl Workload {
     /// A text for the user: the name is unknown, or a placeholder is.
     pub fn new(command: &str, read_percent: u8, value_bytes: usize) -> Result<Self, String> {
         let named = |name: &str| COMMANDS.iter().find(|row| row.0.eq_ignore_ascii_case(name));
+        let inline = command.eq_ignore_ascii_case(PING_INLINE);
         let rows: Vec<(bool, &str)> = if command.eq_ignore_ascii_case(MIXED) {
             ["get", "set"]
                 .iter()
@@ -101,7 +107,7 @@ impl Workload {
         };
         let templates = rows
             .into_iter()
-            .map(|(reads, text)| Template::parse(text, reads))
+            .map(|(reads, text)| Template::parse(text, reads, inline))
             .collect::<Result<_, _>>()?;
         Ok(Self {
             templates,
@@ -112,9 +118,13 @@ impl Workload {
 }
 
 impl Template {
-    fn parse(text: &str, reads: bool) -> Result<Self, String> {
+    fn parse(text: &str, reads: bool, inline: bool) -> Result<Self, String> {
         let arguments = text.split_ascii_whitespace().map(pieces).collect::<Result<_, _>>()?;
-        Ok(Self { arguments, reads })
+        Ok(Self {
+            arguments,
+            reads,
+            inline,
+        })
     }
 }
 
@@ -184,7 +194,9 @@ impl<'a> Drawing<'a> {
         let second = templates.len() == 2 && !self.rng.chance(self.workload.first_percent, 100);
         let template = &templates[usize::from(second)];
         let mut place = Place::Anywhere;
-        push_header(out, b'*', template.arguments.len());
+        if !template.inline {
+            push_header(out, b'*', template.arguments.len());
+        }
         for (index, pieces) in template.arguments.iter().enumerate() {
             self.argument.clear();
             for piece in pieces {
@@ -207,8 +219,16 @@ impl<'a> Drawing<'a> {
                     Place::Torn
                 };
             }
-            push_header(out, b'$', self.argument.len());
-            out.extend_from_slice(&self.argument);
+            if template.inline {
+                out.extend_from_slice(if index == 0 { b"" } else { b" " });
+                out.extend_from_slice(&self.argument);
+            } else {
+                push_header(out, b'$', self.argument.len());
+                out.extend_from_slice(&self.argument);
+                out.extend_from_slice(b"\r\n");
+            }
+        }
+        if template.inline {
             out.extend_from_slice(b"\r\n");
         }
         place

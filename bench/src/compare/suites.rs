@@ -1,0 +1,290 @@
+//! The named and versioned comparisons. Whoever changes what one measures raises its version: results of different
+//! versions must not stand beside each other.
+
+use super::workloads::{Workload, at_rate, one_key, spread};
+
+/// A comparison that has a name.
+#[derive(Debug)]
+pub struct Suite {
+    /// How it is asked for, and what its files are called.
+    pub name: &'static str,
+    /// Of what is measured.
+    pub version: u32,
+    /// Title of its tables.
+    pub title: &'static str,
+    /// What it shows, in a sentence or two for the reader of the tables.
+    pub about: &'static str,
+    /// Its parts.
+    pub stages: &'static [Stage],
+}
+
+/// Servers side by side under the same workloads.
+#[derive(Debug)]
+pub struct Stage {
+    /// Title of its table, when a suite has several.
+    pub title: &'static str,
+    /// Who is compared.
+    pub field: Field,
+    /// What they do; nothing: loading keys, memory, bytes written and restart are what is measured.
+    pub workloads: &'static [Workload],
+    /// Both clients whatever the command line says.
+    pub both_clients: bool,
+}
+
+/// Who takes part in a stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field {
+    /// Slotcore `everysec` and `off`; peers without a log.
+    Memory,
+    /// Slotcore `always`, peers that sync at every write.
+    Always,
+    /// Slotcore `everysec`; peers without a log.
+    Everysec,
+    /// All durabilities of both.
+    Footprint,
+    /// Slotcore with 1, 2 and 8 cores by core ports and by the any-slot port; Redis with I/O threads, and as a cluster.
+    Cores,
+    /// Peers alone.
+    Peers,
+}
+
+/// All of them, in the order they run in.
+pub const SUITES: &[Suite] = &[
+    Suite {
+        name: "redis-default",
+        version: 1,
+        title: "SET and GET beside Redis",
+        about: "50 clients, 50-byte values, 1 M keys, one core.",
+        stages: &[
+            Stage {
+                title: "Not flushed at every write",
+                field: Field::Memory,
+                workloads: SET_GET,
+                both_clients: false,
+            },
+            Stage {
+                title: "Every write on disk before it is answered",
+                field: Field::Always,
+                workloads: SET_GET_ALWAYS,
+                both_clients: false,
+            },
+        ],
+    },
+    Suite {
+        name: "default-set",
+        version: 1,
+        title: "The default set of redis-benchmark",
+        about: "50 clients, 50-byte values, always the same key, as redis-benchmark asks without -r; one core.",
+        stages: &[Stage {
+            title: "",
+            field: Field::Everysec,
+            workloads: DEFAULT_SET,
+            both_clients: false,
+        }],
+    },
+    Suite {
+        name: "one-client",
+        version: 1,
+        title: "One client, one command at a time",
+        about: "Latency of a single connection that waits for each reply.",
+        stages: &[
+            Stage {
+                title: "Not flushed at every write",
+                field: Field::Everysec,
+                workloads: &[
+                    spread("SET", "set", 1, 30_000).alone(),
+                    spread("GET", "get", 1, 30_000).alone(),
+                ],
+                both_clients: false,
+            },
+            Stage {
+                title: "Every write on disk before it is answered",
+                field: Field::Always,
+                workloads: &[spread("SET", "set", 1, 8_000).alone()],
+                both_clients: false,
+            },
+        ],
+    },
+    Suite {
+        name: "cores",
+        version: 1,
+        title: "More cores",
+        about: "50 clients, 50-byte values, 1 M keys. CPU time a command is what tells how throughput scales where processors \
+                are many; with few, servers and client share them.",
+        stages: &[Stage {
+            title: "",
+            field: Field::Cores,
+            workloads: &[
+                spread("SET P=1", "set", 1, 60_000),
+                spread("GET P=1", "get", 1, 60_000),
+                spread("SET P=16", "set", 16, 500_000),
+                spread("GET P=16", "get", 16, 500_000),
+            ],
+            both_clients: false,
+        }],
+    },
+    Suite {
+        name: "latency",
+        version: 1,
+        title: "Latency at a fixed rate",
+        about: "Open loop: 20,000 requests a second, 90 % GET and 10 % SET, zipfian over 1 M keys; latency from the moment at \
+                which a request was due.",
+        stages: &[
+            Stage {
+                title: "Not flushed at every write",
+                field: Field::Everysec,
+                workloads: &[at_rate("mixed at 20,000/s", 20_000, 8)],
+                both_clients: false,
+            },
+            Stage {
+                title: "Every write on disk before it is answered",
+                field: Field::Always,
+                workloads: &[at_rate("mixed at 20,000/s", 20_000, 8)],
+                both_clients: false,
+            },
+        ],
+    },
+    Suite {
+        name: "footprint",
+        version: 1,
+        title: "Memory, bytes written, restart",
+        about: "1 M keys of 16 bytes with 50-byte values, set once each at pipeline 64.",
+        stages: &[Stage {
+            title: "",
+            field: Field::Footprint,
+            workloads: &[],
+            both_clients: false,
+        }],
+    },
+    Suite {
+        name: "clients",
+        version: 1,
+        title: "What the clients cost",
+        about: "The same server driven by both clients: where the client is the limit, a rate says nothing about a server.",
+        stages: &[Stage {
+            title: "",
+            field: Field::Peers,
+            workloads: &[
+                spread("GET P=1", "get", 1, 100_000),
+                spread("GET P=16", "get", 16, 800_000),
+                spread("GET P=64", "get", 64, 1_000_000),
+            ],
+            both_clients: true,
+        }],
+    },
+];
+
+const SET_GET: &[Workload] = &[
+    spread("SET P=1", "set", 1, 150_000),
+    spread("GET P=1", "get", 1, 150_000),
+    spread("SET P=16", "set", 16, 1_000_000),
+    spread("GET P=16", "get", 16, 1_000_000),
+    spread("SET P=64", "set", 64, 1_500_000),
+    spread("GET P=64", "get", 64, 1_500_000),
+];
+
+const SET_GET_ALWAYS: &[Workload] = &[
+    spread("SET P=1", "set", 1, 100_000),
+    spread("GET P=1", "get", 1, 150_000),
+    spread("SET P=16", "set", 16, 600_000),
+    spread("GET P=16", "get", 16, 1_000_000),
+    spread("SET P=64", "set", 64, 1_000_000),
+    spread("GET P=64", "get", 64, 1_500_000),
+];
+
+/// In the order of redis-benchmark, whose lists and sets each test finds as the one before has left them.
+const DEFAULT_SET: &[Workload] = &[
+    one_key("PING_INLINE P=1", "ping_inline", 1, 40_000),
+    one_key("PING_MBULK P=1", "ping", 1, 40_000),
+    one_key("SET P=1", "set", 1, 40_000),
+    one_key("GET P=1", "get", 1, 40_000),
+    one_key("INCR P=1", "incr", 1, 40_000),
+    one_key("LPUSH P=1", "lpush", 1, 40_000),
+    one_key("RPUSH P=1", "rpush", 1, 40_000),
+    one_key("LPOP P=1", "lpop", 1, 40_000),
+    one_key("RPOP P=1", "rpop", 1, 35_000),
+    one_key("SADD P=1", "sadd", 1, 40_000),
+    one_key("HSET P=1", "hset", 1, 40_000),
+    one_key("SPOP P=1", "spop", 1, 40_000),
+    one_key("ZADD P=1", "zadd", 1, 40_000),
+    one_key("ZPOPMIN P=1", "zpopmin", 1, 40_000),
+    one_key("LRANGE_100 P=1", "lrange_100", 1, 20_000),
+    one_key("LRANGE_300 P=1", "lrange_300", 1, 12_000),
+    one_key("LRANGE_500 P=1", "lrange_500", 1, 8_000),
+    one_key("LRANGE_600 P=1", "lrange_600", 1, 8_000),
+    one_key("MSET P=1", "mset", 1, 30_000),
+    one_key("PING_INLINE P=16", "ping_inline", 16, 400_000),
+    one_key("PING_MBULK P=16", "ping", 16, 400_000),
+    one_key("SET P=16", "set", 16, 400_000),
+    one_key("GET P=16", "get", 16, 400_000),
+    one_key("INCR P=16", "incr", 16, 400_000),
+    one_key("LPUSH P=16", "lpush", 16, 400_000),
+    one_key("RPUSH P=16", "rpush", 16, 400_000),
+    one_key("LPOP P=16", "lpop", 16, 400_000),
+    one_key("RPOP P=16", "rpop", 16, 395_000),
+    one_key("SADD P=16", "sadd", 16, 400_000),
+    one_key("HSET P=16", "hset", 16, 400_000),
+    one_key("SPOP P=16", "spop", 16, 400_000),
+    one_key("ZADD P=16", "zadd", 16, 400_000),
+    one_key("ZPOPMIN P=16", "zpopmin", 16, 400_000),
+    one_key("LRANGE_100 P=16", "lrange_100", 16, 40_000),
+    one_key("LRANGE_300 P=16", "lrange_300", 16, 16_000),
+    one_key("LRANGE_500 P=16", "lrange_500", 16, 10_000),
+    one_key("LRANGE_600 P=16", "lrange_600", 16, 10_000),
+    one_key("MSET P=16", "mset", 16, 100_000),
+];
+
+/// The suite of that name.
+///
+/// # Errors
+/// A text for the user that names those there are.
+pub fn by_name(name: &str) -> Result<&'static Suite, String> {
+    SUITES.iter().find(|suite| suite.name == name).ok_or_else(|| {
+        let names: Vec<&str> = SUITES.iter().map(|suite| suite.name).collect();
+        format!("no comparison is called {name:?}: there are {}", names.join(", "))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::workload;
+
+    #[test]
+    fn the_load_generator_knows_every_command_and_no_name_comes_twice() {
+        let mut names: Vec<&str> = SUITES.iter().map(|suite| suite.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), SUITES.len());
+        for stage in SUITES.iter().flat_map(|suite| suite.stages) {
+            let mut names = Vec::new();
+            for workload in stage.workloads {
+                let known = workload::Workload::new(workload.command, 0, 1);
+                assert!(known.is_ok(), "{workload:?}");
+                names.push(workload.name);
+            }
+            let count = names.len();
+            names.sort_unstable();
+            names.dedup();
+            assert_eq!(names.len(), count);
+        }
+        assert!(by_name("nothing").unwrap_err().contains("redis-default, default-set"));
+    }
+
+    #[test]
+    fn lists_are_long_enough_for_what_is_read_and_taken() {
+        // Pops leave enough for LRANGE_600 behind, at either pipeline.
+        let mut left = 0_i64;
+        for workload in DEFAULT_SET {
+            let super::super::workloads::Amount::Requests(n) = workload.amount else {
+                continue;
+            };
+            match workload.command {
+                "lpush" | "rpush" => left += n as i64,
+                "lpop" | "rpop" => left -= n as i64,
+                command if command.starts_with("lrange") => assert!(left >= 600, "{left}"),
+                _ => {}
+            }
+        }
+    }
+}
