@@ -79,6 +79,8 @@ pub struct Conn {
     pub(crate) is_over_soft_limit: bool,
     /// Flushes that may still pass it by; see `Net::delay`.
     pub(crate) delay: u8,
+    /// It is sent what it did not ask for, one by one: other limits hold for it.
+    pub(crate) gets_pushes: bool,
     /// The peer has shut down its side.
     pub(crate) input_ended: bool,
     pub(crate) closing: Closing,
@@ -105,6 +107,7 @@ impl Conn {
             is_held: false,
             is_over_soft_limit: false,
             delay: 0,
+            gets_pushes: false,
             input_ended: false,
             closing: Closing::No,
         }

@@ -54,6 +54,8 @@ pub struct NetOptions {
     pub request_bytes_max: usize,
     /// When a connection that does not read its replies is closed.
     pub unsent_limit: UnsentLimit,
+    /// The same for connections that are sent more than replies ([`Net::set_gets_pushes`]).
+    pub push_limit: UnsentLimit,
     /// Seconds of silence before TCP probes the peer; 0 = never.
     pub keepalive_s: u32,
 }
@@ -69,6 +71,7 @@ impl Default for NetOptions {
             unread_bytes_pause: 1 << 20,
             request_bytes_max: 1 << 30,
             unsent_limit: UnsentLimit::default(),
+            push_limit: UnsentLimit::default(),
             keepalive_s: 300,
         }
     }
@@ -221,9 +224,18 @@ impl Net {
         self.options.request_bytes_max = request_bytes_max;
     }
 
-    /// Changes how many unsent bytes are allowed.
-    pub fn set_unsent_limit(&mut self, unsent_limit: UnsentLimit) {
-        self.options.unsent_limit = unsent_limit;
+    /// Changes how many unsent bytes are allowed: of replies, and where pushes come with them.
+    pub fn set_unsent_limits(&mut self, replies: UnsentLimit, pushes: UnsentLimit) {
+        self.options.unsent_limit = replies;
+        self.options.push_limit = pushes;
+    }
+
+    /// Says whether a connection is sent messages that it does not ask for one by one. Leaving its input alone does not
+    /// bound those, so [`NetOptions::push_limit`] must.
+    pub fn set_gets_pushes(&mut self, id: ConnId, gets_pushes: bool) {
+        if let Some(conn) = self.conn_mut(id) {
+            conn.gets_pushes = gets_pushes;
+        }
     }
 
     /// What happened since last asked.

@@ -407,7 +407,9 @@ fn replies_above_the_soft_limit_close_the_connection_after_a_while() {
     server.until(|server| server.closed == 1);
     assert_eq!(server.net.stats().closed_for_output, 1);
     // Without the limit nobody is closed.
-    server.net.set_unsent_limit(UnsentLimit::default());
+    server
+        .net
+        .set_unsent_limits(UnsentLimit::default(), UnsentLimit::default());
     let mut client = server.connect();
     server.send(&mut client, &request(&[b"BIG", b"30000000"]));
     server.until(|server| server.requests == 3);

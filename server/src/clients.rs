@@ -72,6 +72,10 @@ pub struct ClientState {
     pub last_command: &'static str,
     /// Commands carried out for it.
     pub commands_total: u64,
+    /// Channels, patterns and sharded channels it listens to.
+    pub subscriptions: [u32; 3],
+    /// True when there is one of them.
+    pub listens: bool,
     /// `CLIENT NO-EVICT on`.
     pub no_evict: bool,
     /// `CLIENT NO-TOUCH on`.
@@ -99,6 +103,8 @@ impl ClientState {
             last_command_at: now,
             last_command: "NULL",
             commands_total: 0,
+            subscriptions: [0; 3],
+            listens: false,
             no_evict: false,
             no_touch: false,
             close_after_reply: false,
@@ -117,6 +123,17 @@ impl ClientState {
     /// True for a [`ClientState::visitor`].
     pub fn is_visitor(&self) -> bool {
         self.id == ClientId(0)
+    }
+
+    /// True when it may do nothing but change what it listens to: RESP2 cannot tell messages from replies.
+    #[inline]
+    pub fn only_listens(&self) -> bool {
+        self.listens && self.proto < 3
+    }
+
+    /// True when other connections or cores know it by its place: it cannot go to another core.
+    pub fn is_pinned(&self) -> bool {
+        self.listens
     }
 
     /// Notes that a command begins.

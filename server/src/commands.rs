@@ -282,7 +282,7 @@ pub enum Flow {
 fn run(cmd: ServerCmd, ctx: &mut ServerCtx<'_>, conn: &mut ClientState, args: Args<'_>, out: &mut dyn Reply) -> Flow {
     use ServerCmd as C;
     match cmd {
-        C::Ping => connection::ping(args, out),
+        C::Ping => connection::ping(conn, args, out),
         C::Echo => connection::echo(args, out),
         C::Hello => connection::hello(ctx, conn, args, out),
         C::Auth => connection::auth(ctx, conn, args, out),
@@ -301,6 +301,13 @@ fn run(cmd: ServerCmd, ctx: &mut ServerCtx<'_>, conn: &mut ClientState, args: Ar
         C::ClientNoTouch => client::no_touch(conn, args, out),
         C::ClientReply => client::reply(conn, args, out),
         C::ClientHelp => help::write("CLIENT", help::CLIENT, out),
+        C::PubsubHelp => help::write("PUBSUB", help::PUBSUB, out),
+        // Carried out where the connections are.
+        C::Subscribe | C::Unsubscribe | C::PSubscribe | C::PUnsubscribe | C::SSubscribe | C::SUnsubscribe => Flow::Done,
+        C::Publish | C::SPublish => Flow::Done,
+        C::PubsubChannels | C::PubsubNumSub | C::PubsubNumPat | C::PubsubShardChannels | C::PubsubShardNumSub => {
+            Flow::Done
+        }
         C::Info => info::info(&Shown::of(ctx), args, out),
         C::ConfigGet => config::get(ctx, args, out),
         C::ConfigSet => config::set(ctx, args, out),

@@ -9,6 +9,7 @@
 //! another core it has a [`ReplyOrder`], which puts the replies of all cores into the order of the commands.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -26,6 +27,7 @@ use crate::config::Setting;
 use crate::entry_ops::EntryOps;
 use crate::gathering::Gathering;
 use crate::mesh::Mesh;
+use crate::pubsub::{Encoded, Interest, Subscriptions};
 use crate::reply_order::ReplyOrder;
 use crate::requests_ahead::RequestsAhead;
 use crate::route::Router;
@@ -78,6 +80,8 @@ pub(crate) struct Lane {
     pub waiting: u32,
     /// Commands that another core, or several, have not answered yet.
     pub away: u32,
+    /// Those of them whose effect has taken its place in the order of things already: messages published.
+    pub publishes_away: u32,
     /// Set while there are such.
     pub order: Option<Box<ReplyOrder>>,
     /// Where the connection would be better off.
@@ -125,6 +129,11 @@ pub struct CoreState {
     pub(crate) foreign_waiting: Vec<Vec<u32>>,
     /// Connections left alone because a core they ask is behind.
     pub(crate) clogged: Vec<ConnId>,
+    /// Who listens to what.
+    pub(crate) pubsub: Subscriptions,
+    pub(crate) encoded: Encoded,
+    /// The command being carried out will be answered later, by others.
+    pub(crate) diverted: bool,
     /// Connections that would be better off on another core.
     pub(crate) movers: Vec<ConnId>,
     #[allow(
@@ -166,7 +175,15 @@ pub struct CoreState {
 impl CoreState {
     /// A core without connections. `origin` tells this run of this core from all others, `seed` feeds the random choices
     /// of commands.
-    pub fn new(keyspace: Keyspace, net: Net, server: ServerState, mesh: Mesh, origin: u64, seed: u64) -> Self {
+    pub fn new(
+        keyspace: Keyspace,
+        net: Net,
+        server: ServerState,
+        mesh: Mesh,
+        interest: Arc<Interest>,
+        origin: u64,
+        seed: u64,
+    ) -> Self {
         let spin_us = server.config.settings().spin_us;
         let mut state = Self {
             keyspace,
@@ -182,6 +199,9 @@ impl CoreState {
             free_gatherings: Vec::new(),
             foreign_waiting: vec![Vec::new(); mesh.cores()],
             clogged: Vec::new(),
+            pubsub: Subscriptions::new(mesh.me(), interest),
+            encoded: Encoded::default(),
+            diverted: false,
             movers: Vec::new(),
             spare_orders: Vec::new(),
             next_home: 0,
@@ -219,8 +239,9 @@ impl CoreState {
         self.limits.bulk_bytes_max = settings.bulk_bytes_max;
         self.net.set_clients_max(settings.clients_max as usize);
         self.net.set_request_bytes_max(settings.query_buffer_bytes_max as usize);
+        let limits = settings.output_buffer_limits;
         self.net
-            .set_unsent_limit(settings.output_buffer_limits.normal.for_connections());
+            .set_unsent_limits(limits.normal.for_connections(), limits.pubsub.for_connections());
         self.server.metrics.slow_log.limit(settings.slow_log_len_max);
     }
 
@@ -253,6 +274,7 @@ impl CoreState {
                     self.server.metrics.net.connections_total += 1;
                 }
                 NetEvent::Closed(id) => {
+                    self.pubsub.forget(id);
                     self.server.clients.remove(id.index());
                 }
             }

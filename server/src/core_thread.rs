@@ -33,6 +33,7 @@ use crate::log_driver::{FrameReader, LogDriver, SegmentReader};
 use crate::logging::LogControl;
 use crate::mesh::Mesh;
 use crate::parcel::Parcel;
+use crate::pubsub::Interest;
 use crate::startup::{StartupError, memlock_needed};
 
 /// Submission slots of a core's ring: more than a turn usually queues; a full queue is handed over early.
@@ -58,6 +59,8 @@ pub struct CorePlan {
     pub cluster: Arc<ClusterMap>,
     /// Its rings to and from the other cores.
     pub mesh: MeshPort<Parcel>,
+    /// What the clients of all cores listen to.
+    pub interest: Arc<Interest>,
     /// Where it listens once all cores are open.
     pub listeners: Vec<ListenAt>,
     /// Connections there are, over all cores.
@@ -196,7 +199,7 @@ async fn open(plan: CorePlan) -> Result<Option<Core>, Refused> {
     let (origin, seed) = (rng.next_u64(), rng.next_u64());
     let server = ServerState::new(plan.config, plan.identity, plan.cluster, plan.core);
     let mesh = Mesh::new(plan.mesh);
-    let state = CoreState::new(opened.keyspace, net, server, mesh, origin, seed);
+    let state = CoreState::new(opened.keyspace, net, server, mesh, plan.interest, origin, seed);
     let state = Rc::new(RefCell::new(state));
 
     let reader = Rc::new(FrameReader(RefCell::new(SegmentReader::new(plan.dir))));

@@ -7,16 +7,20 @@ use slotcore_rt::clock::{Clock, SystemClock, Tick};
 
 use crate::batch::Who;
 use crate::clients::{ClientState, Endpoint};
-use crate::commands::refusals::DISK_FULL;
+use crate::commands::refusals::{DISK_FULL, ONLY_LISTENS};
 use crate::commands::{Around, Flow, NOAUTH, hello_reply};
 use crate::core_state::{CoreState, NetBuffers, Now, WriteBarrier, lane_of};
 use crate::metrics::{CoreMetrics, LatencyKind, SlowLog};
+use crate::pubsub;
 use crate::reply::RespReply;
 use crate::route::{CROSSSLOT, Route};
 use crate::window::{Parsed, Window};
 
 /// Commands of one connection that may wait in unapplied batches before its input is left alone.
 const WAITING_MAX: u32 = 8192;
+
+/// Numbers of commands about connection, server and publishing are at or above this one.
+const FIRST_SERVER_ID: u16 = 512;
 
 /// How a command that touches keys ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -61,7 +65,8 @@ impl CoreState {
             None => return,
         };
         // One core that is asked as one Redis has every key; and who may do nothing yet is told so, not sent elsewhere.
-        let routed = limits.authenticated && (endpoint == Endpoint::Core || self.mesh.cores() > 1);
+        let may_route = limits.authenticated && (endpoint == Endpoint::Core || self.mesh.cores() > 1);
+        let mut routed = may_route && self.may_do_anything(id);
         let mut taken = 0;
         loop {
             let lane = lane_of(&mut self.lanes, id);
@@ -77,6 +82,7 @@ impl CoreState {
                 window.taken.push((id, taken));
                 taken = 0;
                 self.run_window(window);
+                routed = may_route && self.may_do_anything(id);
                 continue;
             }
             let first = window.spans.len();
@@ -84,6 +90,15 @@ impl CoreState {
                 Ok(Request::Complete(bytes)) => {
                     if window.spans.len() > first {
                         let route = self.look_up(window, id, taken, first, routed.then_some(endpoint));
+                        if route == Route::Wait {
+                            window.spans.truncate(first);
+                            if window.commands.is_empty() {
+                                lane_of(&mut self.lanes, id).held = true;
+                                break;
+                            }
+                            window.urgent = true;
+                            continue;
+                        }
                         if let Route::Core(core) = route
                             && self.mesh.is_clogged(core.0)
                         {
@@ -132,8 +147,12 @@ impl CoreState {
         let mut route = Route::Here;
         let (spec, key) = match resolve(&args) {
             Ok(spec) => {
-                if spec.id.0 == self.quit_id {
-                    lane_of(&mut self.lanes, id).said_quit = true;
+                if spec.id.0 >= FIRST_SERVER_ID {
+                    if self.must_wait(window, id, spec) {
+                        return Route::Wait;
+                    }
+                    window.urgent |= changes_connection(spec);
+                    lane_of(&mut self.lanes, id).said_quit |= spec.id.0 == self.quit_id;
                 }
                 if let Some(endpoint) = endpoint {
                     let (map, me) = (&self.server.cluster, self.server.core);
@@ -179,6 +198,30 @@ impl CoreState {
             key,
         });
         route
+    }
+
+    /// False for a connection that listens in RESP2: it is refused most commands, wherever they would go.
+    fn may_do_anything(&self, id: ConnId) -> bool {
+        !self
+            .server
+            .clients
+            .get(id.index())
+            .is_some_and(ClientState::only_listens)
+    }
+
+    /// True when a command must not be carried out before other things of its connection are done: one that changes what
+    /// the connection hears stands alone, and a message is published after everything that was asked for before it.
+    #[cold]
+    fn must_wait(&self, window: &Window, id: ConnId, spec: &CommandSpec) -> bool {
+        let lane = &self.lanes[id.index()];
+        let mut before = window.commands.iter().filter(|command| command.conn == id);
+        match spec.run {
+            _ if changes_connection(spec) => lane.waiting > 0 || lane.order.is_some() || before.next().is_some(),
+            Run::Server(ServerCmd::Publish | ServerCmd::SPublish) => {
+                lane.away > lane.publishes_away || before.any(|command| command.route != Route::Here)
+            }
+            _ => false,
+        }
     }
 
     /// What a client is told whose command cannot be carried out on this core, if so.
@@ -238,6 +281,14 @@ impl CoreState {
         let args = Args::new(&input[c.base..], spans);
         match (c.spec, refusal) {
             (spec, Some(text)) => {
+                let in_full;
+                let text = match spec {
+                    Ok(spec) if text == ONLY_LISTENS => {
+                        in_full = format!("ERR Can't execute '{}': {ONLY_LISTENS}", spec.full_name);
+                        &in_full
+                    }
+                    _ => text,
+                };
                 if let Ok(spec) = spec {
                     self.server.metrics.commands.rejected(spec.id.0, spec.full_name);
                 }
@@ -319,6 +370,9 @@ impl CoreState {
 
     /// Carries out a command about connection or server.
     pub(crate) fn run_server(&mut self, id: ConnId, spec: &'static CommandSpec, cmd: ServerCmd, args: Args<'_>) {
+        if matches!(cmd, ServerCmd::Publish | ServerCmd::SPublish) {
+            return self.run_publish(id, spec, cmd, args);
+        }
         let slot = id.index();
         let Some(client) = self.server.clients.get_mut(slot) else {
             return;
@@ -326,6 +380,10 @@ impl CoreState {
         client.begin_command(spec.full_name, self.now.tick);
         let mut out = std::mem::take(&mut self.scratch_out);
         out.clear();
+        let is_push = self.run_subscription(id, cmd, args, &mut out);
+        let Some(client) = self.server.clients.get_mut(slot) else {
+            return;
+        };
         self.server.facts.clients = self.net.open_count() as u64;
         let around = Around {
             keyspace: &mut self.keyspace,
@@ -334,7 +392,14 @@ impl CoreState {
             wall_us: self.now.wall_us,
         };
         let mut reply = RespReply::new(&mut out, client.proto);
-        let flow = self.server.run(cmd, slot, args, around, &mut reply);
+        let flow = if is_push || pubsub::answer(&self.pubsub, cmd, args, false, &mut reply) {
+            Flow::Done
+        } else {
+            self.server.run(cmd, slot, args, around, &mut reply)
+        };
+        if cmd == ServerCmd::Reset {
+            self.unsubscribe_silently(id);
+        }
         if reply.failed() {
             note_error(&mut self.server.metrics, spec, &out, 0);
         }
@@ -345,7 +410,7 @@ impl CoreState {
         if flow == Flow::Hello {
             hello_reply(client, &mut RespReply::new(&mut out, client.proto));
         }
-        if client.wants_reply()
+        if (client.wants_reply() || is_push)
             && let Some((_, to)) = self.net.io(id)
         {
             to.extend_from_slice(&out);
@@ -449,10 +514,54 @@ pub(crate) fn refuse(
     over_memory: bool,
     barrier: Option<WriteBarrier>,
 ) -> Option<&'static str> {
+    if (!client.authenticated || client.listens)
+        && let Some(text) = refuse_client(spec, client)
+    {
+        return Some(text);
+    }
+    refuse_now(spec, over_memory, barrier)
+}
+
+#[cold]
+fn refuse_client(spec: &CommandSpec, client: &ClientState) -> Option<&'static str> {
+    use ServerCmd as C;
     if !client.authenticated && !spec.flags.has(Flags::NO_AUTH) {
         return Some(NOAUTH);
     }
-    refuse_now(spec, over_memory, barrier)
+    let allowed = matches!(
+        spec.run,
+        Run::Server(
+            C::Subscribe
+                | C::Unsubscribe
+                | C::PSubscribe
+                | C::PUnsubscribe
+                | C::SSubscribe
+                | C::SUnsubscribe
+                | C::Ping
+                | C::Quit
+                | C::Reset
+        )
+    );
+    (client.only_listens() && !allowed).then_some(ONLY_LISTENS)
+}
+
+/// True for a command after which its connection hears other things, or is answered in another way. It is carried out
+/// when nothing else of the connection is under way, so that confirmations and messages have one order.
+fn changes_connection(spec: &CommandSpec) -> bool {
+    use ServerCmd as C;
+    matches!(
+        spec.run,
+        Run::Server(
+            C::Subscribe
+                | C::Unsubscribe
+                | C::PSubscribe
+                | C::PUnsubscribe
+                | C::SSubscribe
+                | C::SUnsubscribe
+                | C::Hello
+                | C::Reset
+        )
+    )
 }
 
 /// The same, as far as it does not depend on who asks.

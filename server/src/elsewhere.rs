@@ -76,7 +76,7 @@ impl CoreState {
             }
             Route::ByKey(by) => self.take_apart(id, how, spec, spans, c.base, by),
             Route::Everywhere(kind) => self.run_everywhere(id, how, spec, spans, c.base, kind),
-            Route::Here | Route::Moved(..) | Route::CrossSlot => {}
+            Route::Here | Route::Moved(..) | Route::CrossSlot | Route::Wait => {}
         }
         // This core's own part has its place among the commands of the connection.
         self.take_own_mail();
@@ -148,15 +148,18 @@ impl CoreState {
             }
             return;
         }
+        let for_client = matches!(spec.run, Run::Server(_)) && !kind.is_of_parts();
         for core in 0..self.mesh.cores() as u16 {
             self.ask(part, core, Vec::new());
-            if core == me && matches!(spec.run, Run::Server(_)) {
+            if core == me && for_client {
                 continue;
             }
             let args = Args::new(&self.net.input(id)[base..], spans);
             self.mesh.to(core).push_request(asker, how, spec.id, &args);
         }
-        if let Run::Server(cmd) = spec.run {
+        if let Run::Server(cmd) = spec.run
+            && for_client
+        {
             // Here it is carried out for the client itself, which may be among those it concerns.
             let mut copy = std::mem::take(&mut self.scratch_in);
             copy.clear();
@@ -179,8 +182,15 @@ impl CoreState {
         }
     }
 
-    /// Begins a command in parts; its number is not 0.
+    /// Begins a command in parts, which is the next one to be answered; its number is not 0.
     fn open_gathering(&mut self, id: ConnId, how: How, combine: Combine) -> u32 {
+        let part = self.enter_gathering(id, how, combine);
+        self.expect(id, Source::Gathering(part));
+        part
+    }
+
+    /// Begins a command in parts; its number is not 0.
+    pub(crate) fn enter_gathering(&mut self, id: ConnId, how: How, combine: Combine) -> u32 {
         let gathering = Gathering::new(id, how.proto, how.silent, combine);
         let part = match self.free_gatherings.pop() {
             Some(part) => part,
@@ -191,11 +201,10 @@ impl CoreState {
         };
         self.gatherings[part as usize - 1] = Some(gathering);
         self.server.metrics.net.commands_forwarded += 1;
-        self.expect(id, Source::Gathering(part));
         part
     }
 
-    fn ask(&mut self, part: u32, core: u16, places: Vec<u32>) {
+    pub(crate) fn ask(&mut self, part: u32, core: u16, places: Vec<u32>) {
         if let Some(gathering) = &mut self.gatherings[part as usize - 1] {
             gathering.ask(core, places);
         }
@@ -259,6 +268,8 @@ impl CoreState {
         let order = &mut lane_of(&mut self.lanes, id).order;
         match place {
             Place::Alone => return,
+            // The reply follows; what was written is a push.
+            Place::Turn if self.diverted => {}
             Place::Turn => {
                 if let (Some(order), Some((_, out))) = (order, self.net.io(id)) {
                     order.went(out);
@@ -267,13 +278,16 @@ impl CoreState {
             Place::Early => {
                 if let Some((_, out)) = self.net.io(id) {
                     std::mem::swap(out, &mut self.ordered_out);
-                    if let Some(order) = order {
+                    if self.diverted {
+                        out.extend_from_slice(&self.ordered_out);
+                    } else if let Some(order) = order {
                         order.arrive(Source::Here, &self.ordered_out, out);
                     }
                 }
                 self.ordered_out.clear();
             }
         }
+        self.diverted = false;
         self.close_order(id);
     }
 
@@ -298,7 +312,7 @@ impl CoreState {
         }
     }
 
-    fn part_arrived(&mut self, part: u32, from: u16, reply: &[u8]) {
+    pub(crate) fn part_arrived(&mut self, part: u32, from: u16, reply: &[u8]) {
         let place = &mut self.gatherings[part as usize - 1];
         if place.as_mut().is_some_and(|gathering| gathering.arrive(from, reply)) {
             self.finish_gathering(part);
@@ -327,6 +341,9 @@ impl CoreState {
         }
         if gathering.silent {
             out.clear();
+        }
+        if gathering.combine == Combine::Receivers && self.net.conn(gathering.conn).is_some() {
+            lane_of(&mut self.lanes, gathering.conn).publishes_away -= 1;
         }
         self.answer(gathering.conn, Source::Gathering(part), &out);
         self.scratch_out = out;

@@ -5,11 +5,12 @@ use slotcore_rt::clock::{Clock, SystemClock};
 
 use crate::apply::PROPOSED_MAX;
 use crate::batch::Who;
-use crate::commands::Around;
+use crate::commands::{Around, Flow};
 use crate::core_state::{CoreState, NetBuffers};
 use crate::dispatch::{Outcome, note_error, refuse_now};
 use crate::mesh::Unread;
 use crate::parcel::{Asker, How, Note, Parcel};
+use crate::pubsub;
 use crate::reply::RespReply;
 use crate::requests_ahead::Request;
 
@@ -198,14 +199,24 @@ impl CoreState {
         cmd: ServerCmd,
         args: Args<'_>,
     ) {
+        if matches!(cmd, ServerCmd::Publish | ServerCmd::SPublish) {
+            let receivers = self.deliver(cmd == ServerCmd::SPublish, args.get(1), args.get(2));
+            let reply = |out: &mut Vec<u8>| RespReply::new(out, how.proto).int(receivers);
+            self.mesh.to(core).push_reply(asker, reply);
+            self.tally.note(spec);
+            return;
+        }
         let around = Around {
             keyspace: &mut self.keyspace,
             buffers: &NetBuffers(&self.net),
             now: self.now.tick,
             wall_us: self.now.wall_us,
         };
-        let server = &mut self.server;
+        let (server, subs) = (&mut self.server, &self.pubsub);
         let flow = self.mesh.to(core).push_reply(asker, |out| {
+            if pubsub::answer(subs, cmd, args, true, &mut RespReply::new(out, how.proto)) {
+                return Flow::Done;
+            }
             server.run_visiting(cmd, args, how.local, around, &mut RespReply::new(out, how.proto))
         });
         self.tally.note(spec);

@@ -3,6 +3,7 @@
 //! The parts are RESP, in the protocol of the client; here they become one reply. An error of any part is the whole
 //! command's error: the first one, by core.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use slotcore_engine::cmd::Reply;
@@ -19,6 +20,8 @@ pub enum Combine {
     ByKey(ByKey),
     /// From all cores.
     Everywhere(Everywhere),
+    /// Numbers of those who got a message, added.
+    Receivers,
     /// The one part is a scan's: when it says that the core is done, the scan goes on at this cursor.
     Scan(u64),
 }
@@ -94,7 +97,7 @@ impl Gathering {
         }
         match self.combine {
             Combine::ByKey(ByKey::Values) => self.write_values(out),
-            Combine::ByKey(ByKey::Count) | Combine::Everywhere(Everywhere::Sum) => {
+            Combine::ByKey(ByKey::Count) | Combine::Everywhere(Everywhere::Sum) | Combine::Receivers => {
                 let sum = self.parts.iter().map(|part| number(&part.reply)).sum();
                 RespReply::new(out, self.proto).int(sum);
             }
@@ -115,6 +118,12 @@ impl Gathering {
             }
             Combine::Everywhere(Everywhere::Concat) => self.write_concat(out),
             Combine::Everywhere(Everywhere::ClientList) => self.write_client_list(out),
+            Combine::Everywhere(Everywhere::Union) => self.write_union(out),
+            Combine::Everywhere(Everywhere::UnionLen) => {
+                let count = self.union().len() as i64;
+                RespReply::new(out, self.proto).int(count);
+            }
+            Combine::Everywhere(Everywhere::SumByName) => self.write_sums(out),
             Combine::Everywhere(Everywhere::Digest) => self.write_digest(out),
             // Written by the command itself, from the snapshots.
             Combine::Everywhere(Everywhere::Counters) => {}
@@ -148,6 +157,36 @@ impl Gathering {
         RespReply::new(out, self.proto).array(count as usize);
         for part in &self.parts {
             out.extend_from_slice(&part.reply[head(&part.reply).1..]);
+        }
+    }
+
+    /// The different values of all arrays, in the order of bytes.
+    fn union(&self) -> BTreeSet<&[u8]> {
+        self.parts.iter().flat_map(|part| elements(&part.reply)).collect()
+    }
+
+    fn write_union(&self, out: &mut Vec<u8>) {
+        let values = self.union();
+        RespReply::new(out, self.proto).array(values.len());
+        values.iter().for_each(|value| out.extend_from_slice(value));
+    }
+
+    /// Every part has the same names in the same order, each followed by its number.
+    fn write_sums(&self, out: &mut Vec<u8>) {
+        let parts: Vec<Vec<&[u8]>> = self.parts.iter().map(|part| elements(&part.reply).collect()).collect();
+        let Some(first) = parts.first() else { return };
+        RespReply::new(out, self.proto).array(first.len());
+        for (at, value) in first.iter().enumerate() {
+            if at % 2 == 0 {
+                out.extend_from_slice(value);
+            } else {
+                let sum = parts
+                    .iter()
+                    .filter_map(|part| part.get(at))
+                    .map(|value| number(value))
+                    .sum();
+                RespReply::new(out, self.proto).int(sum);
+            }
         }
     }
 
@@ -191,6 +230,16 @@ fn head(value: &[u8]) -> (i64, usize) {
     let digits = value.get(1..end).unwrap_or_default();
     let number = std::str::from_utf8(digits).ok().and_then(|text| text.parse().ok());
     (number.unwrap_or(0), end + 2)
+}
+
+/// The values of an array.
+fn elements(array: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let (len, mut at) = head(array);
+    (0..len).map(move |_| {
+        let start = at;
+        at += value_bytes(&array[start..]);
+        &array[start..at]
+    })
 }
 
 fn number(value: &[u8]) -> i64 {

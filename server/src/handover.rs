@@ -28,7 +28,8 @@ impl CoreState {
             let id = self.movers[at];
             let lane = lane_of(&mut self.lanes, id);
             let gone = self.net.conn(id).is_none();
-            if gone || lane.belonging.wish().is_none() || lane.is_ending() {
+            let pinned = self.server.clients.get(id.index()).is_some_and(ClientState::is_pinned);
+            if gone || pinned || lane.belonging.wish().is_none() || lane.is_ending() {
                 self.movers.swap_remove(at);
                 continue;
             }

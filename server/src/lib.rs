@@ -24,6 +24,7 @@ pub mod logging;
 pub mod mesh;
 pub mod metrics;
 pub mod parcel;
+pub mod pubsub;
 pub mod reply;
 pub mod reply_order;
 pub mod requests_ahead;

@@ -21,6 +21,7 @@ use slotcore_server::config::{CORES_MAX, Config, ConfigError, Invocation, from_c
 use slotcore_server::core_loop::{CoreControl, ProcessControl};
 use slotcore_server::core_thread::{self, CorePlan};
 use slotcore_server::logging::{self, Event};
+use slotcore_server::pubsub::Interest;
 use slotcore_server::sockets;
 use slotcore_server::startup::{StartupError, check_machine};
 use slotcore_server::watch::{CoreWatch, Finding, LOOK_EVERY};
@@ -96,6 +97,7 @@ fn serve(mut config: Config) -> Result<ExitCode, StartupError> {
     let (ready, outcomes) = mpsc::channel();
     let mut addresses: Vec<SocketAddr> = listeners.iter().flatten().map(|at| at.address).collect();
     let ports = mesh(usize::from(cores)).map_err(resource("eventfds"))?;
+    let interest = Arc::new(Interest::new(usize::from(cores)));
     let mut running = Vec::new();
     for (number, (port, listeners)) in ports.into_iter().zip(listeners).enumerate() {
         let core = CoreId(number as u16);
@@ -115,6 +117,7 @@ fn serve(mut config: Config) -> Result<ExitCode, StartupError> {
             identity: identity.clone(),
             cluster: cluster.clone(),
             mesh: port,
+            interest: interest.clone(),
             listeners,
             open_total: open_total.clone(),
             segments: Box::new(segments),

@@ -57,6 +57,28 @@ impl ReplyOrder {
         }
     }
 
+    /// The reply of [`Source::Here`] that would come next comes from `source` instead.
+    pub fn divert(&mut self, source: Source) {
+        let early = self.early.iter().find(|early| early.source == Source::Here);
+        let mut skip = early.map_or(0, |early| early.lengths.len() as u32);
+        for at in 0..self.runs.len() {
+            let (who, n) = self.runs[at];
+            if who != Source::Here {
+                continue;
+            }
+            if skip >= n {
+                skip -= n;
+                continue;
+            }
+            let parts = [(who, skip), (source, 1), (who, n - skip - 1)];
+            self.runs.remove(at);
+            for part in parts.into_iter().rev().filter(|(_, n)| *n > 0) {
+                self.runs.insert(at, part);
+            }
+            return;
+        }
+    }
+
     /// A reply has come: it and all whose turn it is now are appended to `out`.
     #[inline]
     pub fn arrive(&mut self, source: Source, reply: &[u8], out: &mut Vec<u8>) {
@@ -177,6 +199,27 @@ mod tests {
             assert_eq!(out, expected, "seed {seed}");
             assert!(order.is_empty() && order.kept == 0, "seed {seed}");
         }
+    }
+
+    #[test]
+    fn a_command_of_this_core_may_be_answered_by_others_after_all() {
+        let (mut order, mut out) = (ReplyOrder::default(), Vec::new());
+        order.expect(Source::Core(1));
+        order.expect_many(Source::Here, 3);
+        order.expect(Source::Core(2));
+        order.expect_many(Source::Here, 2);
+        order.arrive(Source::Here, b"a", &mut out);
+        order.divert(Source::Gathering(7));
+        order.arrive(Source::Here, b"c", &mut out);
+        order.divert(Source::Gathering(8));
+        order.arrive(Source::Here, b"f", &mut out);
+        order.arrive(Source::Core(2), b"d", &mut out);
+        order.arrive(Source::Gathering(8), b"e", &mut out);
+        order.arrive(Source::Gathering(7), b"b", &mut out);
+        assert_eq!(out, b"");
+        order.arrive(Source::Core(1), b"0", &mut out);
+        assert_eq!(out, b"0abcdef");
+        assert!(order.is_empty());
     }
 
     #[test]

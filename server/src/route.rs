@@ -28,6 +28,8 @@ pub enum Route {
     Scan(CoreId),
     /// Not here: the client is told who owns the slot.
     Moved(u16, CoreId),
+    /// Here, when everything else of the connection is done.
+    Wait,
     /// Nowhere: the keys have several owners, and the command cannot be taken apart.
     CrossSlot,
 }
@@ -58,10 +60,23 @@ pub enum Everywhere {
     ClientList,
     /// OK when one says so (`CLIENT KILL addr`).
     OneOk,
+    /// The different elements of all arrays (`PUBSUB CHANNELS`).
+    Union,
+    /// How many different elements all arrays have (`PUBSUB NUMPAT`).
+    UnionLen,
+    /// Names with numbers: the numbers are added (`PUBSUB NUMSUB`).
+    SumByName,
     /// Digests, added (`DEBUG DIGEST`).
     Digest,
     /// Not the answers are put together but what the cores have counted (`INFO`).
     Counters,
+}
+
+impl Everywhere {
+    /// True when what a core tells of itself differs from what it would answer a client.
+    pub fn is_of_parts(self) -> bool {
+        matches!(self, Self::Union | Self::UnionLen | Self::SumByName)
+    }
 }
 
 /// What is known of commands beforehand, by their numbers.
@@ -115,7 +130,7 @@ impl Router {
         if spec.first_key == 0 {
             return self.route_without_keys(map, me, endpoint, spec, args, numbers);
         }
-        if spec.first_key != spec.last_key || spec.flags.has(Flags::MOVABLE_KEYS) {
+        if spec.first_key != spec.last_key || spec.flags.has_any(Flags::MOVABLE_KEYS.and(Flags::PUBSUB)) {
             return self.route_many_keys(map, me, endpoint, spec, args, numbers);
         }
         one_owner(map, me, endpoint, slot_of(args.get(spec.first_key as usize)))
@@ -130,6 +145,9 @@ impl Router {
         args: &Args<'_>,
         numbers: &mut Vec<u32>,
     ) -> Route {
+        if spec.flags.has(Flags::PUBSUB) {
+            return route_channels(map, me, endpoint, spec, args);
+        }
         numbers.clear();
         keys(spec, args, numbers);
         let mut slots = numbers.iter().map(|&number| slot_of(args.get(number as usize)));
@@ -200,6 +218,21 @@ fn one_owner(map: &ClusterMap, me: CoreId, endpoint: Endpoint, slot: u16) -> Rou
     }
 }
 
+/// Sharded channels: a subscriber is served by the core it is connected to, which as a node of a cluster must own them.
+fn route_channels(map: &ClusterMap, me: CoreId, endpoint: Endpoint, spec: &CommandSpec, args: &Args<'_>) -> Route {
+    let end = if spec.last_key < 0 {
+        args.len()
+    } else {
+        spec.last_key as usize + 1
+    };
+    let mut slots = (1..end).map(|number| slot_of(args.get(number)));
+    match (endpoint, slots.next()) {
+        (Endpoint::Core, Some(first)) if slots.any(|slot| slot != first) => Route::CrossSlot,
+        (Endpoint::Core, Some(first)) => one_owner(map, me, endpoint, first),
+        _ => Route::Here,
+    }
+}
+
 fn is_word(args: &Args<'_>, number: usize, word: &str) -> bool {
     args.try_get(number)
         .is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()))
@@ -214,6 +247,9 @@ fn server_route(cmd: ServerCmd, args: &Args<'_>) -> Option<Everywhere> {
         C::LatencyReset => Everywhere::Sum,
         C::Debug if is_word(args, 1, "set-active-expire") => Everywhere::AllOk,
         C::Debug if is_word(args, 1, "digest") => Everywhere::Digest,
+        C::PubsubChannels | C::PubsubShardChannels if args.len() < 4 => Everywhere::Union,
+        C::PubsubNumPat => Everywhere::UnionLen,
+        C::PubsubNumSub | C::PubsubShardNumSub => Everywhere::SumByName,
         C::ClientList => Everywhere::ClientList,
         C::ClientKill if args.len() == 3 => Everywhere::OneOk,
         C::ClientKill => Everywhere::Sum,
@@ -323,6 +359,23 @@ mod tests {
     }
 
     #[test]
+    fn sharded_channels_belong_to_a_core_on_its_own_port_only() {
+        use Endpoint::{AnySlot, Core};
+        assert_eq!(route(AnySlot, 2, 0, &["spublish", "a", "x"]), Route::Here);
+        assert_eq!(route(AnySlot, 2, 0, &["ssubscribe", "a", "b"]), Route::Here);
+        assert_eq!(
+            route(Core, 2, 0, &["spublish", "a", "x"]),
+            Route::Moved(15495, CoreId(1))
+        );
+        assert_eq!(route(Core, 2, 1, &["spublish", "a", "b"]), Route::Here);
+        assert_eq!(route(Core, 2, 0, &["ssubscribe", "a"]), Route::Moved(15495, CoreId(1)));
+        assert_eq!(route(Core, 2, 0, &["ssubscribe", "b", "c"]), Route::CrossSlot);
+        assert_eq!(route(Core, 2, 0, &["ssubscribe", "b"]), Route::Here);
+        assert_eq!(route(Core, 2, 0, &["sunsubscribe"]), Route::Here);
+        assert_eq!(route(Core, 2, 0, &["publish", "a", "x"]), Route::Here);
+    }
+
+    #[test]
     fn what_concerns_all_keys_goes_everywhere_but_from_a_cores_own_port() {
         use Endpoint::{AnySlot, Core};
         assert_eq!(route(AnySlot, 2, 0, &["dbsize"]), Route::Everywhere(Everywhere::Sum));
@@ -341,6 +394,11 @@ mod tests {
         );
         assert_eq!(route(AnySlot, 2, 0, &["scan", "0"]), Route::Scan(CoreId(0)));
         assert_eq!(route(AnySlot, 2, 0, &["scan", "x"]), Route::Here);
+        assert_eq!(
+            route(AnySlot, 2, 0, &["pubsub", "numpat"]),
+            Route::Everywhere(Everywhere::UnionLen)
+        );
+        assert_eq!(route(Core, 2, 0, &["pubsub", "numpat"]), Route::Here);
         let second = scan_next(&map(2), CoreId(0));
         assert_eq!(
             route(AnySlot, 2, 0, &["scan", &second.to_string()]),

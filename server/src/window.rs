@@ -41,6 +41,8 @@ pub struct Window {
     pub spans: Vec<(u32, u32)>,
     /// Error lines of commands that cannot be run.
     pub refusals: Vec<String>,
+    /// The last command changes how later ones of its connection are to be understood: run before more is parsed.
+    pub urgent: bool,
     /// How many bytes of each connection's input the parsed commands take.
     pub taken: Vec<(ConnId, usize)>,
 }
@@ -48,7 +50,7 @@ pub struct Window {
 impl Window {
     /// True when it should run before more is parsed.
     pub fn is_full(&self) -> bool {
-        self.commands.len() >= WINDOW_COMMANDS
+        self.commands.len() >= WINDOW_COMMANDS || self.urgent
     }
 
     /// Forgets the commands, keeps the memory.
@@ -57,5 +59,6 @@ impl Window {
         self.spans.clear();
         self.refusals.clear();
         self.taken.clear();
+        self.urgent = false;
     }
 }

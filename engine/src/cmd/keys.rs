@@ -1,14 +1,14 @@
 //! Which arguments of a command are keys.
 
-use super::spec::{KeyFind, KeySearch, KeySpec};
+use super::spec::{KeyFind, KeyFlags, KeySearch, KeySpec};
 use super::{Args, CommandSpec};
 use crate::number::parse_i64;
 
 /// Calls `f` with the argument number of every key, key spec by key spec. Every number is below `args.len()`; a number of
-/// keys that makes no sense names none.
+/// keys that makes no sense names none. Channels of sharded publishing are no keys.
 #[inline]
 pub fn for_each_key(spec: &CommandSpec, args: &Args<'_>, mut f: impl FnMut(&'static KeySpec, usize)) {
-    for keys in spec.key_specs {
+    for keys in spec.key_specs.iter().filter(|keys| !keys.flags.has(KeyFlags::NOT_KEY)) {
         match keys.search {
             KeySearch::Index(index) => for_each_from(keys, index as usize, args, &mut f),
             KeySearch::Keyword { word, from } => {

@@ -43,12 +43,15 @@ impl Flags {
     pub const NO_MULTI: Flags = Flags(1 << 11);
     /// Its keys are not all where first key, last key and step say. Follows from the key specs.
     pub const MOVABLE_KEYS: Flags = Flags(1 << 12);
+    /// About publishing and subscribing.
+    pub const PUBSUB: Flags = Flags(1 << 13);
 
-    const NAMES: [(Flags, &'static str); 13] = [
+    const NAMES: [(Flags, &'static str); 14] = [
         (Flags::WRITE, "write"),
         (Flags::READONLY, "readonly"),
         (Flags::DENYOOM, "denyoom"),
         (Flags::ADMIN, "admin"),
+        (Flags::PUBSUB, "pubsub"),
         (Flags::NOSCRIPT, "noscript"),
         (Flags::BLOCKING, "blocking"),
         (Flags::LOADING, "loading"),
@@ -69,6 +72,12 @@ impl Flags {
     #[inline]
     pub const fn has(self, other: Flags) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    /// Whether one of `other` is set.
+    #[inline]
+    pub const fn has_any(self, other: Flags) -> bool {
+        self.0 & other.0 != 0
     }
 
     /// The names of those set, in the order of the COMMAND reply.
@@ -189,8 +198,10 @@ impl KeyFlags {
     pub const DELETE: KeyFlags = KeyFlags(1 << 7);
     /// The flags depend on the arguments.
     pub const VARIABLE: KeyFlags = KeyFlags(1 << 8);
+    /// Is no key, but belongs to a slot as one does: a channel of sharded publishing.
+    pub const NOT_KEY: KeyFlags = KeyFlags(1 << 9);
 
-    const NAMES: [&'static str; 9] = [
+    const NAMES: [&'static str; 10] = [
         "RO",
         "RW",
         "OW",
@@ -200,6 +211,7 @@ impl KeyFlags {
         "insert",
         "delete",
         "variable_flags",
+        "not_key",
     ];
 
     /// Both sets together.
@@ -307,6 +319,8 @@ pub enum Group {
     HyperLogLog,
     /// Places on earth.
     Geo,
+    /// Publishing and subscribing.
+    PubSub,
     /// The connection.
     Connection,
     /// The server.
@@ -317,7 +331,7 @@ pub enum Group {
 
 impl Group {
     /// All groups.
-    pub const ALL: [Group; 12] = [
+    pub const ALL: [Group; 13] = [
         Group::String,
         Group::Generic,
         Group::List,
@@ -327,6 +341,7 @@ impl Group {
         Group::Bitmap,
         Group::HyperLogLog,
         Group::Geo,
+        Group::PubSub,
         Group::Connection,
         Group::Server,
         Group::Cluster,
@@ -344,6 +359,7 @@ impl Group {
             Group::Bitmap => "bitmap",
             Group::HyperLogLog => "hyperloglog",
             Group::Geo => "geo",
+            Group::PubSub => "pubsub",
             Group::Connection => "connection",
             Group::Server => "server",
             Group::Cluster => "cluster",
@@ -522,6 +538,9 @@ const fn implied(flags: Flags, stated: Categories) -> Categories {
     }
     if flags.has(Flags::ADMIN) {
         c = c.and(Categories::ADMIN).and(Categories::DANGEROUS);
+    }
+    if flags.has(Flags::PUBSUB) {
+        c = c.and(Categories::PUBSUB);
     }
     if flags.has(Flags::BLOCKING) {
         c = c.and(Categories::BLOCKING);

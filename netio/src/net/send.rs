@@ -9,8 +9,8 @@ use slotcore_rt::clock::Tick;
 use slotcore_rt::ring::{Class, Completion, Ring};
 
 use super::token::{Op, token};
-use super::{Net, recycle_vec};
-use crate::conn::{Closing, ConnId};
+use super::{Net, NetOptions, recycle_vec};
+use crate::conn::{Closing, Conn, ConnId};
 
 /// When a connection whose replies pile up is closed; 0 bytes: never.
 ///
@@ -28,6 +28,18 @@ pub struct UnsentLimit {
 
 /// So much to send is worth a send of its own, whatever comes next, in bytes.
 const DELAYED_BYTES_MAX: usize = 16 << 10;
+
+impl NetOptions {
+    /// What holds for a connection.
+    #[inline]
+    fn limit_of(&self, conn: &Conn) -> UnsentLimit {
+        if conn.gets_pushes {
+            self.push_limit
+        } else {
+            self.unsent_limit
+        }
+    }
+}
 
 impl Net {
     /// The next `flushes` flushes leave the connection's replies where they are, as long as they are few bytes: more is
@@ -75,10 +87,10 @@ impl Net {
 
     /// Queues the next send of a connection, or its end when that is due. True: a send was queued.
     pub(super) fn flush_one(&mut self, ring: &mut Ring, id: ConnId) -> io::Result<bool> {
-        let limit = self.options.unsent_limit;
         let Some(conn) = self.places[id.index()].conn.as_deref_mut() else {
             return Ok(false);
         };
+        let limit = self.options.limit_of(conn);
         conn.is_dirty = false;
         let unsent = conn.unsent();
         if limit.hard_bytes > 0 && unsent >= limit.hard_bytes && conn.closing != Closing::Now {
@@ -131,10 +143,11 @@ impl Net {
     /// Closes connections that were over the soft limit for longer than it allows. Call it a few times a second or more
     /// often: that is how exact the time is.
     pub fn enforce_soft_limit(&mut self, now: Tick) {
-        let limit = self.options.unsent_limit;
         let mut over = std::mem::take(&mut self.over_soft_limit);
         over.retain_mut(|(id, since)| {
+            let (replies, pushes) = (self.options.unsent_limit, self.options.push_limit);
             let Some(conn) = self.conn_mut(*id) else { return false };
+            let limit = if conn.gets_pushes { pushes } else { replies };
             if limit.soft_bytes == 0 || conn.unsent() < limit.soft_bytes {
                 conn.is_over_soft_limit = false;
                 return false;

@@ -89,7 +89,7 @@ pub(super) fn list(ctx: &ServerCtx<'_>, conn: &ClientState, args: Args<'_>, out:
         Some(_) => return refuse(out, SYNTAX),
     }
     let wanted = |client: &ClientState| {
-        !client.is_visitor() && (ids.is_empty() || ids.contains(&client.id)) && class != Class::Other
+        !client.is_visitor() && (ids.is_empty() || ids.contains(&client.id)) && class.has(client)
     };
     let mut clients: Vec<(usize, &ClientState)> = ctx.clients.iter().chain([(ctx.slot, conn)]).collect();
     clients.retain(|(_, client)| wanted(client));
@@ -179,6 +179,7 @@ fn switch(place: &mut bool, args: Args<'_>, out: &mut dyn Reply) -> Flow {
 enum Class {
     Any,
     Normal,
+    PubSub,
     Other,
 }
 
@@ -187,10 +188,22 @@ impl Class {
         if is(word, "normal") {
             return Some(Self::Normal);
         }
-        ["master", "replica", "slave", "pubsub"]
+        if is(word, "pubsub") {
+            return Some(Self::PubSub);
+        }
+        ["master", "replica", "slave"]
             .iter()
             .any(|class| is(word, class))
             .then_some(Self::Other)
+    }
+
+    fn has(self, client: &ClientState) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Normal => !client.listens,
+            Self::PubSub => client.listens,
+            Self::Other => false,
+        }
     }
 }
 
@@ -258,7 +271,7 @@ impl<'a> KillFilter<'a> {
 
     fn matches(&self, client: &ClientState) -> bool {
         self.id.is_none_or(|id| id == client.id)
-            && self.class != Class::Other
+            && self.class.has(client)
             && self.addr.is_none_or(|addr| addr == client.peer.to_string().as_bytes())
             && self
                 .laddr
@@ -270,6 +283,7 @@ impl<'a> KillFilter<'a> {
 fn line(client: &ClientState, buffers: BufferUse, now: Tick) -> String {
     let mut flags = String::new();
     for (flag, set) in [
+        ('P', client.listens),
         ('c', client.close_after_reply),
         ('e', client.no_evict),
         ('T', client.no_touch),
@@ -285,7 +299,7 @@ fn line(client: &ClientState, buffers: BufferUse, now: Tick) -> String {
     let mut line = String::with_capacity(320);
     write!(
         line,
-        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db=0 sub=0 psub=0 ssub=0 multi=-1 qbuf={} \
+        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db=0 sub={} psub={} ssub={} multi=-1 qbuf={} \
          qbuf-free={} argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={} oll=0 omem={} tot-mem={} events={} cmd={} user=default \
          redir=-1 resp={} lib-name={} lib-ver={}",
         client.id,
@@ -295,6 +309,9 @@ fn line(client: &ClientState, buffers: BufferUse, now: Tick) -> String {
         text(&client.name),
         now.since(client.created_at).as_secs(),
         now.since(client.last_command_at).as_secs(),
+        client.subscriptions[0],
+        client.subscriptions[1],
+        client.subscriptions[2],
         buffers.query_bytes,
         buffers.query_free_bytes,
         buffers.output_bytes,

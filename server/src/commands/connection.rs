@@ -15,8 +15,14 @@ const BAD_NAME: &str = "ERR Client names cannot contain spaces, newlines or spec
 const DEFAULT_USER: &[u8] = b"default";
 
 /// `PING [message]`
-pub(super) fn ping(args: Args<'_>, out: &mut dyn Reply) -> Flow {
+pub(super) fn ping(conn: &ClientState, args: Args<'_>, out: &mut dyn Reply) -> Flow {
     match args.len() {
+        1 | 2 if conn.only_listens() => {
+            // Whoever reads messages reads this like one.
+            out.array(2);
+            out.bulk(b"pong");
+            out.bulk(args.try_get(1).unwrap_or_default());
+        }
         1 => out.simple("PONG"),
         2 => out.bulk(args.get(1)),
         _ => out.error("ERR wrong number of arguments for 'ping' command"),

@@ -11,6 +11,9 @@ pub const OOM: &str = "OOM command not allowed when used memory > 'maxmemory'.";
 /// The disk is full. Nothing was executed; reads go on, and writes will when there is space again.
 pub const DISK_FULL: &str =
     "MISCONF Errors writing to the log: No space left on device. Writes are refused until there is space; reads go on.";
+/// The end of what a connection hears that listens in RESP2; the command's name stands in front.
+pub const ONLY_LISTENS: &str =
+    "only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context";
 /// The log is still being read. Nothing was executed.
 pub const LOADING: &str = "LOADING Redis is loading the dataset in memory";
 /// There are `--maxclients` connections already; said to a new one before it is closed.

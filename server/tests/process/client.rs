@@ -19,6 +19,9 @@ pub enum Reply {
     Bulk(Vec<u8>),
     Nil,
     Array(Vec<Reply>),
+    /// Keys and values in turn.
+    Map(Vec<Reply>),
+    Push(Vec<Reply>),
 }
 
 impl Reply {
@@ -28,7 +31,7 @@ impl Reply {
             Self::Simple(text) | Self::Error(text) => text.clone(),
             Self::Integer(number) => number.to_string(),
             Self::Bulk(bytes) => String::from_utf8(bytes.clone()).unwrap(),
-            Self::Nil | Self::Array(_) => panic!("{self:?} is no text"),
+            Self::Nil | Self::Array(_) | Self::Map(_) | Self::Push(_) => panic!("{self:?} is no text"),
         }
     }
 
@@ -106,12 +109,20 @@ impl<S: Read + Write> Client<S> {
                 }
                 Err(_) => Reply::Nil,
             },
-            b'*' => match number()? {
+            b'_' => Reply::Nil,
+            b'*' | b'~' => match number()? {
                 ..0 => Reply::Nil,
-                len => Reply::Array((0..len).map(|_| self.reply()).collect::<io::Result<_>>()?),
+                len => Reply::Array(self.replies(len)?),
             },
+            b'%' => Reply::Map(self.replies(2 * number()?)?),
+            b'>' => Reply::Push(self.replies(number()?)?),
             other => panic!("a reply that begins with {other:?}: {text}"),
         })
+    }
+
+    /// The next `count` replies.
+    fn replies(&mut self, count: i64) -> io::Result<Vec<Reply>> {
+        (0..count).map(|_| self.reply()).collect()
     }
 
     /// Everything that comes until the server closes the connection.

@@ -21,6 +21,7 @@ mod ending;
 mod linearizability;
 mod malformed;
 mod metrics;
+mod pubsub;
 mod redis_rs;
 mod refused_starts;
 mod small_disk;

@@ -13,6 +13,7 @@ pub(super) const STALE: Flags = Flags::STALE;
 pub(super) const FAST: Flags = Flags::FAST;
 pub(super) const NO_AUTH: Flags = Flags::NO_AUTH;
 pub(super) const ALLOW_BUSY: Flags = Flags::ALLOW_BUSY;
+pub(super) const PUBSUB: Flags = Flags::PUBSUB;
 pub(super) const NO_MULTI: Flags = Flags::NO_MULTI;
 
 pub(super) const RO: KeyFlags = KeyFlags::RO;
@@ -24,6 +25,7 @@ pub(super) const UPDATE: KeyFlags = KeyFlags::UPDATE;
 pub(super) const INSERT: KeyFlags = KeyFlags::INSERT;
 pub(super) const DELETE: KeyFlags = KeyFlags::DELETE;
 pub(super) const VARIABLE: KeyFlags = KeyFlags::VARIABLE;
+pub(super) const NOT_KEY: KeyFlags = KeyFlags::NOT_KEY;
 
 /// All of `list`.
 pub(super) const fn flags(list: &[Flags]) -> Flags {

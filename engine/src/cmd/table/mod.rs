@@ -12,6 +12,7 @@ mod geo;
 mod hash;
 mod hyperloglog;
 mod list;
+mod pubsub;
 mod server;
 mod set;
 mod string;
@@ -19,7 +20,7 @@ mod zset;
 
 use super::spec::{CommandId, CommandSpec};
 
-static FAMILIES: [&[CommandSpec]; 12] = [
+static FAMILIES: [&[CommandSpec]; 13] = [
     &string::COMMANDS,
     &generic::COMMANDS,
     &list::COMMANDS,
@@ -29,6 +30,7 @@ static FAMILIES: [&[CommandSpec]; 12] = [
     &bitmap::COMMANDS,
     &hyperloglog::COMMANDS,
     &geo::COMMANDS,
+    &pubsub::COMMANDS,
     &connection::COMMANDS,
     &server::COMMANDS,
     &cluster::COMMANDS,
