@@ -17,4 +17,4 @@ pub mod ord;
 pub mod rdb;
 pub mod sst;
 pub mod table;
-mod varint;
+pub mod varint;

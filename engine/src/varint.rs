@@ -3,7 +3,7 @@
 
 /// Why bytes are not a length, or not followed by as many bytes as they say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum LengthError {
+pub enum LengthError {
     /// The bytes end too early.
     Truncated,
     /// More than five bytes or 32 bits.
@@ -12,7 +12,7 @@ pub(crate) enum LengthError {
 
 /// Appends a length.
 #[inline]
-pub(crate) fn put_len(out: &mut Vec<u8>, len: usize) {
+pub fn put_len(out: &mut Vec<u8>, len: usize) {
     let mut n = u32::try_from(len).expect("lengths are limited by proto-max-bulk-len, far below 4 GiB");
     while n >= 0x80 {
         out.push(n as u8 | 0x80);
@@ -23,14 +23,14 @@ pub(crate) fn put_len(out: &mut Vec<u8>, len: usize) {
 
 /// Appends a string of bytes behind its length.
 #[inline]
-pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+pub fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     put_len(out, bytes.len());
     out.extend_from_slice(bytes);
 }
 
 /// Reads the length at `at`, which moves behind it.
 #[inline]
-pub(crate) fn take_len(buf: &[u8], at: &mut usize) -> Result<u32, LengthError> {
+pub fn take_len(buf: &[u8], at: &mut usize) -> Result<u32, LengthError> {
     let mut n = 0u64;
     for shift in [0, 7, 14, 21, 28] {
         let byte = *buf.get(*at).ok_or(LengthError::Truncated)?;
@@ -45,7 +45,7 @@ pub(crate) fn take_len(buf: &[u8], at: &mut usize) -> Result<u32, LengthError> {
 
 /// Appends a number of up to 64 bits.
 #[inline]
-pub(crate) fn put_u64(out: &mut Vec<u8>, mut n: u64) {
+pub fn put_u64(out: &mut Vec<u8>, mut n: u64) {
     while n >= 0x80 {
         out.push(n as u8 | 0x80);
         n >>= 7;
@@ -55,7 +55,7 @@ pub(crate) fn put_u64(out: &mut Vec<u8>, mut n: u64) {
 
 /// Reads the number at `at`, which moves behind it.
 #[inline]
-pub(crate) fn take_u64(buf: &[u8], at: &mut usize) -> Result<u64, LengthError> {
+pub fn take_u64(buf: &[u8], at: &mut usize) -> Result<u64, LengthError> {
     let mut n = 0u64;
     for shift in (0..64).step_by(7) {
         let byte = *buf.get(*at).ok_or(LengthError::Truncated)?;
@@ -74,7 +74,7 @@ pub(crate) fn take_u64(buf: &[u8], at: &mut usize) -> Result<u64, LengthError> {
 
 /// Reads the next `len` bytes; `at` moves behind them.
 #[inline]
-pub(crate) fn take<'a>(buf: &'a [u8], at: &mut usize, len: usize) -> Result<&'a [u8], LengthError> {
+pub fn take<'a>(buf: &'a [u8], at: &mut usize, len: usize) -> Result<&'a [u8], LengthError> {
     let end = at.checked_add(len).ok_or(LengthError::Truncated)?;
     let bytes = buf.get(*at..end).ok_or(LengthError::Truncated)?;
     *at = end;
@@ -83,7 +83,7 @@ pub(crate) fn take<'a>(buf: &'a [u8], at: &mut usize, len: usize) -> Result<&'a 
 
 /// Reads a string of bytes behind its length.
 #[inline]
-pub(crate) fn take_bytes<'a>(buf: &'a [u8], at: &mut usize) -> Result<&'a [u8], LengthError> {
+pub fn take_bytes<'a>(buf: &'a [u8], at: &mut usize) -> Result<&'a [u8], LengthError> {
     let len = take_len(buf, at)?;
     take(buf, at, len as usize)
 }

@@ -22,6 +22,7 @@ pub mod membership;
 pub mod network;
 pub mod options;
 mod outgoing;
+pub mod peer;
 pub mod proposal;
 pub mod replay;
 pub mod runtime;

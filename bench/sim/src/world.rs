@@ -8,9 +8,10 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use slotcore_engine::log::{CoreLog, LogOptions, Record, SyncPolicy};
 use slotcore_raft_shard::runtime::sim::SimRuntime;
-use slotcore_raft_shard::sim_wire::{Links, Message, PATIENCE, Wire};
+use slotcore_raft_shard::sim_wire::{self, Links, PATIENCE};
 use slotcore_raft_shard::{
     Applied, Consensus, CoreLogHandle, Group, GroupOptions, GroupState, LogHub, Progress, Replay, Role,
 };
@@ -109,7 +110,7 @@ pub struct Found {
 pub struct World {
     sim: Sim,
     /// Between the nodes.
-    pub net: SimNet<Message>,
+    pub net: SimNet<Bytes>,
     /// Who watches.
     pub witness: Rc<RefCell<Witness>>,
     nodes: Vec<Node>,
@@ -267,14 +268,18 @@ impl World {
                     Err(_) => exec::sleep(LOOK_EVERY).await,
                 }
             };
-            let wire = Wire::new(endpoint, PATIENCE);
-            let links = Links(Rc::clone(&wire));
+            let peers = sim_wire::hub(PATIENCE);
+            let links = Links {
+                hub: Rc::clone(&peers),
+                group: GROUP,
+            };
             let opening = Group::open(options, part, hub, links, running.shard, at, running.state);
             // It fails only with the device, which the turns have noticed.
             let Ok(group) = opening.await else { return };
             let inbound = group.inbound();
             *running.group.borrow_mut() = Some(group);
-            wire.serve(inbound).await;
+            peers.serve(GROUP, inbound);
+            sim_wire::carry(peers, endpoint).await;
         };
         drop(self.sim.spawn_on(Self::address(id), main));
         Ok(())

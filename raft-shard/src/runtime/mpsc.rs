@@ -81,6 +81,23 @@ impl Mpsc for LocalMpsc {
     }
 }
 
+impl<T> Sender<T> {
+    /// Sends at once, or gives the message back: the queue is full, or nobody receives.
+    pub fn try_send(&self, msg: T) -> Result<(), T> {
+        let mut state = self.0.state.borrow_mut();
+        if !state.receiver_alive || state.queue.len() >= state.capacity {
+            return Err(msg);
+        }
+        state.queue.push_back(msg);
+        let waiting = state.receiver_waiting.take();
+        drop(state);
+        if let Some(waker) = waiting {
+            waker.wake();
+        }
+        Ok(())
+    }
+}
+
 impl<T> MpscSender<LocalMpsc, T> for Sender<T> {
     fn send(&self, msg: T) -> impl Future<Output = Result<(), SendError<T>>> {
         let mut msg = Some(msg);

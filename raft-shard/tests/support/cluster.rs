@@ -11,7 +11,7 @@ use bytes::Bytes;
 use slotcore_raft_shard::options::Planted;
 use slotcore_raft_shard::runtime::sim::SimRuntime;
 use slotcore_raft_shard::{Consensus, Group, GroupOptions, GroupState, LogHub, Role};
-use slotcore_rt::ids::{LogIndex, ReplicaId};
+use slotcore_rt::ids::{GroupId, LogIndex, ReplicaId};
 use slotcore_rt::rng::SeededRng;
 use slotcore_rt::sim::exec::{self, RunEnd};
 use slotcore_rt::sim::{NodeId, Sim, SimNet};
@@ -19,8 +19,10 @@ use slotcore_rt::sim::{NodeId, Sim, SimNet};
 use super::machine::{DurableSnapshot, Machine};
 use super::memory_log::MemoryLog;
 use super::oracle::Oracle;
-use slotcore_raft_shard::sim_wire::{Links, Message, PATIENCE, Wire};
+use slotcore_raft_shard::sim_wire::{self, Links, PATIENCE};
 
+/// The group of all replicas.
+const GROUP: GroupId = GroupId(1);
 /// How often an idle disk looks for something to write.
 const DISK_LOOKS_EVERY: Duration = Duration::from_micros(100);
 /// How long a write takes at most.
@@ -46,7 +48,7 @@ struct Replica {
 
 pub struct Cluster {
     pub sim: Sim,
-    pub net: SimNet<Message>,
+    pub net: SimNet<Bytes>,
     pub oracle: Rc<RefCell<Oracle>>,
     pub rng: SeededRng,
     replicas: Vec<Replica>,
@@ -121,10 +123,13 @@ impl Cluster {
         let (log, stalled) = (replica.log.clone(), replica.disk_stalled.clone());
         let endpoint = self.net.join(Self::node(id));
         let main = async move {
-            let wire = Wire::new(endpoint, PATIENCE);
+            let peers = sim_wire::hub(PATIENCE);
             let hub = LogHub::new();
             drop(exec::spawn(run_disk(log.clone(), hub.clone(), stalled)));
-            let links = Links(wire.clone());
+            let links = Links {
+                hub: peers.clone(),
+                group: GROUP,
+            };
             let group = Group::open(
                 options,
                 log,
@@ -137,7 +142,8 @@ impl Cluster {
             let group = group.await.unwrap();
             let inbound = group.inbound();
             *running.group.borrow_mut() = Some(group);
-            wire.serve(inbound).await;
+            peers.serve(GROUP, inbound);
+            sim_wire::carry(peers, endpoint).await;
         };
         drop(self.sim.spawn_on(Self::node(id), main));
     }

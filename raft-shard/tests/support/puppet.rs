@@ -18,15 +18,18 @@ use slotcore_raft_shard::types::{
     StoredMembership, Vote,
 };
 use slotcore_raft_shard::{Applied, Consensus, Group, GroupOptions, GroupState, LogHub, Role};
-use slotcore_rt::ids::{LogIndex, ReplicaId};
+use slotcore_rt::ids::{GroupId, LogIndex, ReplicaId};
 use slotcore_rt::sim::exec::{self, RunEnd};
 use slotcore_rt::sim::net::{Endpoint, NetEvent};
 use slotcore_rt::sim::{NodeId, Sim, SimNet};
 
 use super::machine::{DurableSnapshot, Machine};
 use super::memory_log::MemoryLog;
-use slotcore_raft_shard::sim_wire::{Answer, Links, Message, Request, Wire};
+use slotcore_raft_shard::peer::{CallId, FrameBuilder, codec, frame};
+use slotcore_raft_shard::sim_wire::{self, Answer, Links, Message, Request};
 
+/// The group of all of them.
+const GROUP: GroupId = GroupId(1);
 /// The real replica.
 pub const ME: u64 = 1;
 /// A call of the replica that is not answered stays open: longer than any test.
@@ -42,13 +45,13 @@ type C = RaftTypes<SimRuntime>;
 type TestGroup = Group<SimRuntime, Machine>;
 
 struct Peer {
-    endpoint: Rc<Endpoint<Message>>,
+    endpoint: Rc<Endpoint<Bytes>>,
     inbox: Rc<RefCell<VecDeque<Message>>>,
 }
 
 pub struct Puppet {
     pub sim: Sim,
-    pub net: SimNet<Message>,
+    pub net: SimNet<Bytes>,
     pub log: MemoryLog,
     pub machine: Rc<RefCell<Machine>>,
     hub: Rc<LogHub<SimRuntime>>,
@@ -95,17 +98,20 @@ impl Puppet {
         );
         let slot = puppet.group.clone();
         if let Some(first) = first {
-            puppet.send(2, Message::Request(FIRST_CALL - 1, first));
+            puppet.send(2, Message::Request(CallId(FIRST_CALL - 1), first));
         }
         let main = async move {
             exec::sleep(OPENS_AFTER).await;
-            let wire = Wire::new(endpoint, PATIENCE);
-            let group = Group::open(options, log, hub, Links(wire.clone()), machine, at, state)
-                .await
-                .unwrap();
+            let peers = sim_wire::hub(PATIENCE);
+            let links = Links {
+                hub: peers.clone(),
+                group: GROUP,
+            };
+            let group = Group::open(options, log, hub, links, machine, at, state).await.unwrap();
             let inbound = group.inbound();
             *slot.borrow_mut() = Some(group);
-            wire.serve(inbound).await;
+            peers.serve(GROUP, inbound);
+            sim_wire::carry(peers, endpoint).await;
         };
         drop(puppet.sim.spawn_on(node(ME), main));
         puppet.run(2 * OPENS_AFTER);
@@ -164,14 +170,14 @@ impl Puppet {
     /// A peer asks; the replica must answer soon.
     pub fn request(&self, from: u64, request: Request) -> Answer {
         let call = self.next_call.replace(self.next_call.get() + 1);
-        self.send(from, Message::Request(call, request));
+        self.send(from, Message::Request(CallId(call), request));
         let inbox = self.peers[&from].inbox.clone();
         let mut answer = None;
         let answered = self.run_until(ANSWERS_WITHIN, || {
             let mut inbox = inbox.borrow_mut();
             let at = inbox
                 .iter()
-                .position(|message| matches!(message, Message::Answer(id, _) if *id == call));
+                .position(|message| matches!(message, Message::Answer(id, _) if id.0 == call));
             if let Some(Message::Answer(_, found)) = at.and_then(|at| inbox.remove(at)) {
                 answer = Some(found);
             }
@@ -185,7 +191,7 @@ impl Puppet {
     pub fn received(&self, peer: u64) -> Vec<(u64, Request)> {
         let mut inbox = self.peers[&peer].inbox.borrow_mut();
         let requests = inbox.drain(..).filter_map(|message| match message {
-            Message::Request(call, request) => Some((call, request)),
+            Message::Request(call, request) => Some((call.0, request)),
             Message::Answer(..) => None,
         });
         requests.collect()
@@ -193,7 +199,7 @@ impl Puppet {
 
     /// Answers a call of the replica.
     pub fn answer(&self, peer: u64, call: u64, answer: Answer) {
-        self.send(peer, Message::Answer(call, answer));
+        self.send(peer, Message::Answer(CallId(call), answer));
     }
 
     /// Answers everything the replica asks `peer` as a voter does that agrees.
@@ -222,12 +228,15 @@ impl Puppet {
     }
 
     fn send(&self, from: u64, message: Message) {
-        self.sim.enter(|| self.peers[&from].endpoint.send(node(ME), message));
+        let mut frame = FrameBuilder::default();
+        frame.push(GROUP, &message);
+        self.sim
+            .enter(|| self.peers[&from].endpoint.send(node(ME), frame.finish()));
     }
 }
 
 impl Peer {
-    fn join(sim: &Sim, net: &SimNet<Message>, id: u64) -> Peer {
+    fn join(sim: &Sim, net: &SimNet<Bytes>, id: u64) -> Peer {
         let endpoint = Rc::new(net.join(node(id)));
         let peer = Peer {
             endpoint: endpoint.clone(),
@@ -237,7 +246,12 @@ impl Peer {
         drop(sim.spawn_on(node(id), async move {
             loop {
                 if let NetEvent::Message { body, .. } = endpoint.recv().await {
-                    inbox.borrow_mut().push_back(body);
+                    let mut at = frame::open(&body).unwrap();
+                    while at < body.len() {
+                        let (group, message) = codec::decode(&body, &mut at).unwrap();
+                        assert_eq!(group, GROUP);
+                        inbox.borrow_mut().push_back(message);
+                    }
                 }
             }
         }));

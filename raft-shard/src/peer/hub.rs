@@ -1,0 +1,219 @@
+//! [`PeerHub`]: one core's messages to all its peers, and whose answer is waited for.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::future::{Future, poll_fn};
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use openraft::errors::Unreachable;
+use openraft_rt::{Oneshot, OneshotSender};
+use slotcore_rt::ids::{GroupId, ReplicaId};
+
+use super::codec;
+use super::frame::{self, BadFrame, FrameBuilder};
+use super::message::{Answer, CallId, Message, Request};
+use super::serve::{GroupServer, Serve};
+use crate::inbound::Inbound;
+use crate::runtime::Runtime;
+use crate::runtime::oneshot::{self, LocalOneshot};
+use crate::state_machine::StateMachine;
+use crate::types::RaftTypes;
+
+/// How long an answer may take: above any delay of a healthy network and disk, below an election or two.
+pub const PATIENCE: Duration = Duration::from_millis(250);
+
+/// A core of another node: what its replicas are called in every group.
+pub type Peer = ReplicaId;
+
+/// Who is asked, and who waits for the answer.
+type Call<RT> = (Peer, oneshot::Sender<Answer<RT>>);
+
+/// See the module's text. Everything happens on one core, in its tasks.
+pub struct PeerHub<RT: Runtime> {
+    patience: Duration,
+    next_call: Cell<u64>,
+    calls: RefCell<BTreeMap<CallId, Call<RT>>>,
+    outboxes: RefCell<BTreeMap<Peer, Outbox>>,
+    /// Waits for something to send.
+    sender: RefCell<Option<Waker>>,
+    groups: RefCell<BTreeMap<GroupId, Rc<dyn Serve<RT>>>>,
+    stats: Cell<PeerStats>,
+}
+
+/// What a hub has done since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PeerStats {
+    /// Frames taken by [`PeerHub::take_frames`].
+    pub frames_out: u64,
+    /// Messages in them.
+    pub messages_out: u64,
+    /// Frames given to [`PeerHub::on_frame`].
+    pub frames_in: u64,
+    /// Messages in them.
+    pub messages_in: u64,
+    /// Requests for groups that are not on this core.
+    pub unknown_groups: u64,
+}
+
+#[derive(Default)]
+struct Outbox {
+    full: VecDeque<Bytes>,
+    open: FrameBuilder,
+}
+
+impl<RT: Runtime> PeerHub<RT> {
+    /// `patience`: how long a call waits for its answer. `first_call`: above every number that an earlier life of this
+    /// core has used, so that an answer to one of its calls is not taken for one of this life; the time in nanoseconds will
+    /// do.
+    pub fn new(patience: Duration, first_call: u64) -> Rc<Self> {
+        Rc::new(Self {
+            patience,
+            next_call: Cell::new(first_call),
+            calls: RefCell::default(),
+            outboxes: RefCell::default(),
+            sender: RefCell::default(),
+            groups: RefCell::default(),
+            stats: Cell::default(),
+        })
+    }
+
+    /// From now on requests for `group` are carried out by the replica behind `inbound`.
+    pub fn serve<S: StateMachine>(self: &Rc<Self>, group: GroupId, inbound: Inbound<RT, S>) {
+        let server = GroupServer::new(group, inbound, Rc::downgrade(self));
+        self.groups.borrow_mut().insert(group, server);
+    }
+
+    /// Requests for `group` are dropped from now on.
+    pub fn forget(&self, group: GroupId) {
+        self.groups.borrow_mut().remove(&group);
+    }
+
+    /// Counts since the hub was made.
+    pub fn stats(&self) -> PeerStats {
+        self.stats.get()
+    }
+
+    /// Puts a request into the frame for `to`, at once; the future is the answer.
+    pub fn call(
+        self: &Rc<Self>,
+        to: Peer,
+        group: GroupId,
+        request: Request<RT>,
+    ) -> impl Future<Output = Result<Answer<RT>, Unreachable<RaftTypes<RT>>>> + use<RT> + 'static {
+        let id = CallId(self.next_call.get());
+        self.next_call.set(id.0 + 1);
+        let (sender, receiver) = LocalOneshot::channel();
+        self.calls.borrow_mut().insert(id, (to, sender));
+        let waiting = Waiting { hub: self.clone(), id };
+        self.push(to, group, &Message::Request(id, request));
+        async move {
+            match RT::timeout(waiting.hub.patience, receiver).await {
+                Ok(Ok(answer)) => Ok(answer),
+                Ok(Err(_)) => Err(Unreachable::from_string("the link was lost")),
+                Err(_) => Err(Unreachable::from_string("no answer in time")),
+            }
+        }
+    }
+
+    /// Puts a message into the frame for `to`.
+    pub(super) fn push(&self, to: Peer, group: GroupId, message: &Message<RT>) {
+        let mut outboxes = self.outboxes.borrow_mut();
+        let outbox = outboxes.entry(to).or_default();
+        outbox.open.push(group, message);
+        if outbox.open.is_full() {
+            outbox.full.push_back(outbox.open.finish());
+        }
+        self.count(|stats| stats.messages_out += 1);
+        if let Some(sender) = self.sender.take() {
+            sender.wake();
+        }
+    }
+
+    /// Takes everything there is to send; frames for one peer in the order in which they must arrive.
+    pub fn take_frames(&self, mut send: impl FnMut(Peer, Bytes)) {
+        for (&peer, outbox) in self.outboxes.borrow_mut().iter_mut() {
+            if !outbox.open.is_empty() {
+                let last = outbox.open.finish();
+                outbox.full.push_back(last);
+            }
+            for frame in outbox.full.drain(..) {
+                self.count(|stats| stats.frames_out += 1);
+                send(peer, frame);
+            }
+        }
+    }
+
+    /// Waits until there is something to send.
+    pub async fn something_to_send(&self) {
+        poll_fn(|cx| {
+            let outboxes = self.outboxes.borrow();
+            if outboxes.values().any(|o| !o.full.is_empty() || !o.open.is_empty()) {
+                return Poll::Ready(());
+            }
+            *self.sender.borrow_mut() = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Takes in a frame of a peer. After an error nothing more of this link can be understood.
+    pub fn on_frame(&self, from: Peer, frame: &Bytes) -> Result<(), BadFrame> {
+        let mut at = frame::open(frame)?;
+        self.count(|stats| stats.frames_in += 1);
+        while at < frame.len() {
+            let (group, message) = codec::decode(frame, &mut at)?;
+            self.count(|stats| stats.messages_in += 1);
+            match message {
+                Message::Request(call, request) => {
+                    let server = self.groups.borrow().get(&group).cloned();
+                    match server {
+                        Some(server) => server.request(from, call, request),
+                        // It was moved away, or is not here yet. Whoever asks will ask again, somebody else perhaps.
+                        None => self.count(|stats| stats.unknown_groups += 1),
+                    }
+                }
+                Message::Answer(call, answer) => {
+                    let waiting = self.calls.borrow_mut().remove(&call);
+                    if let Some((_, sender)) = waiting {
+                        // Whoever asked may have given up.
+                        let _ = sender.send(answer);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The link to a peer is lost: nobody waits for its answers any more, and what was to be sent is dropped.
+    pub fn on_lost(&self, peer: Peer) {
+        self.outboxes.borrow_mut().remove(&peer);
+        let lost: Vec<_> = self
+            .calls
+            .borrow_mut()
+            .extract_if(.., |_, (to, _)| *to == peer)
+            .collect();
+        drop(lost);
+    }
+
+    fn count(&self, change: impl FnOnce(&mut PeerStats)) {
+        let mut stats = self.stats.get();
+        change(&mut stats);
+        self.stats.set(stats);
+    }
+}
+
+/// A call under way; whoever gives it up is not waited for any more.
+struct Waiting<RT: Runtime> {
+    hub: Rc<PeerHub<RT>>,
+    id: CallId,
+}
+
+impl<RT: Runtime> Drop for Waiting<RT> {
+    fn drop(&mut self) {
+        let call = self.hub.calls.borrow_mut().remove(&self.id);
+        drop(call);
+    }
+}

@@ -1,0 +1,108 @@
+//! Requests of peers, carried out by a group's replica on this core.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::future::ready;
+use std::rc::{Rc, Weak};
+
+use futures_util::{StreamExt, stream};
+use openraft::raft::AppendEntriesRequest;
+use openraft_rt::{Mpsc, MpscReceiver};
+use slotcore_rt::ids::GroupId;
+
+use super::hub::{Peer, PeerHub};
+use super::message::{Answer, CallId, Message, Request};
+use crate::inbound::Inbound;
+use crate::runtime::Runtime;
+use crate::runtime::mpsc::{LocalMpsc, Sender};
+use crate::state_machine::StateMachine;
+use crate::types::RaftTypes;
+
+/// Appends of one peer and group under way at once: as many as it has entries of in flight, so that the log flushes them
+/// together.
+const APPENDS_AT_ONCE: usize = 16;
+/// Appends that wait behind them. A peer sends far fewer before it hears of the first; more are dropped.
+const APPENDS_WAITING_MAX: usize = 1024;
+
+type Append<RT> = (CallId, AppendEntriesRequest<RaftTypes<RT>>);
+
+/// Carries out requests for one group.
+pub(super) trait Serve<RT: Runtime> {
+    /// Never waits; the answer goes out by the hub, or never.
+    fn request(&self, from: Peer, call: CallId, request: Request<RT>);
+}
+
+/// See the module's text.
+pub(super) struct GroupServer<RT: Runtime, S: StateMachine> {
+    group: GroupId,
+    inbound: Inbound<RT, S>,
+    hub: Weak<PeerHub<RT>>,
+    appenders: RefCell<BTreeMap<Peer, Sender<Append<RT>>>>,
+}
+
+impl<RT: Runtime, S: StateMachine> GroupServer<RT, S> {
+    pub(super) fn new(group: GroupId, inbound: Inbound<RT, S>, hub: Weak<PeerHub<RT>>) -> Rc<Self> {
+        Rc::new(Self {
+            group,
+            inbound,
+            hub,
+            appenders: RefCell::default(),
+        })
+    }
+
+    /// Appends of one peer are handled in the order in which they arrive; it ends with the server.
+    fn start_appender(&self, from: Peer) -> Sender<Append<RT>> {
+        let (sender, queue) = LocalMpsc::channel(APPENDS_WAITING_MAX);
+        let (inbound, hub, group) = (self.inbound.clone(), self.hub.clone(), self.group);
+        let queue = stream::unfold(queue, |mut queue| async move { Some((queue.recv().await?, queue)) });
+        let answers = queue
+            .map(move |(call, request): Append<RT>| {
+                let inbound = inbound.clone();
+                async move { (call, inbound.append_entries(request).await) }
+            })
+            .buffered(APPENDS_AT_ONCE);
+        drop(RT::spawn(answers.for_each(move |(call, answer)| {
+            // A replica that has stopped answers nothing.
+            if let (Ok(answer), Some(hub)) = (answer, hub.upgrade()) {
+                hub.push(from, group, &Message::Answer(call, Answer::Append(answer)));
+            }
+            ready(())
+        })));
+        sender
+    }
+}
+
+impl<RT: Runtime, S: StateMachine> Serve<RT> for GroupServer<RT, S> {
+    fn request(&self, from: Peer, call: CallId, request: Request<RT>) {
+        if let Request::Append(request) | Request::Heartbeat(request) = request {
+            let mut appenders = self.appenders.borrow_mut();
+            let appender = appenders.entry(from).or_insert_with(|| self.start_appender(from));
+            // Without room it is as if the message had been lost on the way.
+            let _ = appender.try_send((call, request));
+            return;
+        }
+        let (inbound, hub, group) = (self.inbound.clone(), self.hub.clone(), self.group);
+        drop(RT::spawn(async move {
+            if let Some(answer) = carry_out(&inbound, request).await
+                && let Some(hub) = hub.upgrade()
+            {
+                hub.push(from, group, &Message::Answer(call, answer));
+            }
+        }));
+    }
+}
+
+/// `None` when this replica has stopped.
+async fn carry_out<RT: Runtime, S: StateMachine>(inbound: &Inbound<RT, S>, request: Request<RT>) -> Option<Answer<RT>> {
+    match request {
+        Request::Append(_) | Request::Heartbeat(_) => unreachable!("appends go through their queue"),
+        Request::Vote(request) => inbound.vote(request).await.ok().map(Answer::Vote),
+        Request::PreVote(request) => inbound.pre_vote(request).await.ok().map(Answer::Vote),
+        Request::Snapshot(vote, snapshot) => inbound
+            .install_snapshot(vote, snapshot)
+            .await
+            .ok()
+            .map(Answer::Snapshot),
+        Request::Transfer(request) => inbound.transfer_leader(request).await.ok().map(Answer::Transfer),
+    }
+}
