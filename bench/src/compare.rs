@@ -70,6 +70,16 @@ impl Options {
     }
 }
 
+/// Names of all comparisons, in the order they run in.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    SUITES.iter().map(|suite| suite.name)
+}
+
+/// The place of a comparison among them; the last for one that is not known.
+pub fn order(suite: &str) -> usize {
+    names().position(|name| name == suite).unwrap_or(usize::MAX)
+}
+
 /// Runs the comparisons and prints their tables.
 ///
 /// # Errors

@@ -14,6 +14,7 @@ mod machine;
 mod output;
 mod peer;
 mod profile;
+mod report;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -37,6 +38,8 @@ enum Command {
     Floor(floor::Options),
     /// Counts the instructions of each command and shows what has changed.
     Profile(profile::Options),
+    /// Makes a page with pictures of results, and the tables of other pages.
+    Report(report::Options),
     /// Kills the server under load again and again; every acknowledged write must be there afterwards.
     KillLoop(kill_loop::Options),
 }
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Command::Load(options) => load::run(&options),
         Command::Floor(options) => floor::run(&options),
         Command::Profile(options) => profile::run(&options),
+        Command::Report(options) => report::run(&options),
         Command::KillLoop(options) => kill_loop::run(&options),
     };
     match outcome {

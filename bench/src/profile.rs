@@ -6,13 +6,19 @@
 mod body;
 mod callgrind;
 mod page;
+mod parts;
+pub mod result;
 
 use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::process::Command;
 
+use crate::machine::Machine;
+use crate::output;
 use page::Counts;
+use parts::parts;
+use result::Instructions;
 
 /// Commands counted, by the load generator's names.
 const COMMANDS: &[&str] = &[
@@ -33,6 +39,9 @@ pub struct Options {
     /// Shows where the instructions of each command are.
     #[arg(long)]
     functions: bool,
+    /// A file for the counts by part as JSON; `slotcore-bench report` reads it.
+    #[arg(long)]
+    json: Option<PathBuf>,
     /// Executes the requests of this command and nothing else: what is run under callgrind.
     #[arg(long, hide = true)]
     body: Option<String>,
@@ -57,19 +66,38 @@ pub fn run(options: &Options) -> io::Result<()> {
         Err(e) => return Err(e),
     };
     let mut after = Counts::new();
+    let mut commands = Vec::new();
     for &command in COMMANDS {
         let profile = under_callgrind(command)?;
         after.insert(command.to_owned(), profile.total / body::REQUESTS);
+        let each = |instructions: u64| instructions as f64 / body::REQUESTS as f64;
+        commands.push(result::Command {
+            command: command.to_owned(),
+            instructions: profile.total / body::REQUESTS,
+            parts: parts(&profile.costs)
+                .into_iter()
+                .map(|(part, instructions)| (part, each(instructions)))
+                .collect(),
+        });
         if options.functions {
             println!("{command}:");
-            for (name, instructions) in profile.functions.iter().take(FUNCTIONS_SHOWN) {
-                println!("{:>8.1}  {name}", *instructions as f64 / body::REQUESTS as f64);
+            for (name, instructions) in profile.functions().iter().take(FUNCTIONS_SHOWN) {
+                println!("{:>8.1}  {name}", each(*instructions));
             }
         }
     }
-    print!("{}", page::difference(&before, &after));
+    output::print(&page::difference(&before, &after))?;
+    if let Some(path) = &options.json {
+        let result = Instructions {
+            kind: result::KIND.to_owned(),
+            format: result::FORMAT,
+            machine: Machine::here(path),
+            commands,
+        };
+        output::save(path, &result.to_json())?;
+    }
     if options.update {
-        fs::write(&options.page, page::render(&after))?;
+        output::save(&options.page, &page::render(&after))?;
     }
     Ok(())
 }
