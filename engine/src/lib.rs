@@ -16,5 +16,6 @@ pub mod number;
 pub mod ord;
 pub mod rdb;
 pub mod sst;
+pub mod store;
 pub mod table;
 pub mod varint;

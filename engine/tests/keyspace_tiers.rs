@@ -165,6 +165,7 @@ impl Tiered {
                 ks: &mut self.machine.ks,
                 args,
                 seed: 0,
+                may_block: false,
             };
             rehearse(spec, &mut exec);
             let Some(missed) = self.ks().take_missed() else { break };

@@ -5,7 +5,7 @@ mod sst_support;
 
 use slotcore_engine::compact::{Pick, PickOptions, pick};
 use slotcore_engine::log::LogPos;
-use slotcore_engine::manifest::{BlobFile, Edit, EditError, FileRef, ManifestError, Version};
+use slotcore_engine::manifest::{BlobFile, Edit, EditError, FileRef, ManifestError, SideState, Version};
 use slotcore_engine::sst::{BlobRefs, Family, FileId, Props};
 use slotcore_rt::ids::{LogIndex, Term};
 use sst_support::Rng;
@@ -49,6 +49,12 @@ fn flush(id: &mut u64, version: &Version, rng: &mut Rng) -> Edit {
         clock_ms: version.clock_ms + rng.below(100),
         keys,
         elements: Vec::new(),
+        key_count: rng.below(1 << 40),
+        side: vec![SideState {
+            kind: 7,
+            bytes: rng.bytes(5),
+        }],
+        anew: false,
         blobs: vec![BlobFile {
             file: blob,
             file_bytes: 2 << 20,
@@ -200,8 +206,8 @@ fn damaged_manifests_are_refused_or_mean_something() {
     }
     assert!(Version::decode(&[&bytes[..], &[0]].concat()).is_err());
     let mut newer = bytes.clone();
-    newer[0] = 2;
-    assert_eq!(Version::decode(&newer), Err(ManifestError::Version(2)));
+    newer[0] = 3;
+    assert_eq!(Version::decode(&newer), Err(ManifestError::Version(3)));
     for _ in 0..20_000 {
         let mut bytes = bytes.clone();
         let at = rng.below(bytes.len() as u64) as usize;
@@ -212,4 +218,40 @@ fn damaged_manifests_are_refused_or_mean_something() {
             let _ = shape.bottom.len();
         }
     }
+}
+
+#[test]
+fn the_first_format_is_read() {
+    let mut rng = Rng(64);
+    let mut version = Version::default()
+        .apply(flush(&mut 0, &Version::default(), &mut rng))
+        .unwrap()
+        .0;
+    (version.key_count, version.side) = (0, Vec::new());
+    let mut bytes = version.encode();
+    // It ended before the number of keys (8 bytes) and the count of side states (4).
+    bytes.truncate(bytes.len() - 12);
+    bytes[0] = 1;
+    assert_eq!(Version::decode(&bytes), Ok(version));
+}
+
+#[test]
+fn a_flush_after_everything_was_deleted_keeps_nothing_of_before() {
+    let (mut rng, mut id) = (Rng(65), 0);
+    let mut version = Version::default();
+    for _ in 0..3 {
+        version = version.apply(flush(&mut id, &version, &mut rng)).unwrap().0;
+    }
+    let mut edit = flush(&mut id, &version, &mut rng);
+    let before: BTreeSet<FileId> = version
+        .files()
+        .map(|f| f.file)
+        .chain(version.blobs.iter().map(|b| b.file))
+        .collect();
+    if let Edit::Flush { anew, .. } = &mut edit {
+        *anew = true;
+    }
+    let (next, gone) = version.apply(edit).unwrap();
+    assert_eq!((next.files().count(), next.blobs.len()), (2, 1));
+    assert_eq!(BTreeSet::from_iter(gone), before);
 }

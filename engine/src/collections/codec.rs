@@ -83,6 +83,38 @@ impl<'a> Source<'a> {
     }
 }
 
+/// What the first bytes of an encoded collection tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EncodedKind {
+    /// A list.
+    List,
+    /// A set.
+    Set,
+    /// A hash.
+    Hash {
+        /// Whether its fields may expire, so that all of them may have.
+        expires: bool,
+    },
+    /// A sorted set.
+    ZSet,
+}
+
+impl EncodedKind {
+    /// Looks at the first bytes; `None` when they are no collection's.
+    pub fn of(bytes: &[u8]) -> Option<Self> {
+        let (&kind, &form) = (bytes.first()?, bytes.get(1)?);
+        match kind {
+            LIST => Some(Self::List),
+            SET => Some(Self::Set),
+            HASH => Some(Self::Hash {
+                expires: form & form::EXPIRY != 0,
+            }),
+            ZSET => Some(Self::ZSet),
+            _ => None,
+        }
+    }
+}
+
 impl Collection {
     /// Appends the collection to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {

@@ -12,7 +12,7 @@ pub mod set;
 mod table;
 pub mod zset;
 
-pub use codec::DecodeError;
+pub use codec::{DecodeError, EncodedKind};
 pub use field_expiry::FIELD_EXPIRY_MS_MAX;
 pub use hash::HashObj;
 pub use list::{End, List};

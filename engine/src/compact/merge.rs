@@ -81,12 +81,15 @@ pub struct Merge {
     dead: Option<DeadCollection>,
     reported: Vec<DeadCollection>,
     stats: MergeStats,
+    /// Records taken, by source.
+    read_of: Vec<u64>,
 }
 
 impl Merge {
     /// Merges `sources`, newest first, all of one family and with the same bounds.
     pub fn new(sources: Vec<SstScan>, options: MergeOptions) -> Self {
         Self {
+            read_of: vec![0; sources.len()],
             sources,
             options,
             current: None,
@@ -99,6 +102,11 @@ impl Merge {
     /// What was done so far.
     pub fn stats(&self) -> MergeStats {
         self.stats
+    }
+
+    /// Records taken from one source so far.
+    pub fn read_of(&self, source: usize) -> u64 {
+        self.read_of[source]
     }
 
     /// Takes the collections whose records went and whose elements have to be marked. To be called after each step, and
@@ -176,6 +184,7 @@ impl Merge {
             }
             self.stats.shadowed += 1;
             self.stats.read += 1;
+            self.read_of[older] += 1;
             scan.advance()?;
         }
         Ok(())
@@ -228,6 +237,7 @@ impl Merge {
 
     fn pass(&mut self, source: usize) -> Result<(), SstError> {
         self.stats.read += 1;
+        self.read_of[source] += 1;
         self.sources[source].advance()
     }
 

@@ -3,14 +3,16 @@
 //! Format: `docs/formats/manifest.md`.
 
 use super::edit::in_order;
-use super::version::{BlobFile, FileRef, RunVersion, TreeVersion, Version};
+use super::version::{BlobFile, FileRef, RunVersion, SideState, TreeVersion, Version};
 use crate::log::LogPos;
 use crate::sst::bytes::{Short, Take, len32, put32, put64};
 use crate::sst::{Family, FileId, Props};
 use slotcore_rt::ids::{LogIndex, Term};
 
-/// The only format version so far.
-const VERSION: u32 = 1;
+/// What is written.
+const VERSION: u32 = 2;
+/// Without the number of keys and without side state: read, and taken to have neither.
+const VERSION_WITHOUT_SIDE: u32 = 1;
 
 /// Why bytes are not a manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +65,13 @@ impl Version {
             put64(&mut out, blob.file_bytes);
             put64(&mut out, blob.value_bytes);
         }
+        put64(&mut out, self.key_count);
+        put32(&mut out, len32(self.side.len()));
+        for side in &self.side {
+            put32(&mut out, u32::from(side.kind));
+            put32(&mut out, len32(side.bytes.len()));
+            out.extend_from_slice(&side.bytes);
+        }
         out
     }
 
@@ -76,7 +85,7 @@ impl Version {
         }
         let mut from = Take(bytes);
         let version = from.u32()?;
-        if version != VERSION {
+        if version != VERSION && version != VERSION_WITHOUT_SIDE {
             return Err(ManifestError::Version(version));
         }
         let flushed = LogPos {
@@ -98,6 +107,16 @@ impl Version {
             }
             blobs.push(blob);
         }
+        let (mut key_count, mut side) = (0, Vec::new());
+        if version == VERSION {
+            key_count = from.u64()?;
+            for _ in 0..from.u32()? {
+                let kind = u16::try_from(from.u32()?).map_err(|_| ManifestError::Malformed)?;
+                let len = from.u32()? as usize;
+                let bytes = from.bytes(len)?.to_vec();
+                side.push(SideState { kind, bytes });
+            }
+        }
         if !from.0.is_empty() {
             return Err(ManifestError::Malformed);
         }
@@ -108,6 +127,8 @@ impl Version {
             keys,
             elements,
             blobs,
+            key_count,
+            side,
         })
     }
 }

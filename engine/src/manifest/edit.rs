@@ -1,6 +1,6 @@
 //! [`Edit`]: what a flush or a merge changes, and [`Version::apply`], which makes the next version.
 
-use super::version::{BlobFile, FileRef, RunVersion, Version};
+use super::version::{BlobFile, FileRef, RunVersion, SideState, Version};
 use crate::compact::Pick;
 use crate::log::LogPos;
 use crate::sst::{Family, FileId};
@@ -21,6 +21,12 @@ pub enum Edit {
         elements: Vec<FileRef>,
         /// New blob files.
         blobs: Vec<BlobFile>,
+        /// See [`Version::key_count`].
+        key_count: u64,
+        /// See [`Version::side`].
+        side: Vec<SideState>,
+        /// All keys were deleted since the flush before: what was there before counts for nothing.
+        anew: bool,
     },
     /// A merge was done.
     Merge {
@@ -102,11 +108,18 @@ impl Version {
                 keys,
                 elements,
                 blobs,
+                key_count,
+                side,
+                anew,
             } => {
                 if flushed.index <= self.flushed.index || clock_ms < self.clock_ms {
                     return Err(EditError::FlushedBefore);
                 }
                 (next.flushed, next.clock_ms) = (flushed, clock_ms);
+                (next.key_count, next.side) = (key_count, side);
+                if anew {
+                    (next.keys, next.elements, next.blobs) = Default::default();
+                }
                 for (family, files) in [(Family::Keys, keys), (Family::Elements, elements)] {
                     next.admit(&files, family)?;
                     if !files.is_empty() {

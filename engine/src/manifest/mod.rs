@@ -16,4 +16,4 @@ mod version;
 
 pub use codec::ManifestError;
 pub use edit::{Edit, EditError};
-pub use version::{BlobFile, FileRef, RunVersion, TreeVersion, Version};
+pub use version::{BlobFile, FileRef, RunVersion, SideState, TreeVersion, Version};

@@ -112,6 +112,15 @@ pub struct BlobFile {
     pub value_bytes: u64,
 }
 
+/// State of the group besides its keys, whose meaning only its owner knows; stored with the keys, at the same entry.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SideState {
+    /// Whose it is: never used again for another.
+    pub kind: u16,
+    /// What it is.
+    pub bytes: Vec<u8>,
+}
+
 /// The whole manifest of a group.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Version {
@@ -127,6 +136,10 @@ pub struct Version {
     pub elements: TreeVersion,
     /// Blob files, by id.
     pub blobs: Vec<BlobFile>,
+    /// Keys that there were at the flushed entry, as the keyspace counted them.
+    pub key_count: u64,
+    /// What else belongs to the group's state at the flushed entry.
+    pub side: Vec<SideState>,
 }
 
 impl Version {

@@ -50,6 +50,11 @@ impl Run {
         &self.files
     }
 
+    /// Whether the filters let the run have `key`.
+    pub fn may_hold(&self, key: SstKey<'_>) -> bool {
+        self.locate(key).is_some()
+    }
+
     /// The block that can hold `key`: which file, which block of it.
     fn locate(&self, key: SstKey<'_>) -> Option<(usize, usize)> {
         let end = self.files.partition_point(|f| f.ord_min() <= key.ord);
@@ -96,6 +101,19 @@ impl<'k> Lookup<'k> {
             run: 0,
             waiting: None,
             reads: 0,
+        }
+    }
+
+    /// The same lookup, with its key in another place.
+    pub fn with_key(self, key: SstKey<'_>) -> Lookup<'_> {
+        let Self {
+            run, waiting, reads, ..
+        } = self;
+        Lookup {
+            key,
+            run,
+            waiting,
+            reads,
         }
     }
 

@@ -1,0 +1,308 @@
+//! Fetches: what commands want to know of keys that only files have.
+//!
+//! A fetch asks filters first and reads at most a few pages, one after the other. Fetches of one key are one.
+
+use super::Store;
+use super::effect::{FileName, FileSource};
+use super::error::StoreError;
+use super::outbox::Flight;
+use super::range::RangeFetch;
+use super::runs::Runs;
+use super::stats::StoreStats;
+use crate::keyspace::{FileKeys, Keyspace, Loaded, Missed, Residency};
+use crate::ord::KeyHash;
+use crate::sst::{BlobPtr, Body, Kind, Lookup, LookupStep, PageRange, Scratch, SstKey, blob_value};
+use slotcore_rt::buf::AlignedBuf;
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+
+/// Names a fetch until [`Store::take_fetched`] gives it back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FetchId(pub u64);
+
+/// What asking for a key led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fetch {
+    /// Nothing has to be read.
+    Known,
+    /// It will be known when [`Store::take_fetched`] gives this.
+    Wait(FetchId),
+}
+
+/// How far a fetch came.
+pub(super) enum Progress<T> {
+    /// These pages are needed.
+    Need(FileName, PageRange),
+    Done(T),
+}
+
+/// A large value to be read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BlobValue {
+    pub(super) ptr: BlobPtr,
+    pub(super) kind: Kind,
+    pub(super) expire_ms: Option<u64>,
+}
+
+/// A fetch of one key.
+struct KeyFetch {
+    hash: KeyHash,
+    key: Box<[u8]>,
+    lookup: Lookup<'static>,
+    blob: Option<BlobValue>,
+    /// Where it looks.
+    runs: Rc<Runs>,
+    epoch: u64,
+}
+
+const NO_KEY: SstKey<'static> = SstKey { ord: 0, tail: &[] };
+
+impl KeyFetch {
+    /// Goes on with the pages that were read.
+    fn advance(
+        &mut self,
+        pages: Option<&[u8]>,
+        ks: &mut Keyspace,
+        scratch: &mut Scratch,
+        stats: &mut StoreStats,
+    ) -> Result<Progress<()>, StoreError> {
+        let ord = self.hash.ord();
+        let value_error = |error| StoreError::Value { ord, error };
+        if let (Some(blob), Some(pages)) = (self.blob, pages) {
+            let value = Loaded {
+                kind: blob.kind,
+                bytes: blob_value(&blob.ptr, pages)?,
+                expire_ms: blob.expire_ms,
+            };
+            ks.install(self.hash, &self.key, value).map_err(value_error)?;
+            return Ok(Progress::Done(()));
+        }
+        let tail = &*self.key;
+        let mut lookup = self.lookup.with_key(SstKey { ord, tail });
+        let step = lookup.step(&self.runs.runs, pages, scratch)?;
+        let next = lookup.with_key(NO_KEY);
+        let progress = match step {
+            LookupStep::Need { file, range } => {
+                stats.block_reads += 1;
+                Progress::Need(FileName::sorted(file), range)
+            }
+            LookupStep::Absent => {
+                ks.install_absent(self.hash, &self.key);
+                stats.filtered += u64::from(next.reads() == 0);
+                Progress::Done(())
+            }
+            LookupStep::Found(record) => {
+                stats.found += 1;
+                let expire_ms = record.expire_ms;
+                match record.body {
+                    Body::Inline(kind, bytes) => {
+                        let value = Loaded { kind, bytes, expire_ms };
+                        ks.install(self.hash, &self.key, value).map_err(value_error)?;
+                        Progress::Done(())
+                    }
+                    Body::Blob(kind, ptr) => {
+                        stats.blob_reads += 1;
+                        self.blob = Some(BlobValue { ptr, kind, expire_ms });
+                        Progress::Need(FileName::blob(ptr.file), ptr.range())
+                    }
+                    Body::Tombstone | Body::DeadCollection => unreachable!("a lookup finds values"),
+                }
+            }
+        };
+        self.lookup = next;
+        Ok(progress)
+    }
+}
+
+enum FetchJob {
+    Key(KeyFetch),
+    Range(Box<RangeFetch>),
+}
+
+/// All fetches under way.
+#[derive(Default)]
+pub(super) struct Fetches {
+    last: u64,
+    jobs: BTreeMap<FetchId, FetchJob>,
+    by_key: BTreeMap<(u64, Box<[u8]>), FetchId>,
+    /// What is done, and for which epoch it holds.
+    done: VecDeque<(FetchId, Option<(u64, FileKeys)>)>,
+}
+
+/// Bytes of memory that a fetch takes, about.
+const FETCH_BYTES: usize = 512;
+
+impl Fetches {
+    fn new_id(&mut self) -> FetchId {
+        self.last += 1;
+        FetchId(self.last)
+    }
+
+    /// Everything is known: no file counts any more.
+    pub(super) fn all_done(&mut self) {
+        self.by_key.clear();
+        let ids = std::mem::take(&mut self.jobs).into_keys();
+        self.done.extend(ids.map(|id| (id, None)));
+    }
+
+    pub(super) fn memory(&self) -> usize {
+        self.jobs.len() * FETCH_BYTES
+    }
+}
+
+impl Store {
+    fn key_fetch(&self, hash: KeyHash, key: &[u8]) -> KeyFetch {
+        KeyFetch {
+            hash,
+            key: key.into(),
+            lookup: Lookup::new(NO_KEY),
+            blob: None,
+            runs: self.runs.clone(),
+            epoch: self.epoch,
+        }
+    }
+
+    /// Makes a key known. When the filters say that there is no such key, nothing is read.
+    ///
+    /// # Errors
+    /// As [`Store::on_done`].
+    pub fn fetch(&mut self, ks: &mut Keyspace, hash: KeyHash, key: &[u8]) -> Result<Fetch, StoreError> {
+        self.notice_clear(ks);
+        if ks.residency(hash, key) != Residency::Unknown {
+            return Ok(Fetch::Known);
+        }
+        let place = (hash.ord(), Box::from(key));
+        if let Some(&id) = self.fetches.by_key.get(&place) {
+            self.stats.joined += 1;
+            return Ok(Fetch::Wait(id));
+        }
+        self.stats.lookups += 1;
+        let mut job = self.key_fetch(hash, key);
+        match job.advance(None, ks, &mut self.scratch, &mut self.stats)? {
+            Progress::Done(()) => Ok(Fetch::Known),
+            Progress::Need(file, range) => {
+                let id = self.fetches.new_id();
+                self.fetches.by_key.insert(place, id);
+                self.fetches.jobs.insert(id, FetchJob::Key(job));
+                self.read_for(id, file, range);
+                Ok(Fetch::Wait(id))
+            }
+        }
+    }
+
+    /// Makes known what a command looked for in vain.
+    ///
+    /// # Errors
+    /// As [`Store::on_done`].
+    pub fn fetch_missed(&mut self, ks: &mut Keyspace, missed: Missed) -> Result<Fetch, StoreError> {
+        match missed {
+            Missed::Key(key) => self.fetch(ks, ks.key_hash(&key), &key),
+            Missed::Range { from_ord, count } => {
+                self.notice_clear(ks);
+                if ks.is_complete() {
+                    return Ok(Fetch::Known);
+                }
+                self.stats.ranges += 1;
+                let id = self.fetches.new_id();
+                let job = RangeFetch::new(self.runs.clone(), self.epoch, from_ord, count, ks.now_ms());
+                self.fetches.jobs.insert(id, FetchJob::Range(Box::new(job)));
+                self.go_on(ks, id, None)?;
+                Ok(Fetch::Wait(id))
+            }
+        }
+    }
+
+    /// A key whose presence nobody needs to know is about to be overwritten: if filters say that there is none, that is noted,
+    /// so that the number of keys stays right.
+    pub fn foresee(&mut self, ks: &mut Keyspace, hash: KeyHash, key: &[u8]) {
+        self.notice_clear(ks);
+        let place = SstKey {
+            ord: hash.ord(),
+            tail: key,
+        };
+        if ks.residency(hash, key) == Residency::Unknown && !self.runs.runs.iter().any(|run| run.may_hold(place)) {
+            ks.install_absent(hash, key);
+        }
+    }
+
+    /// [`Store::fetch`] with reads of its own, for entries that are executed again at the start.
+    ///
+    /// # Errors
+    /// A file is damaged, or cannot be read.
+    pub fn fetch_now(
+        &mut self,
+        ks: &mut Keyspace,
+        hash: KeyHash,
+        key: &[u8],
+        files: &mut dyn FileSource,
+    ) -> Result<(), StoreError> {
+        self.notice_clear(ks);
+        if ks.residency(hash, key) != Residency::Unknown {
+            return Ok(());
+        }
+        self.stats.lookups += 1;
+        let mut job = self.key_fetch(hash, key);
+        let mut pages: Option<AlignedBuf> = None;
+        while let Progress::Need(file, range) = job.advance(pages.as_deref(), ks, &mut self.scratch, &mut self.stats)? {
+            let buf = pages.insert(AlignedBuf::with_capacity(range.bytes));
+            let read = files.read_at(file, range, buf);
+            read.map_err(|error| StoreError::Io {
+                file: Some(file),
+                error,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// A fetch that is done: the key is known now, or, of a range, here are its keys, for [`Keyspace::lend_keys`] in the same
+    /// turn. A range without keys is to be asked for again if it is still missed.
+    pub fn take_fetched(&mut self) -> Option<(FetchId, Option<FileKeys>)> {
+        let (id, keys) = self.fetches.done.pop_front()?;
+        let valid = keys.filter(|(epoch, _)| *epoch == self.epoch && !self.cleared);
+        Some((id, valid.map(|(_, keys)| keys)))
+    }
+
+    fn read_for(&mut self, id: FetchId, file: FileName, range: PageRange) {
+        let offset = range.offset;
+        self.outbox.read(Flight::Fetch { id, file, offset }, file, range);
+    }
+
+    /// Pages for a fetch.
+    pub(super) fn fetched(&mut self, ks: &mut Keyspace, id: FetchId, pages: AlignedBuf) -> Result<(), StoreError> {
+        self.go_on(ks, id, Some(pages))
+    }
+
+    fn go_on(&mut self, ks: &mut Keyspace, id: FetchId, mut pages: Option<AlignedBuf>) -> Result<(), StoreError> {
+        let Some(mut job) = self.fetches.jobs.remove(&id) else {
+            return Ok(());
+        };
+        let progress = match &mut job {
+            FetchJob::Key(job) => {
+                if job.epoch != self.epoch {
+                    // The key may have been written and evicted since: another file may have the newest word.
+                    *job = self.key_fetch(job.hash, &job.key);
+                    pages = None;
+                }
+                match job.advance(pages.as_deref(), ks, &mut self.scratch, &mut self.stats)? {
+                    Progress::Need(file, range) => Progress::Need(file, range),
+                    Progress::Done(()) => {
+                        self.fetches.by_key.remove(&(job.hash.ord(), job.key.clone()));
+                        Progress::Done(None)
+                    }
+                }
+            }
+            FetchJob::Range(job) => match job.advance(pages)? {
+                Progress::Need(file, range) => Progress::Need(file, range),
+                Progress::Done(keys) => Progress::Done(Some((job.epoch, keys))),
+            },
+        };
+        match progress {
+            Progress::Need(file, range) => {
+                self.fetches.jobs.insert(id, job);
+                self.read_for(id, file, range);
+            }
+            Progress::Done(keys) => self.fetches.done.push_back((id, keys)),
+        }
+        Ok(())
+    }
+}
