@@ -5,6 +5,7 @@ pub mod buffers;
 pub mod conn;
 pub mod mesh;
 pub mod net;
+pub mod peer;
 pub mod resp;
 mod socket;
 

@@ -40,6 +40,13 @@ pub fn bind(addr: SocketAddr) -> io::Result<(OwnedFd, SocketAddr)> {
     Ok((fd, bound))
 }
 
+/// A TCP socket that is connected to nobody yet, for an address like `addr`.
+pub(crate) fn stream(addr: SocketAddr) -> io::Result<OwnedFd> {
+    let family = if addr.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    // SAFETY: creates a descriptor, touches no memory; it is owned right away.
+    Ok(unsafe { OwnedFd::from_raw_fd(check(libc::socket(family, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0))?) })
+}
+
 /// Makes a bound socket accept connections.
 pub(crate) fn listen(fd: &OwnedFd) -> io::Result<()> {
     // SAFETY: plain call on an owned descriptor.
@@ -121,7 +128,7 @@ fn address(fd: RawFd, call: AddressCall) -> io::Result<SocketAddr> {
     }
 }
 
-fn to_storage(addr: SocketAddr) -> (libc::sockaddr_storage, u32) {
+pub(crate) fn to_storage(addr: SocketAddr) -> (libc::sockaddr_storage, u32) {
     // SAFETY: all zeroes is a valid (unspecified) address.
     let mut storage: libc::sockaddr_storage = unsafe { zeroed() };
     match addr {

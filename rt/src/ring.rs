@@ -24,6 +24,8 @@ pub enum Class {
     Wake = 3,
     /// Store files: reads of cold keys, flushes and merges.
     Store = 4,
+    /// Links to other nodes: `netio::peer`.
+    Peer = 5,
 }
 
 /// One finished operation (or one shot of a multishot operation).
@@ -184,6 +186,7 @@ impl Ring {
                 2 => Class::Log,
                 3 => Class::Wake,
                 4 => Class::Store,
+                5 => Class::Peer,
                 _ => Class::Ignore,
             };
             out.push(Completion {

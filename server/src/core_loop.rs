@@ -373,6 +373,7 @@ impl CoreLoop {
                     self.driver.take_reports(&mut self.log.borrow_mut(), now);
                 }
                 Class::Store => unreachable!("nothing of the store is under way"),
+                Class::Peer => unreachable!("a node on its own has no links"),
                 Class::Ignore => {}
             }
         }

@@ -1,0 +1,541 @@
+//! [`PeerNet`]: all links of a core to cores of other nodes, driven by its ring.
+//!
+//! Of two cores the one with the smaller number dials. At most one send and one receive are in flight on a link; what is
+//! to be sent meanwhile goes together into the next send. Memory handed to the kernel belongs to the link until the
+//! operation's completion, and a link is dropped only when no operation of it is left.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::io;
+use std::mem::MaybeUninit;
+use std::net::SocketAddr;
+use std::ops::Bound;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::time::Duration;
+
+use bytes::Bytes;
+use io_uring::{cqueue, opcode, types};
+use slotcore_rt::clock::Tick;
+use slotcore_rt::ring::{Class, Completion, Ring};
+use slotcore_rt::rng::SeededRng;
+
+use super::dialing::Dialing;
+use super::handshake::{Handshake, Identity, NONCE_BYTES, PeerId, Refusal, Step};
+use super::link::{Link, Phase, SEND_FRAMES};
+use crate::socket;
+
+/// A link that is not open after this long is given up.
+const OPEN_WITHIN: Duration = Duration::from_secs(2);
+/// Seconds of silence before TCP probes a peer. (Whether it lives is Raft's business, which hears of it much sooner.)
+const KEEPALIVE_S: u32 = 15;
+
+/// What links may use.
+#[derive(Clone, Debug)]
+pub struct PeerOptions {
+    /// Longest frame that is taken in, in bytes.
+    pub frame_bytes_max: usize,
+    /// Unsent bytes of a link above which it is given up: the peer does not keep up, and will be sent a snapshot.
+    pub unsent_bytes_max: usize,
+}
+
+impl Default for PeerOptions {
+    fn default() -> Self {
+        Self {
+            frame_bytes_max: 256 << 20,
+            unsent_bytes_max: 512 << 20,
+        }
+    }
+}
+
+/// Why a link was lost or not opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkEnd {
+    /// One side refused.
+    Refused {
+        /// Why.
+        why: Refusal,
+        /// By the other side.
+        told: bool,
+    },
+    /// What the system says.
+    Io(i32),
+    /// The peer has closed it.
+    Closed,
+    /// It has not opened within two seconds.
+    Late,
+    /// The peer has opened another one.
+    Replaced,
+    /// A frame of impossible length.
+    FrameLength(usize),
+    /// The peer takes nothing, and too much waits for it.
+    Backlog,
+    /// Whoever reads the frames could make nothing of one.
+    Unreadable,
+    /// The peer is not among those wanted any more.
+    Unwanted,
+}
+
+impl fmt::Display for LinkEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused { why, told: true } => write!(f, "refused by the other side: {why}"),
+            Self::Refused { why, told: false } => write!(f, "{why}"),
+            Self::Io(errno) => write!(f, "{}", io::Error::from_raw_os_error(*errno)),
+            Self::Closed => f.write_str("closed by the other side"),
+            Self::Late => write!(f, "not open after {} s", OPEN_WITHIN.as_secs()),
+            Self::Replaced => f.write_str("the other side has opened another one"),
+            Self::FrameLength(n) => write!(f, "a frame of {n} bytes is not possible"),
+            Self::Backlog => f.write_str("the other side does not keep up"),
+            Self::Unreadable => f.write_str("a frame could not be read"),
+            Self::Unwanted => f.write_str("the other side is no peer any more"),
+        }
+    }
+}
+
+/// What happened to a link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PeerEvent {
+    /// Frames flow.
+    Up(PeerId),
+    /// A whole frame, its length included.
+    Frame(PeerId, Bytes),
+    /// No more frames come, and what was not sent is lost. Whoever dialed tries again.
+    Down(PeerId, LinkEnd),
+    /// A try failed, or a stranger was turned away.
+    Failed(Option<PeerId>, LinkEnd),
+}
+
+/// Where a peer is, and when it is dialed.
+struct Target {
+    address: SocketAddr,
+    dialing: Dialing,
+}
+
+/// See the module's text.
+pub struct PeerNet {
+    identity: Identity,
+    options: PeerOptions,
+    rng: SeededRng,
+    listener: Option<OwnedFd>,
+    accept_armed: bool,
+    targets: BTreeMap<PeerId, Target>,
+    /// By the number in tokens, which is never used again.
+    links: BTreeMap<u64, Link>,
+    next_link: u64,
+    open: BTreeMap<PeerId, u64>,
+    addresses: BTreeMap<u64, Box<(libc::sockaddr_storage, u32)>>,
+    events: VecDeque<PeerEvent>,
+    now: Tick,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Op {
+    Accept = 0,
+    Connect = 1,
+    Recv = 2,
+    Send = 3,
+}
+
+const OP_BITS: u32 = 2;
+
+fn token(op: Op, link: u64) -> u64 {
+    link << OP_BITS | op as u64
+}
+
+impl PeerNet {
+    /// Nobody is known yet. `rng`: for the nonces, so it must not be guessable.
+    pub fn new(identity: Identity, options: PeerOptions, rng: SeededRng) -> Self {
+        Self {
+            identity,
+            options,
+            rng,
+            listener: None,
+            accept_armed: false,
+            targets: BTreeMap::new(),
+            links: BTreeMap::new(),
+            next_link: 1,
+            open: BTreeMap::new(),
+            addresses: BTreeMap::new(),
+            events: VecDeque::new(),
+            now: Tick::ZERO,
+        }
+    }
+
+    /// Peers are accepted on a bound socket ([`crate::bind`]).
+    ///
+    /// # Errors
+    /// What the system says when the socket cannot listen.
+    pub fn listen(&mut self, listener: OwnedFd) -> io::Result<()> {
+        socket::listen(&listener)?;
+        self.listener = Some(listener);
+        Ok(())
+    }
+
+    /// There shall be a link with each of these and with nobody else. Links that are no longer wanted are closed.
+    pub fn want(&mut self, peers: impl IntoIterator<Item = (PeerId, SocketAddr)>, now: Tick) {
+        let mut wanted: BTreeMap<_, _> = peers
+            .into_iter()
+            .filter(|(peer, _)| *peer != self.identity.me)
+            .collect();
+        self.targets
+            .retain(|peer, target| wanted.get(peer) == Some(&target.address));
+        let kept: Vec<_> = self.targets.keys().copied().collect();
+        let unwanted: Vec<_> = self
+            .open
+            .iter()
+            .filter(|(peer, _)| !wanted.contains_key(peer))
+            .map(|(_, &id)| id)
+            .collect();
+        for id in unwanted {
+            self.end(id, LinkEnd::Unwanted);
+        }
+        for peer in kept {
+            wanted.remove(&peer);
+        }
+        for (peer, address) in wanted {
+            let dialing = Dialing::new(now);
+            self.targets.insert(peer, Target { address, dialing });
+        }
+    }
+
+    /// True while frames flow to and from `peer`.
+    pub fn is_open(&self, peer: PeerId) -> bool {
+        self.open.contains_key(&peer)
+    }
+
+    /// How many links are open.
+    pub fn open_count(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Sends a frame, whose first four bytes say how many follow. False: there is no link; the frame is dropped.
+    pub fn send(&mut self, peer: PeerId, frame: Bytes) -> bool {
+        let Some(&id) = self.open.get(&peer) else { return false };
+        let Some(link) = self.links.get_mut(&id) else {
+            return false;
+        };
+        link.out_bytes += frame.len();
+        link.out.push_back(frame);
+        if link.out_bytes > self.options.unsent_bytes_max {
+            self.end(id, LinkEnd::Backlog);
+            return false;
+        }
+        true
+    }
+
+    /// What came cannot be understood: the link is closed, and opened again.
+    pub fn reject(&mut self, peer: PeerId) {
+        if let Some(&id) = self.open.get(&peer) {
+            self.end(id, LinkEnd::Unreadable);
+        }
+    }
+
+    /// What happened since the last call, in order.
+    pub fn next_event(&mut self) -> Option<PeerEvent> {
+        self.events.pop_front()
+    }
+
+    /// Takes in one completion of class [`Class::Peer`].
+    pub fn on_completion(&mut self, c: Completion) {
+        let id = c.token >> OP_BITS;
+        match c.token & ((1 << OP_BITS) - 1) {
+            0 => self.on_accept(c),
+            1 => self.on_connect(id, c.result),
+            2 => self.on_recv(id, c.result),
+            _ => self.on_send(id, c.result),
+        }
+    }
+
+    /// Ends a turn: dials who is to be dialed, gives up what takes too long, queues sends and receives. Submits nothing.
+    pub fn flush(&mut self, ring: &mut Ring, now: Tick) -> io::Result<()> {
+        self.now = now;
+        let late: Vec<_> = self
+            .links
+            .iter()
+            .filter(|(_, link)| link.is_late(now))
+            .map(|(&id, _)| id)
+            .collect();
+        for id in late {
+            self.end(id, LinkEnd::Late);
+        }
+        self.dial_due(ring)?;
+        if let Some(listener) = &self.listener
+            && !self.accept_armed
+        {
+            self.accept_armed = true;
+            let accept = opcode::AcceptMulti::new(types::Fd(listener.as_raw_fd()))
+                .flags(libc::SOCK_CLOEXEC)
+                .build();
+            // SAFETY: the entry names no memory; the listener lives as long as `self`.
+            unsafe { ring.push(Class::Peer, token(Op::Accept, 0), accept)? };
+        }
+        for (&id, link) in &mut self.links {
+            arm(ring, id, link, self.options.frame_bytes_max)?;
+        }
+        let addresses = &mut self.addresses;
+        self.links.retain(|id, link| {
+            let gone = link.is_closing() && !link.is_busy() && link.greeting.is_empty();
+            if gone {
+                addresses.remove(id);
+            }
+            !gone
+        });
+        Ok(())
+    }
+
+    /// When [`PeerNet::flush`] has something to do although nothing happens.
+    pub fn next_wake(&self) -> Option<Tick> {
+        let mine = self
+            .targets
+            .range((Bound::Excluded(self.identity.me), Bound::Unbounded));
+        let dials = mine.filter_map(|(_, target)| target.dialing.due());
+        let opening = self.links.values().filter(|link| !link.is_open() && !link.is_closing());
+        dials.chain(opening.map(|link| link.since + OPEN_WITHIN)).min()
+    }
+
+    fn dial_due(&mut self, ring: &mut Ring) -> io::Result<()> {
+        let (now, me) = (self.now, self.identity.me);
+        let due: Vec<_> = self
+            .targets
+            .iter_mut()
+            .filter_map(|(&peer, target)| (me < peer && target.dialing.is_due(now)).then_some((peer, target.address)))
+            .collect();
+        for (peer, address) in due {
+            let fd = match socket::stream(address) {
+                Ok(fd) => fd,
+                Err(error) => {
+                    self.failed(
+                        peer,
+                        LinkEnd::Io(error.raw_os_error().unwrap_or(libc::EIO)),
+                        Duration::ZERO,
+                    );
+                    continue;
+                }
+            };
+            let id = self.next_link;
+            self.next_link += 1;
+            let target = &**self
+                .addresses
+                .entry(id)
+                .or_insert(Box::new(socket::to_storage(address)));
+            let connect =
+                opcode::Connect::new(types::Fd(fd.as_raw_fd()), (&raw const target.0).cast(), target.1).build();
+            let mut link = Link::new(fd, Some(peer), Phase::Connecting, now);
+            link.connect_pending = true;
+            self.links.insert(id, link);
+            // SAFETY: the address lies in a box that is kept until the link is gone, which waits for the completion.
+            unsafe { ring.push(Class::Peer, token(Op::Connect, id), connect)? };
+        }
+        Ok(())
+    }
+
+    fn nonce(&mut self) -> [u8; NONCE_BYTES] {
+        let (a, b) = (self.rng.next_u64(), self.rng.next_u64());
+        (u128::from(a) << 64 | u128::from(b)).to_le_bytes()
+    }
+
+    fn on_accept(&mut self, c: Completion) {
+        self.accept_armed &= cqueue::more(c.flags);
+        if c.result < 0 {
+            self.events.push_back(PeerEvent::Failed(None, LinkEnd::Io(-c.result)));
+            return;
+        }
+        // SAFETY: the kernel made this descriptor for us in this very completion.
+        let fd = unsafe { OwnedFd::from_raw_fd(c.result) };
+        socket::tune(fd.as_raw_fd(), KEEPALIVE_S);
+        let handshake = Handshake::accept(self.nonce());
+        let id = self.next_link;
+        self.next_link += 1;
+        self.links
+            .insert(id, Link::new(fd, None, Phase::Greeting(handshake), self.now));
+    }
+
+    fn on_connect(&mut self, id: u64, result: i32) {
+        let nonce = self.nonce();
+        let Some(link) = self.links.get_mut(&id) else { return };
+        link.connect_pending = false;
+        if link.is_closing() {
+            return;
+        }
+        if result < 0 {
+            self.end(id, LinkEnd::Io(-result));
+            return;
+        }
+        socket::tune(link.fd.as_raw_fd(), KEEPALIVE_S);
+        let peer = link.peer.expect("who is dialed is known");
+        let handshake = Handshake::dial(&self.identity, peer, nonce, &mut link.greeting);
+        link.phase = Phase::Greeting(handshake);
+    }
+
+    fn on_recv(&mut self, id: u64, result: i32) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        link.recv_pending = false;
+        if link.is_closing() {
+            return;
+        }
+        match result {
+            0 => return self.end(id, LinkEnd::Closed),
+            ..0 if matches!(-result, libc::EINTR | libc::EAGAIN) => return,
+            ..0 => return self.end(id, LinkEnd::Io(-result)),
+            _ => {
+                let len = link.input.len() + result as usize;
+                // SAFETY: the kernel has written so many bytes behind the input, into room made for them.
+                unsafe { link.input.set_len(len) };
+            }
+        }
+        if let Phase::Greeting(handshake) = &mut link.phase {
+            let mut rest = &link.input[..];
+            let step = handshake.advance(&self.identity, &mut rest, &mut link.greeting);
+            let used = link.input.len() - rest.len();
+            drop(link.input.split_to(used));
+            match step {
+                Step::Wait => return,
+                Step::Refused { why, told } => return self.end(id, LinkEnd::Refused { why, told }),
+                Step::Open(peer) => {
+                    if !self.opened(id, peer) {
+                        return;
+                    }
+                }
+            }
+        }
+        self.take_frames(id);
+    }
+
+    /// A link has proved to lead to `peer`. False: it is not wanted.
+    fn opened(&mut self, id: u64, peer: PeerId) -> bool {
+        if !self.targets.contains_key(&peer) {
+            self.end(id, LinkEnd::Unwanted);
+            return false;
+        }
+        if let Some(&old) = self.open.get(&peer) {
+            self.end(old, LinkEnd::Replaced);
+        }
+        if let Some(link) = self.links.get_mut(&id) {
+            (link.peer, link.phase, link.since) = (Some(peer), Phase::Open, self.now);
+        }
+        self.open.insert(peer, id);
+        self.events.push_back(PeerEvent::Up(peer));
+        true
+    }
+
+    fn take_frames(&mut self, id: u64) {
+        let longest = self.options.frame_bytes_max;
+        let Some(link) = self.links.get_mut(&id) else { return };
+        let Some(peer) = link.peer else { return };
+        loop {
+            match link.next_frame(longest) {
+                Ok(Some(frame)) => self.events.push_back(PeerEvent::Frame(peer, frame)),
+                Ok(None) => return,
+                Err(length) => return self.end(id, LinkEnd::FrameLength(length)),
+            }
+        }
+    }
+
+    fn on_send(&mut self, id: u64, result: i32) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        link.send_pending = false;
+        match result {
+            0.. => {
+                link.took(result as usize);
+                if link.is_closing() && link.greeting.is_empty() {
+                    // The last word is said.
+                    socket::shutdown(link.fd.as_raw_fd());
+                }
+            }
+            _ if matches!(-result, libc::EINTR | libc::EAGAIN) => {}
+            _ => {
+                link.greeting.clear();
+                self.end(id, LinkEnd::Io(-result));
+            }
+        }
+    }
+
+    /// Gives a link up. It goes when the ring has let go of it.
+    fn end(&mut self, id: u64, end: LinkEnd) {
+        let Some(link) = self.links.get_mut(&id).filter(|link| !link.is_closing()) else {
+            return;
+        };
+        let was_open = link.is_open();
+        let lasted = if was_open {
+            self.now.since(link.since)
+        } else {
+            Duration::ZERO
+        };
+        let (peer, dialed) = (link.peer, link.dialed);
+        link.phase = Phase::Closing;
+        if !matches!(end, LinkEnd::Refused { told: false, .. }) {
+            if !link.send_pending {
+                link.greeting.clear();
+            }
+            socket::shutdown(link.fd.as_raw_fd());
+        }
+        if was_open && let Some(peer) = peer {
+            self.open.remove(&peer);
+            self.events.push_back(PeerEvent::Down(peer, end));
+        } else {
+            self.events.push_back(PeerEvent::Failed(peer, end));
+        }
+        if dialed && let Some(target) = peer.and_then(|peer| self.targets.get_mut(&peer)) {
+            target.dialing.lost(self.now, lasted, &mut self.rng);
+        }
+    }
+
+    /// A try has failed before there was a link.
+    fn failed(&mut self, peer: PeerId, end: LinkEnd, lasted: Duration) {
+        self.events.push_back(PeerEvent::Failed(Some(peer), end));
+        if let Some(target) = self.targets.get_mut(&peer) {
+            target.dialing.lost(self.now, lasted, &mut self.rng);
+        }
+    }
+}
+
+/// Queues what a link needs.
+fn arm(ring: &mut Ring, id: u64, link: &mut Link, longest: usize) -> io::Result<()> {
+    if link.connect_pending {
+        return Ok(());
+    }
+    let fd = types::Fd(link.fd.as_raw_fd());
+    if !link.recv_pending && !link.is_closing() {
+        link.make_room(longest);
+        let room: &mut [MaybeUninit<u8>] = link.input.spare_capacity_mut();
+        let len = u32::try_from(room.len()).unwrap_or(u32::MAX);
+        let recv = opcode::Recv::new(fd, room.as_mut_ptr().cast(), len).build();
+        // SAFETY: the input is not touched before the completion, and the link stays until then.
+        unsafe { ring.push(Class::Peer, token(Op::Recv, id), recv)? };
+        link.recv_pending = true;
+    }
+    if link.send_pending {
+        return Ok(());
+    }
+    let send = if !link.greeting.is_empty() {
+        let rest = &link.greeting[link.sent..];
+        let len = u32::try_from(rest.len()).expect("a greeting is short");
+        opcode::Send::new(fd, rest.as_ptr(), len)
+            .flags(libc::MSG_NOSIGNAL)
+            .build()
+    } else if link.is_open() && !link.out.is_empty() {
+        let mut skip = link.sent;
+        let mut count = 0;
+        for frame in link.out.iter().take(SEND_FRAMES) {
+            let rest = &frame[skip..];
+            link.vectors[count] = libc::iovec {
+                iov_base: rest.as_ptr().cast_mut().cast(),
+                iov_len: rest.len(),
+            };
+            (skip, count) = (0, count + 1);
+        }
+        opcode::Writev::new(fd, link.vectors.as_ptr().cast(), count as u32).build()
+    } else {
+        return Ok(());
+    };
+    // SAFETY: greeting, frames and vectors are not touched before the completion, and the link stays until then.
+    unsafe { ring.push(Class::Peer, token(Op::Send, id), send)? };
+    link.send_pending = true;
+    Ok(())
+}
+
+impl Link {
+    fn is_late(&self, now: Tick) -> bool {
+        !self.is_open() && !self.is_closing() && now.since(self.since) > OPEN_WITHIN
+    }
+}

@@ -1,0 +1,291 @@
+//! Links between cores of different nodes, over real sockets: they open, carry frames whole and in order, turn strangers
+//! away and come back.
+#![allow(clippy::disallowed_methods, reason = "strangers are ordinary sockets")]
+
+use std::collections::VecDeque;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use bytes::Bytes;
+use slotcore_netio::peer::{Identity, LinkEnd, PeerEvent, PeerId, PeerNet, PeerOptions, Refusal};
+use slotcore_rt::clock::{Clock, SystemClock, Tick};
+use slotcore_rt::ring::{Class, Completion, Ring};
+use slotcore_rt::rng::SeededRng;
+
+/// A test that waits this long has failed.
+const HANG: Duration = Duration::from_secs(20);
+
+struct Node {
+    ring: Ring,
+    net: PeerNet,
+    id: PeerId,
+    address: SocketAddr,
+    events: VecDeque<PeerEvent>,
+    completions: Vec<Completion>,
+}
+
+fn identity(me: u64) -> Identity {
+    Identity {
+        me: PeerId(me),
+        cluster: 0xc1,
+        secret: b"secret".to_vec(),
+    }
+}
+
+impl Node {
+    fn new(me: u64) -> Self {
+        Self::with(identity(me), PeerOptions::default(), "127.0.0.1:0".parse().unwrap())
+    }
+
+    fn with(identity: Identity, options: PeerOptions, address: SocketAddr) -> Self {
+        let id = identity.me;
+        let mut net = PeerNet::new(identity, options, SeededRng::new(id.0));
+        let (listener, address) = slotcore_netio::bind(address).unwrap();
+        net.listen(listener).unwrap();
+        Self {
+            ring: Ring::new(64).unwrap(),
+            net,
+            id,
+            address,
+            events: VecDeque::new(),
+            completions: Vec::new(),
+        }
+    }
+
+    fn turn(&mut self) {
+        self.net.flush(&mut self.ring, SystemClock.tick()).unwrap();
+        self.ring.submit_and_wait(1, Duration::from_millis(1)).unwrap();
+        let mut completions = std::mem::take(&mut self.completions);
+        self.ring.reap(&mut completions);
+        for completion in completions.drain(..) {
+            assert_eq!(completion.class, Class::Peer);
+            self.net.on_completion(completion);
+        }
+        self.completions = completions;
+        self.events.extend(std::iter::from_fn(|| self.net.next_event()));
+    }
+
+    fn wants(&mut self, others: &[(PeerId, SocketAddr)]) {
+        self.net.want(others.iter().copied(), SystemClock.tick());
+    }
+
+    fn frames(&mut self) -> Vec<Bytes> {
+        let mut frames = Vec::new();
+        self.events.retain(|event| match event {
+            PeerEvent::Frame(_, frame) => {
+                frames.push(frame.clone());
+                false
+            }
+            _ => true,
+        });
+        frames
+    }
+
+    fn saw(&self, wanted: impl Fn(&PeerEvent) -> bool) -> bool {
+        self.events.iter().any(wanted)
+    }
+}
+
+/// Turns all nodes until `done`.
+fn turn_until(nodes: &mut [&mut Node], what: &str, mut done: impl FnMut(&mut [&mut Node]) -> bool) {
+    let limit: Tick = SystemClock.tick() + HANG;
+    while !done(nodes) {
+        for node in nodes.iter_mut() {
+            node.turn();
+        }
+        let seen: Vec<_> = nodes.iter().map(|node| &node.events).collect();
+        assert!(SystemClock.tick() < limit, "{what}: {seen:?}");
+    }
+}
+
+fn connected(a: &mut Node, b: &mut Node) {
+    a.wants(&[(b.id, b.address)]);
+    b.wants(&[(a.id, a.address)]);
+    turn_until(&mut [a, b], "a link", |nodes| {
+        nodes.iter().all(|node| node.net.open_count() == 1)
+    });
+}
+
+fn frame(len: usize, fill: u8) -> Bytes {
+    let mut bytes = (len as u32).to_le_bytes().to_vec();
+    bytes.resize(len + 4, fill);
+    bytes.into()
+}
+
+#[test]
+fn frames_of_all_sizes_arrive_whole_and_in_order_both_ways() {
+    let (mut a, mut b) = (Node::new(1), Node::new(2));
+    connected(&mut a, &mut b);
+    let mut rng = SeededRng::new(5);
+    let sizes: Vec<usize> = (0..400)
+        .map(|n| match n % 40 {
+            39 => 3 << 20,
+            _ => rng.below(5000) as usize,
+        })
+        .collect();
+    let (mut at_a, mut at_b) = (Vec::new(), Vec::new());
+    for (n, &size) in sizes.iter().enumerate() {
+        assert!(a.net.send(b.id, frame(size, n as u8)));
+        assert!(b.net.send(a.id, frame(size / 2, n as u8)));
+    }
+    turn_until(&mut [&mut a, &mut b], "all frames", |nodes| {
+        at_a.extend(nodes[0].frames());
+        at_b.extend(nodes[1].frames());
+        at_a.len() >= sizes.len() && at_b.len() >= sizes.len()
+    });
+    for (n, &size) in sizes.iter().enumerate() {
+        assert!(at_b[n] == frame(size, n as u8), "frame {n} of {size} bytes");
+        assert!(at_a[n] == frame(size / 2, n as u8), "frame {n} of {} bytes", size / 2);
+    }
+    assert!(!a.net.send(PeerId(3), frame(1, 1)), "nobody knows 3");
+}
+
+#[test]
+fn a_lost_link_comes_back_whoever_was_lost() {
+    for lost in [1, 2] {
+        let (mut a, mut b) = (Node::new(1), Node::new(2));
+        connected(&mut a, &mut b);
+        let (gone, mut left) = if lost == 1 { (a, b) } else { (b, a) };
+        let id = gone.id;
+        drop(gone);
+        turn_until(&mut [&mut left], "the loss", |nodes| {
+            nodes[0].saw(|event| matches!(event, PeerEvent::Down(peer, _) if *peer == id))
+        });
+        assert!(!left.net.send(id, frame(1, 1)));
+        // It comes back at another address.
+        let mut back = Node::new(id.0);
+        back.wants(&[(left.id, left.address)]);
+        left.wants(&[(back.id, back.address)]);
+        turn_until(&mut [&mut back, &mut left], "a link again", |nodes| {
+            nodes.iter().all(|node| node.net.open_count() == 1)
+        });
+        assert!(left.net.send(id, frame(9, 9)));
+        turn_until(&mut [&mut back, &mut left], "a frame", |nodes| {
+            nodes[0].frames() == [frame(9, 9)]
+        });
+    }
+}
+
+#[test]
+fn strangers_are_turned_away_and_told_why() {
+    let mut node = Node::new(2);
+    node.wants(&[(PeerId(1), "127.0.0.1:1".parse().unwrap())]);
+    // A client of the wrong port.
+    let mut client = TcpStream::connect(node.address).unwrap();
+    client.write_all(b"*1\r\n$4\r\nPING\r\n").unwrap();
+    let refused = LinkEnd::Refused {
+        why: Refusal::NotAPeer,
+        told: false,
+    };
+    turn_until(&mut [&mut node], "a refusal", |nodes| {
+        nodes[0].saw(|event| *event == PeerEvent::Failed(None, refused.clone()))
+    });
+    (0..5).for_each(|_| node.turn());
+    let mut said = Vec::new();
+    client.set_read_timeout(Some(HANG)).unwrap();
+    // It may end with a reset: what the client sent was not read to the end.
+    let _ = client.read_to_end(&mut said);
+    assert_eq!(said, b"SLNO\x01");
+
+    for (other, why) in [
+        (
+            Identity {
+                secret: b"?".to_vec(),
+                ..identity(1)
+            },
+            Refusal::Proof,
+        ),
+        (
+            Identity {
+                cluster: 1,
+                ..identity(1)
+            },
+            Refusal::Cluster,
+        ),
+    ] {
+        let mut other = Node::with(other, PeerOptions::default(), "127.0.0.1:0".parse().unwrap());
+        other.wants(&[(node.id, node.address)]);
+        turn_until(&mut [&mut node, &mut other], "a refusal", |nodes| {
+            let refused =
+                |event: &PeerEvent| matches!(event, PeerEvent::Failed(_, LinkEnd::Refused { why: w, .. }) if *w == why);
+            nodes.iter().all(|node| node.saw(refused))
+        });
+        assert_eq!(node.net.open_count() + other.net.open_count(), 0);
+    }
+
+    // One of the cluster whom nobody has announced.
+    let mut unknown = Node::new(0);
+    unknown.wants(&[(node.id, node.address)]);
+    turn_until(&mut [&mut node, &mut unknown], "no link", |nodes| {
+        nodes[0].saw(|event| matches!(event, PeerEvent::Failed(_, LinkEnd::Unwanted)))
+    });
+}
+
+#[test]
+fn a_frame_that_cannot_be_ends_the_link_and_nothing_else() {
+    let options = PeerOptions {
+        frame_bytes_max: 1000,
+        ..PeerOptions::default()
+    };
+    let mut a = Node::new(1);
+    let mut b = Node::with(identity(2), options, "127.0.0.1:0".parse().unwrap());
+    connected(&mut a, &mut b);
+    assert!(a.net.send(b.id, frame(996, 1)));
+    assert!(a.net.send(b.id, frame(997, 2)));
+    turn_until(&mut [&mut a, &mut b], "the end", |nodes| {
+        nodes[1].saw(|event| *event == PeerEvent::Down(PeerId(1), LinkEnd::FrameLength(1001)))
+    });
+    assert_eq!(b.frames(), [frame(996, 1)]);
+    turn_until(&mut [&mut a, &mut b], "a link again", |nodes| {
+        nodes[0].net.open_count() == 1
+    });
+}
+
+#[test]
+fn a_peer_that_takes_nothing_is_given_up_at_the_limit() {
+    let options = PeerOptions {
+        unsent_bytes_max: 8 << 20,
+        ..PeerOptions::default()
+    };
+    let mut a = Node::with(identity(1), options, "127.0.0.1:0".parse().unwrap());
+    let mut b = Node::new(2);
+    connected(&mut a, &mut b);
+    // The other one does not turn: what the kernel does not take stays here.
+    let mut sent = 0;
+    while a.net.send(b.id, frame(1 << 20, 1)) {
+        a.turn();
+        sent += 1;
+        assert!(sent < 1000, "the kernel does not take a gigabyte");
+    }
+    assert!(a.events.is_empty() || a.saw(|event| matches!(event, PeerEvent::Up(_))));
+    a.turn();
+    assert!(a.saw(|event| *event == PeerEvent::Down(PeerId(2), LinkEnd::Backlog)));
+}
+
+#[test]
+fn who_is_wanted_no_more_is_let_go() {
+    let (mut a, mut b) = (Node::new(1), Node::new(2));
+    connected(&mut a, &mut b);
+    b.wants(&[]);
+    turn_until(&mut [&mut a, &mut b], "the end", |nodes| {
+        nodes[1].saw(|event| *event == PeerEvent::Down(PeerId(1), LinkEnd::Unwanted))
+            && nodes[0].saw(|event| matches!(event, PeerEvent::Down(PeerId(2), _)))
+    });
+    // It tries again, with less and less haste, and is turned away.
+    turn_until(&mut [&mut a, &mut b], "two more tries", |nodes| {
+        let away = |event: &&PeerEvent| {
+            matches!(
+                event,
+                PeerEvent::Failed(Some(PeerId(2)), LinkEnd::Closed | LinkEnd::Io(_))
+            )
+        };
+        let up = nodes[0]
+            .events
+            .iter()
+            .filter(|event| matches!(event, PeerEvent::Up(_)))
+            .count();
+        nodes[0].events.iter().filter(away).count() + up > 2
+    });
+    assert_eq!(b.net.open_count(), 0);
+}
