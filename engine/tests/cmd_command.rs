@@ -148,7 +148,7 @@ fn every_row_is_complete_and_makes_sense() {
                     // Keys up to the last argument may be none at all.
                     last.max(-1)
                 }
-                KeyFind::Counted { .. } | KeyFind::Unknown => 0,
+                KeyFind::Counted { .. } | KeyFind::FirstHalf | KeyFind::Unknown => 0,
             };
             if let KeySearch::Index(index) = keys.search {
                 assert!(index > 0 && index + last < least, "{name}: a key may be missing");

@@ -126,7 +126,7 @@ impl Tiered {
             }
             let kind = match stored.kind {
                 sst::Kind::Str => Kind::Str,
-                _ => [Kind::List, Kind::Set, Kind::Hash, Kind::ZSet][usize::from(stored.bytes[0]) - 1],
+                _ => [Kind::List, Kind::Set, Kind::Hash, Kind::ZSet, Kind::Stream][usize::from(stored.bytes[0]) - 1],
             };
             keys.push(FileKey {
                 ord: *ord,

@@ -60,6 +60,9 @@ fn key_spec(keys: &KeySpec, reply: &mut dyn Reply) {
         KeyFind::Counted { step } => {
             typed_spec("keynum", &[("keynumidx", 0), ("firstkey", 1), ("keystep", step)], reply);
         }
+        KeyFind::FirstHalf => {
+            typed_spec("range", &[("lastkey", -1), ("keystep", 1), ("limit", 2)], reply);
+        }
         KeyFind::Unknown => typed_spec("unknown", &[], reply),
     }
 }

@@ -12,10 +12,14 @@ pub fn for_each_key(spec: &CommandSpec, args: &Args<'_>, mut f: impl FnMut(&'sta
         match keys.search {
             KeySearch::Index(index) => for_each_from(keys, index as usize, args, &mut f),
             KeySearch::Keyword { word, from } => {
+                // Behind the first such word there are but keys, where the rest is halved.
+                let words_max = if keys.find == KeyFind::FirstHalf { 1 } else { usize::MAX };
                 let behind = (from as usize..args.len())
                     .filter(|at| args.get(*at).eq_ignore_ascii_case(word.as_bytes()))
                     .map(|at| at + 1);
-                behind.for_each(|at| for_each_from(keys, at, args, &mut f));
+                behind
+                    .take(words_max)
+                    .for_each(|at| for_each_from(keys, at, args, &mut f));
             }
             KeySearch::SortStore => sort_stores(args).for_each(|at| f(keys, at)),
             KeySearch::Unknown => {}
@@ -34,6 +38,7 @@ fn for_each_from(keys: &'static KeySpec, first: usize, args: &Args<'_>, f: &mut 
             let end = (first + 1).saturating_add(count.saturating_mul(step as usize));
             (first + 1, if end <= len { end } else { 0 }, step)
         }
+        KeyFind::FirstHalf => (first, first + len.saturating_sub(first) / 2, 1),
         KeyFind::Unknown => return,
     };
     (first..end).step_by(step as usize).for_each(|at| f(keys, at));

@@ -269,6 +269,8 @@ pub enum KeyFind {
         /// Distance between keys.
         step: i32,
     },
+    /// The first half of all arguments that follow.
+    FirstHalf,
     /// See [`KeySearch::Unknown`].
     Unknown,
 }
@@ -319,6 +321,8 @@ pub enum Group {
     HyperLogLog,
     /// Places on earth.
     Geo,
+    /// Streams.
+    Stream,
     /// Publishing and subscribing.
     PubSub,
     /// The connection.
@@ -331,7 +335,7 @@ pub enum Group {
 
 impl Group {
     /// All groups.
-    pub const ALL: [Group; 13] = [
+    pub const ALL: [Group; 14] = [
         Group::String,
         Group::Generic,
         Group::List,
@@ -341,6 +345,7 @@ impl Group {
         Group::Bitmap,
         Group::HyperLogLog,
         Group::Geo,
+        Group::Stream,
         Group::PubSub,
         Group::Connection,
         Group::Server,
@@ -359,6 +364,7 @@ impl Group {
             Group::Bitmap => "bitmap",
             Group::HyperLogLog => "hyperloglog",
             Group::Geo => "geo",
+            Group::Stream => "stream",
             Group::PubSub => "pubsub",
             Group::Connection => "connection",
             Group::Server => "server",

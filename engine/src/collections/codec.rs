@@ -5,8 +5,8 @@
 //!
 //! Format: `docs/formats/collection.md`.
 
-use super::{Collection, HashObj, List, Set, ZSet};
-use crate::varint::{LengthError, put_len, take, take_bytes, take_len};
+use super::{Collection, HashObj, List, Set, Stream, ZSet};
+use crate::varint::{LengthError, put_len, take, take_bytes, take_len, take_u64};
 
 /// Why bytes are not a collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +64,7 @@ const LIST: u8 = 1;
 const SET: u8 = 2;
 const HASH: u8 = 3;
 const ZSET: u8 = 4;
+const STREAM: u8 = 5;
 
 /// Bytes being read.
 pub(super) struct Source<'a> {
@@ -74,6 +75,14 @@ pub(super) struct Source<'a> {
 impl<'a> Source<'a> {
     pub(super) fn bytes(&mut self) -> Result<&'a [u8], DecodeError> {
         Ok(take_bytes(self.buf, &mut self.at)?)
+    }
+
+    pub(super) fn number(&mut self) -> Result<u64, DecodeError> {
+        Ok(take_u64(self.buf, &mut self.at)?)
+    }
+
+    pub(super) fn one(&mut self) -> Result<u8, DecodeError> {
+        Ok(take(self.buf, &mut self.at, 1)?[0])
     }
 
     pub(super) fn eight(&mut self) -> Result<[u8; 8], DecodeError> {
@@ -123,6 +132,7 @@ impl Collection {
             Collection::Set(x) => (SET, x.form()),
             Collection::Hash(x) => (HASH, x.form()),
             Collection::ZSet(x) => (ZSET, x.form()),
+            Collection::Stream(_) => (STREAM, 0),
         };
         out.extend_from_slice(&[kind, form]);
         put_len(out, self.len());
@@ -131,6 +141,7 @@ impl Collection {
             Collection::Set(x) => x.encode(out),
             Collection::Hash(x) => x.encode(out),
             Collection::ZSet(x) => x.encode(out),
+            Collection::Stream(x) => x.encode(out),
         }
     }
 
@@ -140,7 +151,7 @@ impl Collection {
         let head = take(buf, &mut at, 2)?;
         let (kind, form) = (head[0], head[1]);
         let allowed = match kind {
-            LIST => 0,
+            LIST | STREAM => 0,
             SET if form & form::INTS != 0 => form::INTS,
             SET => form::MANY,
             HASH => form::MANY | form::OUTGREW_LISTPACK | form::EXPIRY,
@@ -156,7 +167,8 @@ impl Collection {
             LIST => Collection::List(List::decode(len, &mut source)?),
             SET => Collection::Set(Set::decode(form, len, &mut source)?),
             HASH => Collection::Hash(HashObj::decode(form, len, &mut source)?),
-            _ => Collection::ZSet(ZSet::decode(form, len, &mut source)?),
+            ZSET => Collection::ZSet(ZSet::decode(form, len, &mut source)?),
+            _ => Collection::Stream(Stream::decode(len, &mut source)?),
         };
         debug_assert_eq!(collection.len(), len);
         Ok((collection, source.at))
@@ -166,6 +178,7 @@ impl Collection {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::collections::stream::{Group, NodeLimits, Pending, StreamId, Trim};
     use crate::collections::{Elements, End, testing::Random};
 
     /// A collection with a history: it grew to about `size` elements and lost some.
@@ -205,11 +218,62 @@ mod tests {
         }
     }
 
+    /// A stream with about as many entries, of which some were deleted, and two groups.
+    fn grown_stream(size: u64, r: &mut Random) -> Collection {
+        let (mut stream, mut ms) = (Stream::default(), 1);
+        for group in ["g", "h"] {
+            stream.add_group(
+                group.as_bytes(),
+                Group::new(StreamId::MIN, size.is_multiple_of(2).then_some(0)),
+            );
+        }
+        for n in 0..size {
+            ms += r.below(3);
+            let id = stream.last_id.next().unwrap().max(StreamId { ms, seq: r.below(2) });
+            let text = format!("v{}", r.below(size * 2));
+            let fields = [("a", text.as_str()), ("b", ""), (&text, "x")];
+            let fields = &fields[..1 + r.below(3) as usize];
+            let pairs = fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+            stream.push(
+                id,
+                pairs,
+                NodeLimits {
+                    entries: 10,
+                    bytes: 200,
+                },
+            );
+            stream.with_group(b"h", |group, reading| {
+                let consumer = group.meet(&text.as_bytes()[..2], ms);
+                reading.note_read(group, id);
+                group.set_pending(
+                    id,
+                    Pending {
+                        consumer,
+                        delivered_ms: ms,
+                        deliveries: n,
+                    },
+                );
+            });
+            if r.below(4) == 0 {
+                stream.remove(StreamId {
+                    ms: r.below(ms + 1),
+                    seq: 0,
+                });
+            }
+        }
+        stream.trim(Trim::MinId(StreamId { ms: ms / 9, seq: 0 }), false, u64::MAX);
+        Collection::Stream(stream)
+    }
+
     #[test]
     fn what_comes_back_behaves_the_same_from_then_on() {
         let mut r = Random(9);
         for round in 0..200 {
-            let original = grown(round % 5, [1, 20, 200, 3000][round as usize / 5 % 4], &mut r);
+            let size = [1, 20, 200, 3000][round as usize / 6 % 4];
+            let original = match round % 6 {
+                5 => grown_stream(size, &mut r),
+                kind => grown(kind, size, &mut r),
+            };
             let mut bytes = Vec::new();
             original.encode(&mut bytes);
             let (copy, used) = Collection::decode(&bytes).unwrap();
@@ -218,6 +282,18 @@ mod tests {
             b.encode(&mut again);
             assert_eq!(again, bytes);
             for n in 0..40 {
+                if let (Collection::Stream(a), Collection::Stream(b)) = (&mut a, &mut b) {
+                    let len = a.len() as u64;
+                    assert_eq!(
+                        a.trim(Trim::Len(len * 9 / 10), true, 50),
+                        b.trim(Trim::Len(len * 9 / 10), true, 50)
+                    );
+                    let id = a.last_id.next().unwrap();
+                    for stream in [a, b] {
+                        stream.push(id, [(&b"n"[..], &b"o"[..])].into_iter(), NodeLimits::default());
+                    }
+                    continue;
+                }
                 if let (Collection::Set(a), Collection::Set(b)) = (&mut a, &mut b) {
                     let (mut from_a, mut from_b) = (Vec::new(), Vec::new());
                     if a.len() > 0 && n % 3 < 2 {
@@ -240,9 +316,13 @@ mod tests {
     #[test]
     fn damaged_bytes_are_refused_and_never_panic() {
         let mut r = Random(4);
-        for kind in 0..5 {
+        for kind in 0..6 {
             let mut bytes = Vec::new();
-            grown(kind, 30, &mut r).encode(&mut bytes);
+            let collection = match kind {
+                5 => grown_stream(30, &mut r),
+                kind => grown(kind, 30, &mut r),
+            };
+            collection.encode(&mut bytes);
             for len in 0..bytes.len() {
                 assert!(Collection::decode(&bytes[..len]).is_err(), "kind {kind}, {len} bytes");
             }

@@ -9,6 +9,7 @@ mod members;
 mod ordered;
 mod packed;
 pub mod set;
+pub mod stream;
 mod table;
 pub mod zset;
 
@@ -17,6 +18,7 @@ pub use field_expiry::FIELD_EXPIRY_MS_MAX;
 pub use hash::HashObj;
 pub use list::{End, List};
 pub use set::Set;
+pub use stream::Stream;
 pub use table::seed_hashes;
 pub use zset::ZSet;
 
@@ -26,7 +28,7 @@ use crate::digest::Digest;
 pub trait Elements: Clone + Default {
     /// Number of elements (fields of a hash).
     fn len(&self) -> usize;
-    /// Whether there is none: the keyspace removes empty collections.
+    /// Whether the keyspace removes the key: when there is no element, but for streams.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -49,6 +51,8 @@ pub enum Collection {
     Hash(hash::HashObj),
     /// A sorted set.
     ZSet(zset::ZSet),
+    /// A stream.
+    Stream(stream::Stream),
 }
 
 macro_rules! each {
@@ -58,18 +62,20 @@ macro_rules! each {
             Collection::Set($x) => $body,
             Collection::Hash($x) => $body,
             Collection::ZSet($x) => $body,
+            Collection::Stream($x) => $body,
         }
     };
 }
 
 impl Collection {
     /// See [`Elements::len`].
-    #[allow(
-        clippy::len_without_is_empty,
-        reason = "empty collections do not exist outside a command"
-    )]
     pub fn len(&self) -> usize {
         each!(self, x => Elements::len(x))
+    }
+
+    /// See [`Elements::is_empty`].
+    pub fn is_empty(&self) -> bool {
+        each!(self, x => Elements::is_empty(x))
     }
 
     /// See [`Elements::memory`].

@@ -2,7 +2,7 @@
 
 use super::object::Object;
 use super::{Keyspace, WrongType};
-use crate::collections::{Collection, hash::HashObj, list::List, set::Set, zset::ZSet};
+use crate::collections::{Collection, hash::HashObj, list::List, set::Set, stream::Stream, zset::ZSet};
 use crate::table::{RecKind, Shape};
 
 macro_rules! collection_access {
@@ -52,6 +52,7 @@ impl Keyspace {
     collection_access!(set, set_mut, set_or_create, Set, Set, "set");
     collection_access!(hash, hash_mut, hash_or_create, Hash, HashObj, "hash");
     collection_access!(zset, zset_mut, zset_or_create, ZSet, ZSet, "sorted set");
+    collection_access!(stream, stream_mut, stream_or_create, Stream, Stream, "stream");
 
     /// The collection at `key`, for commands that look at several at once; strings are of the wrong type. The caller asks for
     /// [`Keyspace::kind`] of every key first, which sees to expired ones.
@@ -79,7 +80,7 @@ impl Keyspace {
     /// the clock.
     pub fn put_collection(&mut self, key: &[u8], collection: Collection, expire: Option<u64>) {
         self.del(key);
-        if collection.len() == 0 || expire.is_some_and(|at| at <= self.clock_ms) {
+        if collection.is_empty() || expire.is_some_and(|at| at <= self.clock_ms) {
             return;
         }
         let shape = Shape {
@@ -88,6 +89,7 @@ impl Keyspace {
                 Collection::Set(_) => RecKind::Set,
                 Collection::Hash(_) => RecKind::Hash,
                 Collection::ZSet(_) => RecKind::ZSet,
+                Collection::Stream(_) => RecKind::Stream,
             },
             value_len: 0,
             volatile: expire.is_some(),
@@ -119,7 +121,7 @@ impl Keyspace {
         let Some(spot) = self.live(hash, key) else { return false };
         let rec = self.table.rec(spot.at);
         let is_string = matches!(rec.kind(), RecKind::Str | RecKind::BigStr);
-        let empty = !is_string && matches!(self.objects.get(rec.object()), Object::Coll(c) if c.len() == 0);
+        let empty = !is_string && matches!(self.objects.get(rec.object()), Object::Coll(c) if c.is_empty());
         if empty {
             self.remove(hash, spot);
         }

@@ -25,7 +25,7 @@ mod upkeep;
 mod walk;
 
 pub use tier::{Evicted, FileKey, FileKeys, FrozenStep, Loaded, Missed, Residency, TierUse};
-pub use types::{Expire, KeyspaceOptions, KeyspaceStats, Kind, MemoryUse, WrongType};
+pub use types::{Expire, KeyspaceOptions, KeyspaceStats, Kind, Limits, MemoryUse, WrongType};
 
 use crate::collections::Collection;
 use crate::expiry::Wheel;
@@ -51,6 +51,7 @@ pub struct Keyspace {
     needs_tick: bool,
     expected: Option<ExpectedKey>,
     stats: KeyspaceStats,
+    limits: Limits,
 }
 
 /// A value taken from its key, on the way to another.
@@ -84,6 +85,7 @@ impl Keyspace {
             needs_tick: false,
             expected: None,
             stats: KeyspaceStats::default(),
+            limits: Limits::default(),
         }
     }
 
@@ -102,6 +104,17 @@ impl Keyspace {
     /// The group clock, milliseconds since 1970.
     pub fn now_ms(&self) -> u64 {
         self.clock_ms
+    }
+
+    /// See [`Limits`].
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// The wall clock, milliseconds since 1970: for answers that say how long ago something was. Nothing that is stored may
+    /// depend on it.
+    pub fn wall_ms(&self) -> u64 {
+        self.wall_ms
     }
 
     /// Whether a call since the last one met a key that has expired by the wall clock but not by the group clock: the

@@ -45,7 +45,8 @@ impl Object {
             Object::Coll(c) => {
                 let before = c.len();
                 let left = c.free_some(budget);
-                (left > 0, (before - left).max(1))
+                // What is left says nothing of trees and lists beside the elements, which are freed before them.
+                (left > 0, if left > 0 { budget } else { before }.clamp(1, budget.max(1)))
             }
         }
     }

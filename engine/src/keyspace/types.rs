@@ -1,5 +1,6 @@
 //! The small types in which commands and the keyspace speak.
 
+use crate::collections::stream::NodeLimits;
 use crate::table::RecKind;
 
 /// The type of a value.
@@ -15,6 +16,8 @@ pub enum Kind {
     Hash,
     /// A sorted set.
     ZSet,
+    /// A stream.
+    Stream,
 }
 
 impl Kind {
@@ -26,6 +29,7 @@ impl Kind {
             Kind::Set => "set",
             Kind::Hash => "hash",
             Kind::ZSet => "zset",
+            Kind::Stream => "stream",
         }
     }
 }
@@ -39,6 +43,7 @@ impl From<RecKind> for Kind {
             RecKind::Set => Kind::Set,
             RecKind::Hash => Kind::Hash,
             RecKind::ZSet => Kind::ZSet,
+            RecKind::Stream => Kind::Stream,
             RecKind::Absent => unreachable!("a key that does not exist has no type"),
         }
     }
@@ -64,6 +69,13 @@ pub enum Expire {
 pub struct KeyspaceOptions {
     /// Seed of the key hash: the same on all replicas of a group (scan cursors depend on it), secret to clients.
     pub hash_seed: u64,
+}
+
+/// Limits that decide what commands answer: the same on all replicas of a group, so they change by commands only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Of one chunk of a stream.
+    pub stream_node: NodeLimits,
 }
 
 /// Counters of what happened.

@@ -9,6 +9,7 @@ mod crc64;
 mod listpack;
 mod lzf;
 mod read;
+mod stream;
 mod write;
 
 use crate::collections::Collection;
@@ -32,11 +33,16 @@ mod kind {
     /// Scores are eight bytes.
     pub const ZSET_2: u8 = 5;
     pub const SET_INTSET: u8 = 11;
+    /// Of Redis before 7.0.
+    pub const STREAM: u8 = 15;
     pub const HASH_LISTPACK: u8 = 16;
     pub const ZSET_LISTPACK: u8 = 17;
     pub const LIST_QUICKLIST_2: u8 = 18;
+    pub const STREAM_2: u8 = 19;
     /// Since version 11.
     pub const SET_LISTPACK: u8 = 20;
+    /// Since version 11.
+    pub const STREAM_3: u8 = 21;
     /// Some fields expire. Since version 12.
     pub const HASH_EXPIRING: u8 = 24;
     /// Since version 12.
@@ -101,7 +107,8 @@ pub fn restore(payload: &[u8]) -> Result<Value, PayloadError> {
 mod tests {
     use super::*;
     use crate::cmd::op::op_seed;
-    use crate::collections::{End, HashObj, List, Set, ZSet};
+    use crate::collections::stream::{Group, NodeLimits, Pending, StreamId};
+    use crate::collections::{End, HashObj, List, Set, Stream, ZSet};
 
     /// A value with some history, of any type and size.
     fn sample(seed: u64) -> Value {
@@ -125,7 +132,8 @@ mod tests {
             }
             zset.insert(text.as_bytes(), draw(n + 5, 100) as f64 / 8.0);
         }
-        Value::Collection(match draw(1, 6) {
+        Value::Collection(match draw(1, 7) {
+            6 => Collection::Stream(stream(seed, size)),
             0 => return Value::Str(text(7).into_bytes()),
             1 => Collection::List(list),
             2 => Collection::Set(set),
@@ -136,6 +144,40 @@ mod tests {
             4 => Collection::Hash(hash),
             _ => Collection::ZSet(zset),
         })
+    }
+
+    /// A stream with groups.
+    fn stream(seed: u64, size: u64) -> Stream {
+        let draw = |n: u64, limit: u64| op_seed(seed + 77, n) % limit;
+        let mut stream = Stream::default();
+        for name in [&b"g"[..], b"h"] {
+            stream.add_group(name, Group::new(StreamId::MIN, seed.is_multiple_of(2).then_some(0)));
+        }
+        for n in 0..size {
+            let id = StreamId {
+                ms: 1000 + n / 3,
+                seq: n,
+            };
+            let value = draw(n, 1 << 40).to_string();
+            let pairs = [("a", value.as_str()), ("b", "x"), (&value, "y")];
+            let pairs = pairs[..1 + draw(n, 3) as usize].iter();
+            let pairs = pairs.map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+            stream.push(id, pairs, NodeLimits::default());
+            stream.with_group(b"h", |group, reading| {
+                let consumer = group.meet(&value.as_bytes()[..1], 5000 + n);
+                reading.note_read(group, id);
+                let pending = Pending {
+                    consumer,
+                    delivered_ms: 4000 + n,
+                    deliveries: draw(n, 3),
+                };
+                group.set_pending(id, pending);
+            });
+            if draw(n, 5) == 0 {
+                stream.remove(id);
+            }
+        }
+        stream
     }
 
     fn dump(value: &Value) -> Vec<u8> {

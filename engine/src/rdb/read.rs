@@ -1,5 +1,6 @@
 //! Bytes to values. Everything is checked; `None` means that the bytes are no value.
 
+use super::stream::{Form, stream};
 use super::{Value, kind, listpack, lzf};
 use crate::collections::{Collection, End, FIELD_EXPIRY_MS_MAX, HashObj, List, Set, ZSet};
 use crate::number::{parse_f64, parse_i64};
@@ -18,7 +19,7 @@ enum Length {
     Special(u8),
 }
 
-struct Source<'a> {
+pub(super) struct Source<'a> {
     bytes: &'a [u8],
 }
 
@@ -29,7 +30,7 @@ impl<'a> Source<'a> {
         Some(taken)
     }
 
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+    pub(super) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         self.take(N)?.try_into().ok()
     }
 
@@ -45,14 +46,14 @@ impl<'a> Source<'a> {
         })
     }
 
-    fn length(&mut self) -> Option<u64> {
+    pub(super) fn length(&mut self) -> Option<u64> {
         match self.length_or_special()? {
             Length::Plain(len) => Some(len),
             Length::Special(_) => None,
         }
     }
 
-    fn string(&mut self) -> Option<Vec<u8>> {
+    pub(super) fn string(&mut self) -> Option<Vec<u8>> {
         let number = |n: i64| itoa::Buffer::new().format(n).as_bytes().to_vec();
         Some(match self.length_or_special()? {
             Length::Plain(len) => self.take(usize::try_from(len).ok()?)?.to_vec(),
@@ -155,9 +156,12 @@ fn collection(kind: u8, source: &mut Source<'_>) -> Option<Collection> {
             }
             rest.is_empty().then_some(Collection::ZSet(zset))?
         }
+        kind::STREAM => Collection::Stream(stream(source, Form::Plain)?),
+        kind::STREAM_2 => Collection::Stream(stream(source, Form::Counted)?),
+        kind::STREAM_3 => Collection::Stream(stream(source, Form::Active)?),
         _ => return None,
     };
-    (collection.len() > 0).then_some(collection)
+    (!collection.is_empty()).then_some(collection)
 }
 
 fn list(source: &mut Source<'_>) -> Option<List> {

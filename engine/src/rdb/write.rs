@@ -2,6 +2,7 @@
 
 use super::kind;
 use super::listpack;
+use super::stream::put_stream;
 use crate::collections::{Collection, Elements, HashObj, List, Set, ZSet};
 use crate::number::{format_f64_stored, parse_i64};
 
@@ -15,6 +16,11 @@ const ELEMENT_OVERHEAD_BYTES: usize = 8;
 const NODE_PACKED: usize = 2;
 
 fn put_len(out: &mut Vec<u8>, len: usize) {
+    put_len_u64(out, len as u64);
+}
+
+/// Appends a length, or a number of up to 64 bits.
+pub(super) fn put_len_u64(out: &mut Vec<u8>, len: u64) {
     match len {
         0..64 => out.push(len as u8),
         64..16384 => out.extend_from_slice(&[0x40 | (len >> 8) as u8, len as u8]),
@@ -25,7 +31,7 @@ fn put_len(out: &mut Vec<u8>, len: usize) {
             }
             Err(_) => {
                 out.push(0x81);
-                out.extend_from_slice(&(len as u64).to_be_bytes());
+                out.extend_from_slice(&len.to_be_bytes());
             }
         },
     }
@@ -58,6 +64,10 @@ pub(super) fn put_collection(out: &mut Vec<u8>, value: &Collection) {
         Collection::Set(set) => put_set(out, set),
         Collection::Hash(hash) => put_hash(out, hash),
         Collection::ZSet(zset) => put_zset(out, zset),
+        Collection::Stream(stream) => {
+            out.push(kind::STREAM_2);
+            put_stream(out, stream);
+        }
     }
 }
 

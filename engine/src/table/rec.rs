@@ -56,6 +56,8 @@ pub enum RecKind {
     Set = 5,
     /// The id of a sorted set.
     ZSet = 6,
+    /// The id of a stream.
+    Stream = 7,
 }
 
 /// Whether a record has changed since it was last written to a sorted file, and before or after the cut of the flush
@@ -239,6 +241,7 @@ impl Rec {
             4 => RecKind::List,
             5 => RecKind::Set,
             6 => RecKind::ZSet,
+            7 => RecKind::Stream,
             other => unreachable!("record kind {other}: the slab holds no such record"),
         }
     }

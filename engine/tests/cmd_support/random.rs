@@ -175,8 +175,11 @@ pub fn random_of_family(r: &mut Random, family: &Family) -> String {
     random_line(r, family.commands, prefix)
 }
 
+/// Ids grow as the story goes on.
+const DRAWS_PER_ID: u64 = 40;
+
 /// A family of commands: how its keys begin, and its commands as [`COMMANDS`]; `B` is a score's bound, `L` a member's, `E`
-/// one of many elements, `X` and `Y` places anywhere, `x` and `y` near each other.
+/// one of many elements, `I` the id of a new entry and `J` of one that may be there, `X` and `Y` places anywhere, `x` and `y` near each other.
 pub struct Family {
     pub keys: &'static str,
     pub commands: &'static [&'static str],
@@ -197,6 +200,14 @@ fn random_line(r: &mut Random, commands: &[&str], keys: &str) -> String {
         "Y" => format!("{}.{}", r.below(170) as i32 - 85, r.below(1000)),
         "x" => format!("1{}.{}", r.below(3), r.below(1000)),
         "y" => format!("4{}.{}", r.below(3), r.below(1000)),
+        "I" => match (r.1 / DRAWS_PER_ID + r.below(3) as u64, r.below(4)) {
+            (ms, 0) => format!("{ms}-*"),
+            (ms, seq) => format!("{ms}-{seq}"),
+        },
+        "J" => match ((r.1 / DRAWS_PER_ID).saturating_sub(r.below(12) as u64), r.below(5)) {
+            (ms, 0) => ms.to_string(),
+            (ms, seq) => format!("{ms}-{seq}"),
+        },
         "B" => r.one(SCORE_BOUNDS).to_string(),
         "L" => r.one(LEX_BOUNDS).to_string(),
         word => match word.strip_prefix("O(").and_then(|w| w.strip_suffix(')')) {

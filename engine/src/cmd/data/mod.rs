@@ -16,6 +16,7 @@ mod sample;
 pub(super) mod scan;
 pub(super) mod set;
 pub(super) mod sort;
+pub(super) mod stream;
 pub(super) mod string;
 pub(super) mod substring;
 pub(super) mod zset;

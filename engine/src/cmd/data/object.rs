@@ -30,6 +30,7 @@ fn encoding_of(ks: &mut Keyspace, key: &[u8]) -> Option<&'static str> {
         Kind::Set => ks.set(key).expect(SAME)?.encoding(),
         Kind::Hash => ks.hash(key).expect(SAME)?.encoding(),
         Kind::ZSet => ks.zset(key).expect(SAME)?.encoding(),
+        Kind::Stream => "stream",
     })
 }
 

@@ -8,6 +8,7 @@ pub(super) const READONLY: Flags = Flags::READONLY;
 pub(super) const DENYOOM: Flags = Flags::DENYOOM;
 pub(super) const ADMIN: Flags = Flags::ADMIN;
 pub(super) const NOSCRIPT: Flags = Flags::NOSCRIPT;
+pub(super) const BLOCKING: Flags = Flags::BLOCKING;
 pub(super) const LOADING: Flags = Flags::LOADING;
 pub(super) const STALE: Flags = Flags::STALE;
 pub(super) const FAST: Flags = Flags::FAST;
@@ -92,6 +93,11 @@ pub(super) const fn behind(word: &'static str, from: i32, flags: &[KeyFlags]) ->
         KeyFind::Range { last: 0, step: 1 },
         flags,
     )
+}
+
+/// The first half of all arguments behind `word`, which is argument `from` or a later one.
+pub(super) const fn first_half_behind(word: &'static str, from: i32, flags: &[KeyFlags]) -> KeySpec {
+    key_spec(KeySearch::Keyword { word, from }, KeyFind::FirstHalf, flags)
 }
 
 /// Keys that the contents of others name.

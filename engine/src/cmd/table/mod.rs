@@ -15,12 +15,13 @@ mod list;
 mod pubsub;
 mod server;
 mod set;
+mod stream;
 mod string;
 mod zset;
 
 use super::spec::{CommandId, CommandSpec};
 
-static FAMILIES: [&[CommandSpec]; 13] = [
+static FAMILIES: [&[CommandSpec]; 14] = [
     &string::COMMANDS,
     &generic::COMMANDS,
     &list::COMMANDS,
@@ -30,6 +31,7 @@ static FAMILIES: [&[CommandSpec]; 13] = [
     &bitmap::COMMANDS,
     &hyperloglog::COMMANDS,
     &geo::COMMANDS,
+    &stream::COMMANDS,
     &pubsub::COMMANDS,
     &connection::COMMANDS,
     &server::COMMANDS,

@@ -33,7 +33,7 @@ impl Keyspace {
             Kind::Str => Some(Object::Str(value.bytes.to_vec())),
             _ => {
                 let (collection, used) = Collection::decode(value.bytes)?;
-                if used != value.bytes.len() || collection.len() == 0 {
+                if used != value.bytes.len() || collection.is_empty() {
                     return Err(DecodeError::Length);
                 }
                 Some(Object::Coll(collection))
@@ -87,6 +87,7 @@ impl Object {
             Object::Coll(Collection::Set(_)) => RecKind::Set,
             Object::Coll(Collection::Hash(_)) => RecKind::Hash,
             Object::Coll(Collection::ZSet(_)) => RecKind::ZSet,
+            Object::Coll(Collection::Stream(_)) => RecKind::Stream,
         }
     }
 }
