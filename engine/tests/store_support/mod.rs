@@ -78,6 +78,19 @@ impl FileSource for Disk {
     }
 }
 
+/// The files of a disk with nothing under way.
+impl Clone for Disk {
+    fn clone(&self) -> Self {
+        assert!(self.under_way.is_empty(), "what is under way cannot be copied");
+        Self {
+            files: self.files.clone(),
+            manifest: self.manifest.clone(),
+            purged: self.purged,
+            ..Self::default()
+        }
+    }
+}
+
 impl Disk {
     fn slice(&self, file: FileName, range: PageRange) -> &[u8] {
         let bytes = &self
@@ -266,8 +279,18 @@ pub struct Node {
     pub log: Vec<Past>,
     pub options: StoreOptions,
     pub r: Random,
+    /// The background stops when the device has done so many things.
+    pub stop_at: u64,
     done: Vec<FetchId>,
     lent: Option<(FetchId, slotcore_engine::keyspace::FileKeys)>,
+}
+
+/// What the group keeps beside its keys: here, which entry it is at.
+pub fn side(at: LogPos) -> SideState {
+    SideState {
+        kind: 1,
+        bytes: at.index.0.to_le_bytes().to_vec(),
+    }
 }
 
 fn open(disk: &mut Disk, options: StoreOptions) -> Result<(Machine, Store), StoreError> {
@@ -293,9 +316,17 @@ impl Node {
             log: Vec::new(),
             options,
             r: Random::new(seed),
+            stop_at: u64::MAX,
             done: Vec::new(),
             lent: None,
         }
+    }
+
+    /// A node that ended, with these files.
+    pub fn stopped(disk: Disk, log: &[Past], options: StoreOptions, seed: u64) -> Self {
+        let mut node = Self::new(options, seed);
+        (node.disk, node.log) = (disk, log.to_vec());
+        node
     }
 
     pub fn ks(&mut self) -> &mut Keyspace {
@@ -456,8 +487,8 @@ impl Node {
         let log_bytes = (self.log.len() as u64 - self.store.flushed().index.0) * 2048;
         let wanted = self.store.wants_flush(&self.machine.ks, log_bytes);
         if wanted.is_some() || self.r.below(60) == 0 {
-            let (at, side) = (self.applied(), self.side());
-            self.store.begin_flush(&mut self.machine.ks, at, side);
+            let at = self.applied();
+            self.store.begin_flush(&mut self.machine.ks, at, vec![side(at)]);
         }
         let budget = Budget {
             work: 1 + self.r.below(30),
@@ -467,6 +498,9 @@ impl Node {
             self.store.step(&mut self.machine.ks, budget)?;
         }
         for _ in 0..self.r.below(4) {
+            if self.disk.completions >= self.stop_at {
+                return Ok(());
+            }
             self.turn()?;
         }
         if self.r.below(12) == 0 {
@@ -486,14 +520,6 @@ impl Node {
             self.store.retry();
         }
         Ok(())
-    }
-
-    /// What the group keeps beside its keys: here, how many commands there were.
-    fn side(&self) -> Vec<SideState> {
-        vec![SideState {
-            kind: 1,
-            bytes: self.log.len().to_le_bytes().to_vec(),
-        }]
     }
 
     /// Everything under way ends.
@@ -536,6 +562,7 @@ impl Node {
             log: Vec::new(),
             options,
             r,
+            stop_at: u64::MAX,
             done: Vec::new(),
             lent: None,
         };
@@ -545,7 +572,7 @@ impl Node {
             "the log has what the files do not"
         );
         if flushed > 0 {
-            assert_eq!(node.store.side()[0].bytes, flushed.to_le_bytes());
+            assert_eq!(node.store.side(), [side(node.store.flushed())]);
         }
         node.log = log[..flushed].to_vec();
         for past in &log[flushed..] {
