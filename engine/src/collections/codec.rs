@@ -106,6 +106,8 @@ pub enum EncodedKind {
     },
     /// A sorted set.
     ZSet,
+    /// A stream.
+    Stream,
 }
 
 impl EncodedKind {
@@ -119,6 +121,7 @@ impl EncodedKind {
                 expires: form & form::EXPIRY != 0,
             }),
             ZSET => Some(Self::ZSet),
+            STREAM => Some(Self::Stream),
             _ => None,
         }
     }

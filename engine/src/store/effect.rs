@@ -14,7 +14,7 @@ pub enum FileKind {
     Blob,
 }
 
-/// A file of a group. Shown as its name: `000000000123.sst`, `000000000123.blob`.
+/// A file of a group. Shown as its name: 20 digits and `.sst` or `.blob`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileName {
     /// What it holds.
@@ -55,7 +55,7 @@ impl std::fmt::Display for FileName {
             FileKind::Sorted => "sst",
             FileKind::Blob => "blob",
         };
-        write!(f, "{:012}.{ending}", self.id.0)
+        write!(f, "{:020}.{ending}", self.id.0)
     }
 }
 

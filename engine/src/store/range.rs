@@ -130,6 +130,7 @@ impl RangeFetch {
             Some(EncodedKind::List) => Some(ValueKind::List),
             Some(EncodedKind::Set) => Some(ValueKind::Set),
             Some(EncodedKind::ZSet) => Some(ValueKind::ZSet),
+            Some(EncodedKind::Stream) => Some(ValueKind::Stream),
             Some(EncodedKind::Hash { expires: false }) => Some(ValueKind::Hash),
             Some(EncodedKind::Hash { expires: true }) => match Collection::decode(bytes).map_err(value_error)? {
                 (Collection::Hash(hash), _) if hash.is_spent(self.clock_ms) => None,
