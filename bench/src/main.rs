@@ -15,6 +15,7 @@ mod output;
 mod peer;
 mod profile;
 mod report;
+mod scale;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -40,6 +41,8 @@ enum Command {
     Profile(profile::Options),
     /// Makes a page with pictures of results, and the tables of other pages.
     Report(report::Options),
+    /// Works out what thousands of nodes would cost, and simulates their placement, heartbeats and failover.
+    Scale(scale::Options),
     /// Kills the server under load again and again; every acknowledged write must be there afterwards.
     KillLoop(kill_loop::Options),
 }
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Command::Floor(options) => floor::run(&options),
         Command::Profile(options) => profile::run(&options),
         Command::Report(options) => report::run(&options),
+        Command::Scale(options) => scale::run(&options),
         Command::KillLoop(options) => kill_loop::run(&options),
     };
     match outcome {

@@ -2,9 +2,9 @@
 
 mod figures;
 mod html;
-mod markers;
+pub mod markers;
 pub mod plot;
-mod read;
+pub mod read;
 #[cfg(test)]
 mod tests;
 
