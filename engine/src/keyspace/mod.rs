@@ -188,7 +188,7 @@ impl Keyspace {
                 return None;
             }
         }
-        if self.tier.notes_use && !rec.is_used() {
+        if self.tier.ever_frozen && !rec.is_used() {
             rec.set_used(true);
         }
         Some(spot)

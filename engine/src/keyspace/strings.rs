@@ -47,7 +47,7 @@ impl Keyspace {
         let found = self.table.find(hash, key);
         if let (Some(spot), Expire::Clear | Expire::Keep) = (found, expire) {
             let rec = self.table.rec(spot.at);
-            if rec.is_plain_str_of(value.len(), self.tier.current) {
+            if rec.is_plain_str_of(value.len()) && self.is_current(rec) {
                 return rec.value_mut().copy_from_slice(value);
             }
         }

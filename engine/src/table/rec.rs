@@ -321,12 +321,11 @@ impl Rec {
         }
     }
 
-    /// Whether this is a string of `len` bytes, within the record, that does not expire and has changed in this generation:
-    /// the case that a plain SET can overwrite without looking further.
+    /// Whether this is a string of `len` bytes, within the record, that does not expire: the case that a plain SET can
+    /// overwrite without looking further, if the record is of the present generation.
     #[inline]
-    pub fn is_plain_str_of(self, len: usize, generation: Generation) -> bool {
-        let plain = RecKind::Str as u8 | generation.0;
-        self.byte0() & (KIND_MASK | VOLATILE | GENERATION_MASK) == plain && self.value_len() == len
+    pub fn is_plain_str_of(self, len: usize) -> bool {
+        self.byte0() & (KIND_MASK | VOLATILE) == RecKind::Str as u8 && self.value_len() == len
     }
 
     /// The bytes of an inline string.

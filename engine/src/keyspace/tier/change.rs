@@ -4,13 +4,20 @@ use super::super::Keyspace;
 use super::super::object::Object;
 use super::freeze::OldValue;
 use crate::ord::KeyHash;
-use crate::table::{Generation, Id, Marks, RecKind, Shape, SlabRef, Spot};
+use crate::table::{Generation, Id, Marks, Rec, RecKind, Shape, SlabRef, Spot};
 
 impl Keyspace {
+    /// Whether a record is of the present generation, so that nothing has to come before its change. Before the first flush
+    /// every record is.
+    #[inline]
+    pub(in super::super) fn is_current(&self, rec: Rec) -> bool {
+        !self.tier.ever_frozen || rec.generation() == self.tier.current
+    }
+
     /// To be called before the record at `spot`, or the object it names, changes or goes.
     #[inline]
     pub(in super::super) fn change(&mut self, spot: Spot) {
-        if self.table.rec(spot.at).generation() != self.tier.current {
+        if !self.is_current(self.table.rec(spot.at)) {
             self.change_older(spot, false);
         }
     }
@@ -18,7 +25,7 @@ impl Keyspace {
     /// [`Keyspace::change`] for a record that gives up its object: says whether the object was taken, so that the caller need
     /// not free it.
     pub(in super::super) fn change_releasing(&mut self, spot: Spot) -> bool {
-        self.table.rec(spot.at).generation() != self.tier.current && self.change_older(spot, true)
+        !self.is_current(self.table.rec(spot.at)) && self.change_older(spot, true)
     }
 
     /// [`Keyspace::change`] for the hash `id`, which has field timers.

@@ -5,7 +5,7 @@
 //! makes clean what has not changed since.
 
 use super::super::Keyspace;
-use super::super::object::Object;
+use super::super::object::{Graveyard, Object};
 use crate::sst::{Body, Kind, Record, SstKey};
 use crate::table::{Generation, RecKind, SlabRef};
 use std::collections::BTreeMap;
@@ -54,7 +54,7 @@ impl Frozen {
     }
 
     pub(super) fn keep(&mut self, ord: u64, key: &[u8], expire: Option<u64>, value: OldValue) {
-        self.version_bytes += key.len() + value.bytes() + size_of::<(Place, OldVersion)>();
+        self.version_bytes += version_bytes(key, &value);
         let before = self.versions.insert((ord, key.into()), OldVersion { expire, value });
         debug_assert!(before.is_none(), "a record leaves the frozen generation once");
     }
@@ -73,12 +73,6 @@ pub enum FrozenStep {
     Done,
 }
 
-/// One record to be shown.
-enum Shown {
-    Resident(SlabRef),
-    Old(OldVersion),
-}
-
 impl Keyspace {
     /// Freezes the present state for a flush. To be called between entries, when nothing is frozen.
     pub fn freeze(&mut self) {
@@ -92,7 +86,7 @@ impl Keyspace {
             encoded: Vec::new(),
         });
         self.tier.current = self.tier.current.next();
-        self.tier.notes_use = true;
+        self.tier.ever_frozen = true;
     }
 
     /// Whether a flush is under way here.
@@ -110,40 +104,46 @@ impl Keyspace {
             return FrozenStep::Done;
         };
         let generation = frozen.generation;
-        let mut shown: Vec<(Place, Shown)> = Vec::new();
+        let mut resident: Vec<(u64, SlabRef)> = Vec::new();
         let mut buckets = 0;
         let next = self.table.walk_ordered(from, &mut |records| {
-            for &(ord, at) in records {
-                let rec = self.table.rec(at);
-                if rec.generation() == generation {
-                    shown.push(((ord, self.table.key(rec).into()), Shown::Resident(at)));
-                }
-            }
+            let frozen = records
+                .iter()
+                .filter(|&&(_, at)| self.table.rec(at).generation() == generation);
+            resident.extend(frozen);
             buckets += 1;
             buckets < budget
         });
+        let key_at = |at| self.table.key(self.table.rec(at));
+        // In order but for keys of one order.
+        resident.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| key_at(a.1).cmp(key_at(b.1))));
         let reach = (next != 0).then_some(next);
         let mut old = std::mem::take(&mut frozen.versions);
         if let Some(reach) = reach {
             frozen.versions = old.split_off(&(reach, Box::from(&[][..])));
         }
-        shown.extend(old.into_iter().map(|(place, version)| (place, Shown::Old(version))));
-        shown.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         let mut encoded = std::mem::take(&mut frozen.encoded);
         frozen.reach = reach;
-        let mut freed = 0;
-        for ((ord, key), shown) in shown {
-            let key = SstKey { ord, tail: &key };
-            match shown {
-                Shown::Resident(at) => self.show_resident(key, at, &mut encoded, f),
-                Shown::Old(version) => {
-                    freed += key.tail.len() + version.value.bytes() + size_of::<(Place, OldVersion)>();
-                    show_old(key, &version, &mut encoded, f);
-                    if let OldValue::Object(object) = version.value {
-                        self.graveyard.bury(object);
-                    }
-                }
+        let (mut freed, mut old) = (0, old.into_iter().peekable());
+        for (ord, at) in resident {
+            let key = key_at(at);
+            while let Some((place, version)) = old.next_if(|((o, k), _)| (*o, &**k) < (ord, key)) {
+                freed += show_old(&place, version, &mut self.graveyard, &mut encoded, f);
             }
+            let rec = self.table.rec(at);
+            let body = match rec.kind() {
+                RecKind::Absent => Body::Tombstone,
+                RecKind::Str => Body::Inline(Kind::Str, rec.value()),
+                _ => object_body(self.objects.get(rec.object()), &mut encoded),
+            };
+            f(&Record {
+                key: SstKey { ord, tail: key },
+                expire_ms: rec.expire(),
+                body,
+            });
+        }
+        for (place, version) in old {
+            freed += show_old(&place, version, &mut self.graveyard, &mut encoded, f);
         }
         let frozen = self.tier.frozen.as_mut().expect("looked at above");
         frozen.version_bytes -= freed;
@@ -155,17 +155,6 @@ impl Keyspace {
         } else {
             FrozenStep::Done
         }
-    }
-
-    fn show_resident(&self, key: SstKey<'_>, at: SlabRef, encoded: &mut Vec<u8>, f: &mut dyn FnMut(&Record<'_>)) {
-        let rec = self.table.rec(at);
-        let expire_ms = rec.expire();
-        let body = match rec.kind() {
-            RecKind::Absent => Body::Tombstone,
-            RecKind::Str => Body::Inline(Kind::Str, rec.value()),
-            _ => object_body(self.objects.get(rec.object()), encoded),
-        };
-        f(&Record { key, expire_ms, body });
     }
 
     /// Makes clean what was frozen and has not changed since: all that was shown is durable. Looks at about `budget` home
@@ -227,12 +216,32 @@ fn object_body<'a>(object: &'a Object, encoded: &'a mut Vec<u8>) -> Body<'a> {
     }
 }
 
-fn show_old(key: SstKey<'_>, version: &OldVersion, encoded: &mut Vec<u8>, f: &mut dyn FnMut(&Record<'_>)) {
+/// Shows a state that was kept, and frees it. Returns its bytes.
+fn show_old(
+    (ord, key): &Place,
+    version: OldVersion,
+    graveyard: &mut Graveyard,
+    encoded: &mut Vec<u8>,
+    f: &mut dyn FnMut(&Record<'_>),
+) -> usize {
     let body = match &version.value {
         OldValue::Tombstone => Body::Tombstone,
         OldValue::Str(bytes) => Body::Inline(Kind::Str, bytes),
         OldValue::Object(object) => object_body(object, encoded),
     };
-    let expire_ms = version.expire;
-    f(&Record { key, expire_ms, body });
+    f(&Record {
+        key: SstKey { ord: *ord, tail: key },
+        expire_ms: version.expire,
+        body,
+    });
+    let bytes = version_bytes(key, &version.value);
+    if let OldValue::Object(object) = version.value {
+        graveyard.bury(object);
+    }
+    bytes
+}
+
+/// Bytes of memory that an old state takes.
+fn version_bytes(key: &[u8], value: &OldValue) -> usize {
+    key.len() + value.bytes() + size_of::<(Place, OldVersion)>()
 }

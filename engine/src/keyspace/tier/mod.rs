@@ -75,8 +75,9 @@ pub struct TierUse {
 pub(super) struct Tier {
     /// A key without a record does not exist.
     pub(super) complete: bool,
-    /// Whether reads note that they used a record: pointless before anything can be evicted.
-    pub(super) notes_use: bool,
+    /// Files hold, or are about to hold, something: records may be of another generation than the present one, and reads
+    /// note for eviction which ones they used.
+    pub(super) ever_frozen: bool,
     /// The generation of changes made now.
     pub(super) current: Generation,
     /// Number of keys, in memory and in files.
@@ -100,7 +101,7 @@ impl Default for Tier {
     fn default() -> Self {
         Self {
             complete: true,
-            notes_use: false,
+            ever_frozen: false,
             current: Generation::FIRST,
             keys: 0,
             absents: 0,
@@ -191,7 +192,7 @@ impl Keyspace {
     /// All keys went: the files count for nothing any more.
     pub(super) fn clear_tier(&mut self) {
         self.tier = Tier {
-            notes_use: self.tier.notes_use,
+            ever_frozen: self.tier.ever_frozen,
             current: self.tier.current,
             pins: std::mem::take(&mut self.tier.pins),
             clears: self.tier.clears + 1,
@@ -213,6 +214,6 @@ impl Keyspace {
     pub fn resume(&mut self, clock_ms: u64, keys: u64) {
         debug_assert!(self.table.is_empty(), "only an empty keyspace begins with files");
         self.set_time(clock_ms, clock_ms);
-        (self.tier.keys, self.tier.complete, self.tier.notes_use) = (keys, false, true);
+        (self.tier.keys, self.tier.complete, self.tier.ever_frozen) = (keys, false, true);
     }
 }
