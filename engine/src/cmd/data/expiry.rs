@@ -144,7 +144,8 @@ pub(in crate::cmd) fn pexpireat(x: &mut Exec<'_>, reply: &mut dyn Reply) {
 
 /// -2 without key, -1 without expiry, else the expiry as `f` puts it.
 fn reply_expiry(x: &mut Exec<'_>, reply: &mut dyn Reply, f: impl FnOnce(u64, u64) -> u64) {
-    let now = x.ks.now_ms();
+    // The group's clock stands still while nothing is written.
+    let now = x.ks.wall_ms();
     reply.int(match x.ks.expire_at(x.args.get(1)) {
         None => -2,
         Some(None) => -1,

@@ -107,7 +107,8 @@ fn reply_expiry(x: &mut Exec<'_>, reply: &mut dyn Reply, f: impl Fn(u64, u64) ->
         let key = x.args.get(1);
         x.ks.hash(key)?;
         let fields = x.args.iter_from(first_field(&x.args, 2, COUNT_ERROR)?);
-        let now_ms = x.ks.now_ms();
+        // The group's clock stands still while nothing is written.
+        let now_ms = x.ks.wall_ms();
         let hash = x.ks.hash(key)?;
         reply.array(fields.len());
         fields.for_each(|field| {
@@ -123,11 +124,11 @@ fn reply_expiry(x: &mut Exec<'_>, reply: &mut dyn Reply, f: impl Fn(u64, u64) ->
 }
 
 pub(in crate::cmd) fn httl(x: &mut Exec<'_>, reply: &mut dyn Reply) {
-    reply_expiry(x, reply, |moment, now_ms| (moment - now_ms).div_ceil(1000));
+    reply_expiry(x, reply, |moment, now_ms| moment.saturating_sub(now_ms).div_ceil(1000));
 }
 
 pub(in crate::cmd) fn hpttl(x: &mut Exec<'_>, reply: &mut dyn Reply) {
-    reply_expiry(x, reply, |moment, now_ms| moment - now_ms);
+    reply_expiry(x, reply, |moment, now_ms| moment.saturating_sub(now_ms));
 }
 
 pub(in crate::cmd) fn hexpiretime(x: &mut Exec<'_>, reply: &mut dyn Reply) {
