@@ -21,7 +21,7 @@ pub fn for_each_key(spec: &CommandSpec, args: &Args<'_>, mut f: impl FnMut(&'sta
                     .take(words_max)
                     .for_each(|at| for_each_from(keys, at, args, &mut f));
             }
-            KeySearch::SortStore => sort_stores(args).for_each(|at| f(keys, at)),
+            KeySearch::SortStore => sort_store(args).into_iter().for_each(|at| f(keys, at)),
             KeySearch::Unknown => {}
         }
     }
@@ -44,22 +44,19 @@ fn for_each_from(keys: &'static KeySpec, first: usize, args: &Args<'_>, f: &mut 
     (first..end).step_by(step as usize).for_each(|at| f(keys, at));
 }
 
-/// Arguments of a SORT behind a STORE that is an option.
-fn sort_stores(args: &Args<'_>) -> impl Iterator<Item = usize> {
-    let mut at = 2;
-    std::iter::from_fn(move || {
-        while let Some(word) = args.try_get(at) {
-            let skipped = [("LIMIT", 2), ("GET", 1), ("BY", 1), ("STORE", 1)]
-                .into_iter()
-                .find(|(option, _)| word.eq_ignore_ascii_case(option.as_bytes()));
-            let start = at;
-            at += 1 + skipped.map_or(0, |(_, arguments)| arguments);
-            if skipped.is_some_and(|(option, _)| option == "STORE") && start + 1 < args.len() {
-                return Some(start + 1);
-            }
+/// The argument of a SORT behind the last STORE that is an option: it is the one that counts.
+fn sort_store(args: &Args<'_>) -> Option<usize> {
+    let (mut at, mut target) = (2, None);
+    while let Some(word) = args.try_get(at) {
+        let skipped = [("LIMIT", 2), ("GET", 1), ("BY", 1), ("STORE", 1)]
+            .into_iter()
+            .find(|(option, _)| word.eq_ignore_ascii_case(option.as_bytes()));
+        if skipped.is_some_and(|(option, _)| option == "STORE") && at + 1 < args.len() {
+            target = Some(at + 1);
         }
-        None
-    })
+        at += 1 + skipped.map_or(0, |(_, arguments)| arguments);
+    }
+    target
 }
 
 /// Appends the argument numbers of all keys to `out`.

@@ -157,5 +157,30 @@ fn format_double(value: f64) -> String {
         return format!("{value:.0}");
     }
     let mut digits = ryu::Buffer::new();
-    digits.format_finite(value).to_owned()
+    let text = digits.format_finite(value);
+    match text.split_once('e') {
+        // As C prints it: with a sign.
+        Some((digits, exponent)) if !exponent.starts_with('-') => format!("{digits}e+{exponent}"),
+        _ => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::format_double;
+
+    #[test]
+    fn doubles_have_the_shapes_of_redis() {
+        for (value, text) in [
+            (3.0, "3"),
+            (-0.5, "-0.5"),
+            (1e16, "10000000000000000"),
+            (1e20, "1e+20"),
+            (f64::MAX, "1.7976931348623157e+308"),
+            (1.5e-9, "1.5e-9"),
+            (f64::NEG_INFINITY, "-inf"),
+        ] {
+            assert_eq!(format_double(value), text);
+        }
+    }
 }
