@@ -7,6 +7,8 @@ mod codec;
 mod entries;
 mod group;
 mod id;
+#[cfg(test)]
+mod tests;
 
 pub use chunk::Fields;
 pub use entries::{Entries, NodeLimits, Trim};
