@@ -169,6 +169,11 @@ impl Graveyard {
         steps
     }
 
+    /// Objects waiting.
+    pub fn len(&self) -> usize {
+        self.dead.len()
+    }
+
     /// Bytes waiting.
     pub fn memory(&self) -> usize {
         self.bytes

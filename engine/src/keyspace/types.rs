@@ -87,6 +87,8 @@ pub struct KeyspaceStats {
     pub misses: u64,
     /// Keys removed because their expiry had passed.
     pub expired: u64,
+    /// Large values that were freed in slices, behind the command that deleted them.
+    pub freed_in_slices: u64,
 }
 
 /// Where the memory is, in bytes.
@@ -102,6 +104,8 @@ pub struct MemoryUse {
     pub timers: usize,
     /// Deleted, waiting to be freed in slices.
     pub garbage: usize,
+    /// How many values and tables that is; no bytes.
+    pub garbage_objects: usize,
 }
 
 impl MemoryUse {

@@ -61,7 +61,9 @@ impl Keyspace {
     pub fn free_work(&mut self, budget: usize) -> usize {
         let mut done = 0;
         while done < budget {
+            let waiting = self.graveyard.len();
             let steps = self.graveyard.free_some(budget - done);
+            self.stats.freed_in_slices += (waiting - self.graveyard.len()) as u64;
             done += if steps > 0 { steps } else { self.free_retired() };
             if steps == 0 && self.retired.is_empty() {
                 break;
@@ -99,6 +101,7 @@ impl Keyspace {
             records: self.table.record_memory(),
             objects: self.objects.memory() + self.tier.frozen_bytes(),
             timers: self.wheel.memory() + self.field_timers.memory(),
+            garbage_objects: self.graveyard.len() + self.retired.len(),
             garbage: self.graveyard.memory() + self.retired.iter().map(retired).sum::<usize>(),
         }
     }

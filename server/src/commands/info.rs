@@ -175,6 +175,8 @@ fn memory(shown: &Shown<'_>, used: &ProcessUse, page: &mut Page) {
     page.put("mem_not_counted_for_evict", 0);
     page.put("mem_allocator", "mimalloc");
     page.put("active_defrag_running", 0);
+    page.put("lazyfree_pending_objects", memory.garbage_objects);
+    page.put("lazyfreed_objects", shown.data.stats.freed_in_slices);
     page.put("lazyfree_pending_bytes", memory.garbage);
 }
 

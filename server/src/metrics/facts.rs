@@ -91,6 +91,7 @@ impl DataFacts {
         self.stats.hits += other.stats.hits;
         self.stats.misses += other.stats.misses;
         self.stats.expired += other.stats.expired;
+        self.stats.freed_in_slices += other.stats.freed_in_slices;
         self.keys += other.keys;
         self.volatile_keys += other.volatile_keys;
         self.memory.index += other.memory.index;
@@ -98,6 +99,7 @@ impl DataFacts {
         self.memory.objects += other.memory.objects;
         self.memory.timers += other.memory.timers;
         self.memory.garbage += other.memory.garbage;
+        self.memory.garbage_objects += other.memory.garbage_objects;
     }
 }
 
