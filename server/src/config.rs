@@ -2,6 +2,7 @@
 //! function ([`Config::check`]) turns it into typed values; parts of the server get their own small options from here,
 //! never flags or the environment.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::net::IpAddr;
@@ -242,6 +243,7 @@ impl Config {
             })? as u32,
             latency_threshold_ms: seconds("latency-monitor-threshold", &raw.latency_monitor_threshold)?,
             spin_us: option("spin-us", &raw.spin_us, |t| integer(t, 0, SPIN_US_MAX))? as u32,
+            remembered: BTreeMap::new(),
         };
         Ok(Self {
             file: raw.config.map(PathBuf::from),

@@ -1,4 +1,5 @@
-//! DEBUG SLEEP, OBJECT, DIGEST, SET-ACTIVE-EXPIRE.
+//! DEBUG SLEEP, OBJECT, DIGEST, SET-ACTIVE-EXPIRE, STRINGMATCH-LEN; and those that test Redis's insides, which have
+//! nothing to do here.
 
 use std::time::Duration;
 
@@ -11,6 +12,8 @@ use crate::config::DebugCommand;
 
 /// Longest sleep that is carried out, in seconds: a core that sleeps serves nobody.
 const SLEEP_S_MAX: f64 = 3600.0;
+/// Longest text that DEBUG STRINGMATCH-LEN makes, in bytes.
+const MATCHED_BYTES_MAX: usize = 1 << 20;
 
 /// `DEBUG subcommand [argument]`
 pub(super) fn debug(ctx: &mut ServerCtx<'_>, conn: &ClientState, args: Args<'_>, out: &mut dyn Reply) -> Flow {
@@ -44,9 +47,32 @@ pub(super) fn debug(ctx: &mut ServerCtx<'_>, conn: &ClientState, args: Args<'_>,
             cmd::debug_digest(ctx.keyspace, out);
             Flow::Done
         }
+        Some(len) if is(word, "stringmatch-len") && args.len() == 4 => string_match(len, args.get(3), out),
+        // Everything is in the log, and comes from there at every start: there is nothing to save, or to load meanwhile.
+        _ if is(word, "reload") || (is(word, "loadaof") && args.len() == 2) => accepted(out),
+        // These tune structures that Redis has and we have not.
+        Some(_) if is(word, "quicklist-packed-threshold") || is(word, "pause-cron") => accepted(out),
+        None if is(word, "change-repl-id") => accepted(out),
         None if is(word, "help") => help::write("DEBUG", help::DEBUG, out),
         _ => refuse(out, &bad_subcommand("DEBUG", word)),
     }
+}
+
+fn accepted(out: &mut dyn Reply) -> Flow {
+    out.ok();
+    Flow::Done
+}
+
+/// Whether as many `x` match a pattern: it must be found out in reasonable time.
+fn string_match(len: &[u8], pattern: &[u8], out: &mut dyn Reply) -> Flow {
+    let len = std::str::from_utf8(len)
+        .ok()
+        .and_then(|text| text.parse::<usize>().ok());
+    let Some(len) = len.filter(|len| *len <= MATCHED_BYTES_MAX) else {
+        return refuse(out, "ERR value is not an integer or out of range");
+    };
+    out.int(i64::from(cmd::matches(pattern, &vec![b'x'; len])));
+    Flow::Done
 }
 
 fn sleep(seconds: &[u8], out: &mut dyn Reply) -> Flow {

@@ -163,6 +163,8 @@ pub(super) const MEMORY: &[&str] = &[
 ];
 
 pub(super) const DEBUG: &[&str] = &[
+    "CHANGE-REPL-ID, LOADAOF, PAUSE-CRON, QUICKLIST-PACKED-THRESHOLD, RELOAD",
+    "    Accepted for tests of Redis; without effect.",
     "DIGEST",
     "    Output a hex signature representing the current DB content.",
     "OBJECT <key>",
@@ -172,6 +174,8 @@ pub(super) const DEBUG: &[&str] = &[
     "    are not accessed.",
     "SLEEP <seconds>",
     "    Stop the server for <seconds>. Decimals allowed.",
+    "STRINGMATCH-LEN <len> <pattern>",
+    "    Match <len> times the letter x against a pattern.",
 ];
 
 pub(super) const PUBSUB: &[&str] = &[

@@ -30,6 +30,15 @@ pub enum Access {
     Startup(fn(&Config) -> String),
     /// Redis lets it be set, here it has one value: setting that value is accepted, any other refused.
     Only(&'static str),
+    /// It tunes how Redis works inside: a whole number is accepted and read back, and has no effect.
+    Remembered {
+        /// The name under which the value is kept: aliases share one.
+        key: &'static str,
+        /// Redis's default.
+        default: &'static str,
+        /// Says in Redis's words why a value is none.
+        check: fn(&str) -> Result<(), String>,
+    },
     /// Redis does not let it be set either.
     Fixed(&'static str),
 }
@@ -75,6 +84,18 @@ const fn only(name: &'static str, value: &'static str) -> Parameter {
         name,
         option: None,
         access: Access::Only(value),
+    }
+}
+
+const fn remembered(name: &'static str, key: &'static str, default: &'static str) -> Parameter {
+    Parameter {
+        name,
+        option: None,
+        access: Access::Remembered {
+            key,
+            default,
+            check: |text| integer(text, i64::MIN, i64::MAX).map(|_| ()),
+        },
     }
 }
 
@@ -228,24 +249,37 @@ pub static PARAMETERS: &[Parameter] = &[
     only("lazyfree-lazy-server-del", "yes"),
     only("lazyfree-lazy-user-del", "yes"),
     only("lazyfree-lazy-user-flush", "yes"),
-    // Where the engine's collections change their form, as OBJECT ENCODING shows it.
-    only("hash-max-listpack-entries", "512"),
-    only("hash-max-ziplist-entries", "512"),
-    only("hash-max-listpack-value", "64"),
-    only("hash-max-ziplist-value", "64"),
-    only("zset-max-listpack-entries", "128"),
-    only("zset-max-ziplist-entries", "128"),
-    only("zset-max-listpack-value", "64"),
-    only("zset-max-ziplist-value", "64"),
-    only("set-max-intset-entries", "512"),
-    only("list-max-listpack-size", "-2"),
-    only("list-max-ziplist-size", "-2"),
-    only("list-compress-depth", "0"),
+    // Where Redis changes the form of a collection. Forms here have limits of their own, which OBJECT ENCODING shows by
+    // Redis's defaults.
+    remembered("hash-max-listpack-entries", "hash-max-listpack-entries", "512"),
+    remembered("hash-max-ziplist-entries", "hash-max-listpack-entries", "512"),
+    remembered("hash-max-listpack-value", "hash-max-listpack-value", "64"),
+    remembered("hash-max-ziplist-value", "hash-max-listpack-value", "64"),
+    remembered("zset-max-listpack-entries", "zset-max-listpack-entries", "128"),
+    remembered("zset-max-ziplist-entries", "zset-max-listpack-entries", "128"),
+    remembered("zset-max-listpack-value", "zset-max-listpack-value", "64"),
+    remembered("zset-max-ziplist-value", "zset-max-listpack-value", "64"),
+    remembered("list-max-listpack-size", "list-max-listpack-size", "-2"),
+    remembered("list-max-ziplist-size", "list-max-listpack-size", "-2"),
+    remembered("set-max-intset-entries", "set-max-intset-entries", "512"),
+    remembered("list-compress-depth", "list-compress-depth", "0"),
+    remembered("stream-node-max-entries", "stream-node-max-entries", "100"),
+    remembered("stream-node-max-bytes", "stream-node-max-bytes", "4096"),
+    remembered("hll-sparse-max-bytes", "hll-sparse-max-bytes", "3000"),
+    remembered("hz", "hz", "10"),
+    remembered("lfu-log-factor", "lfu-log-factor", "10"),
+    remembered("lfu-decay-time", "lfu-decay-time", "1"),
+    remembered("maxmemory-samples", "maxmemory-samples", "5"),
+    remembered("rdb-key-save-delay", "rdb-key-save-delay", "0"),
+    remembered("key-load-delay", "key-load-delay", "0"),
+    remembered("tracking-table-max-keys", "tracking-table-max-keys", "1000000"),
+    remembered("repl-timeout", "repl-timeout", "60"),
+    remembered("repl-ping-replica-period", "repl-ping-replica-period", "10"),
     only("activedefrag", "no"),
     only("latency-tracking", "yes"),
     only("latency-tracking-info-percentiles", "50 99 99.9"),
     only("min-replicas-to-write", "0"),
-    only("repl-backlog-size", "0"),
+    remembered("repl-backlog-size", "repl-backlog-size", "1048576"),
     only("cluster-require-full-coverage", "yes"),
     only("cluster-allow-reads-when-down", "no"),
     only("cluster-node-timeout", "15000"),
@@ -261,6 +295,7 @@ pub static PARAMETERS: &[Parameter] = &[
     fixed("rename-command", ""),
     fixed("logfile", ""),
     fixed("replicaof", ""),
+    fixed("slaveof", ""),
     fixed("enable-module-command", "no"),
     fixed("enable-protected-configs", "no"),
 ];

@@ -102,6 +102,10 @@ impl ConfigRegistry {
                         changed.push(*setting);
                     }
                 }
+                Some(Access::Remembered { key, check, .. }) => {
+                    check(value).map_err(refused)?;
+                    next.remembered.insert(key, value.to_string());
+                }
                 Some(Access::Only(only)) if !only.eq_ignore_ascii_case(value) => {
                     return Err(refused(format!("only '{only}' is supported")));
                 }
@@ -141,6 +145,10 @@ fn read(parameter: &Parameter, config: &Config) -> String {
     match &parameter.access {
         Access::Live { get, .. } => get(&config.settings),
         Access::Startup(get) => get(config),
+        Access::Remembered { key, default, .. } => {
+            let set = config.settings.remembered.get(key);
+            set.map_or_else(|| (*default).to_string(), Clone::clone)
+        }
         Access::Only(value) | Access::Fixed(value) => (*value).to_string(),
     }
 }
@@ -218,6 +226,21 @@ mod tests {
             assert_eq!(registry.set(pairs).unwrap_err().to_string(), text);
         }
         assert_eq!(registry.set(&[("save", ""), ("appendonly", "YES")]), Ok(vec![]));
+    }
+
+    #[test]
+    fn what_tunes_redis_only_is_checked_and_read_back() {
+        let mut registry = registry();
+        assert_eq!(value(&registry, "hash-max-listpack-entries"), "512");
+        assert_eq!(registry.set(&[("hash-max-ziplist-entries", "8")]), Ok(vec![]));
+        assert_eq!(value(&registry, "hash-max-listpack-entries"), "8");
+        assert_eq!(value(&registry, "hash-max-ziplist-entries"), "8");
+        let error = registry.set(&[("hash-max-listpack-entries", "x")]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "CONFIG SET failed (possibly related to argument 'hash-max-listpack-entries') - argument couldn't be parsed \
+             into an integer"
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! [`Settings`]: what `CONFIG SET` can change while the server runs. Everything else of the configuration is fixed at
 //! start.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use super::output_limits::OutputBufferLimits;
@@ -127,6 +128,8 @@ pub struct Settings {
     pub latency_threshold_ms: u32,
     /// Microseconds a busy core looks for work before it sleeps; 0 = sleeps at once.
     pub spin_us: u32,
+    /// Values that were set of parameters without effect, by name.
+    pub remembered: BTreeMap<&'static str, String>,
 }
 
 /// Names one member of [`Settings`], so that whoever applies a change looks at what changed only.
