@@ -139,7 +139,7 @@ impl CoreState {
     #[inline]
     fn run_for(&mut self, id: ConnId, spec: &'static CommandSpec, args: Args<'_>, seed: u64) {
         let Run::Data(f) = spec.run else { return };
-        let timed = !spec.flags.has(Flags::FAST) && spec.id.0 != self.untimed_id;
+        let timed = self.times_all || (!spec.flags.has(Flags::FAST) && spec.id.0 != self.untimed_id);
         let began = timed.then(|| SystemClock.tick());
         let mut exec = Exec::new(&mut self.keyspace, args, seed);
         match self.net.io(id) {

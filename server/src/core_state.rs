@@ -160,6 +160,8 @@ pub struct CoreState {
     pub(crate) limits: Limits,
     /// The longest of common commands without the `fast` flag: not worth a clock reading of its own.
     pub(crate) untimed_id: u16,
+    /// The slow log wants commands that can hardly be slow, too: all are timed.
+    pub(crate) times_all: bool,
     pub(crate) quit_id: u16,
     pub(crate) spans: Vec<(u32, u32)>,
     pub(crate) ops: EntryOps,
@@ -171,6 +173,10 @@ pub struct CoreState {
     /// Numbers of the arguments that are keys.
     pub(crate) key_numbers: Vec<u32>,
 }
+
+/// Commands of constant or logarithmic time take less than this many microseconds: while the slow log asks for slower ones
+/// only, they are not timed.
+const QUICK_US: i64 = 1000;
 
 impl CoreState {
     /// A core without connections. `origin` tells this run of this core from all others, `seed` feeds the random choices
@@ -220,6 +226,7 @@ impl CoreState {
             over_memory: false,
             limits: Limits::default(),
             untimed_id: lookup(b"set").map_or(0, |spec| spec.id.0),
+            times_all: false,
             quit_id: lookup(b"quit").map_or(0, |spec| spec.id.0),
             spans: Vec::new(),
             ops: EntryOps::default(),
@@ -242,6 +249,7 @@ impl CoreState {
         let limits = settings.output_buffer_limits;
         self.net
             .set_unsent_limits(limits.normal.for_connections(), limits.pubsub.for_connections());
+        self.times_all = (0..QUICK_US).contains(&settings.slow_log_slower_than_us);
         self.server.metrics.slow_log.limit(settings.slow_log_len_max);
     }
 

@@ -1,5 +1,7 @@
 //! The first half of a command: from a connection's input to an immediate reply, or into the batch.
 
+use std::time::Duration;
+
 use slotcore_engine::cmd::{Args, CommandSpec, DataFn, Exec, Flags, NoReply, Reply, Run, ServerCmd, resolve};
 use slotcore_netio::ConnId;
 use slotcore_netio::resp::decode::Request;
@@ -10,7 +12,7 @@ use crate::clients::{ClientState, Endpoint};
 use crate::commands::refusals::{DISK_FULL, ONLY_LISTENS};
 use crate::commands::{Around, Flow, NOAUTH, hello_reply};
 use crate::core_state::{CoreState, NetBuffers, Now, WriteBarrier, lane_of};
-use crate::metrics::{CoreMetrics, LatencyKind, SlowLog};
+use crate::metrics::{CoreMetrics, LatencyKind, SlowLog, slow_log};
 use crate::pubsub;
 use crate::reply::RespReply;
 use crate::route::{CROSSSLOT, Route};
@@ -318,7 +320,8 @@ impl CoreState {
                     self.waits(id);
                 }
                 Run::Data(f) => {
-                    let began = (!spec.flags.has(Flags::FAST)).then(|| SystemClock.tick());
+                    let timed = self.times_all || !spec.flags.has(Flags::FAST);
+                    let began = timed.then(|| SystemClock.tick());
                     if let Some(hash) = c.key {
                         self.keyspace.expect_key(args.get(spec.first_key as usize), hash);
                     }
@@ -373,6 +376,7 @@ impl CoreState {
         if matches!(cmd, ServerCmd::Publish | ServerCmd::SPublish) {
             return self.run_publish(id, spec, cmd, args);
         }
+        let began = self.times_all.then(|| SystemClock.tick());
         let slot = id.index();
         let Some(client) = self.server.clients.get_mut(slot) else {
             return;
@@ -404,6 +408,14 @@ impl CoreState {
             note_error(&mut self.server.metrics, spec, &out, 0);
         }
         self.tally.note(spec);
+        let sleeps = match &flow {
+            Flow::Sleep(time) => *time,
+            _ => Duration::ZERO,
+        };
+        if began.is_some() || !sleeps.is_zero() {
+            let ran = began.map_or(Duration::ZERO, |began| SystemClock.tick().since(began));
+            self.note_time(Who::Client(id), args, spec, ran + sleeps);
+        }
         let Some(client) = self.server.clients.get_mut(slot) else {
             return;
         };
@@ -450,13 +462,19 @@ impl CoreState {
 
     /// Puts a command that took long into the slow log and the latency events.
     pub(crate) fn note_slow(&mut self, who: Who, args: Args<'_>, spec: &'static CommandSpec, began: Tick) {
-        let took_us = SystemClock.tick().since(began).as_micros() as u64;
+        self.note_time(who, args, spec, SystemClock.tick().since(began));
+    }
+
+    /// [`CoreState::note_slow`] for a command that took this long, or will have taken.
+    fn note_time(&mut self, who: Who, args: Args<'_>, spec: &'static CommandSpec, took: Duration) {
+        let took_us = took.as_micros() as u64;
         let settings = self.server.config.settings();
         let at_s = self.now.wall_us / 1_000_000;
         if SlowLog::is_slow(took_us, settings.slow_log_slower_than_us) {
             let mut words = Vec::with_capacity(args.len());
-            words.push(spec.name.as_bytes());
+            words.push(spec.container().unwrap_or(spec.name).as_bytes());
             words.extend(args.iter_from(1));
+            slow_log::redact(spec, &mut words);
             let (peer, name) = match who {
                 Who::Client(id) => match self.server.clients.get(id.index()) {
                     Some(client) => (client.peer.to_string(), client.name.clone()),

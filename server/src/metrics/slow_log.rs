@@ -2,10 +2,15 @@
 
 use std::collections::VecDeque;
 
+use slotcore_engine::cmd::{CommandSpec, Run, ServerCmd};
+
 /// Arguments kept of one command; as in Redis, the last one then says how many more there were.
 pub const ARGS_MAX: usize = 32;
 /// Bytes kept of one argument; as in Redis, it then ends by saying how many more there were.
 pub const ARG_BYTES_MAX: usize = 128;
+
+/// What stands for a password.
+const REDACTED: &[u8] = b"(redacted)";
 
 /// One slow command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,6 +135,32 @@ fn shortened<'a>(args: impl ExactSizeIterator<Item = &'a [u8]>) -> Vec<Vec<u8>> 
     out
 }
 
+/// Puts [`REDACTED`] in place of the passwords in a command's words, of which the first is its name.
+pub fn redact(spec: &CommandSpec, words: &mut [&[u8]]) {
+    let secrets = match spec.run {
+        Run::Server(ServerCmd::Auth) => 1..words.len(),
+        Run::Server(ServerCmd::Hello) => {
+            let auth = words.iter().position(|word| word.eq_ignore_ascii_case(b"auth"));
+            auth.map_or(0..0, |at| at + 1..words.len().min(at + 3))
+        }
+        Run::Server(ServerCmd::ConfigSet) => {
+            let secret = |name: &[u8]| {
+                [&b"requirepass"[..], b"masterauth"]
+                    .iter()
+                    .any(|s| name.eq_ignore_ascii_case(s))
+            };
+            for at in (2..words.len().saturating_sub(1)).step_by(2) {
+                if secret(words[at]) {
+                    words[at + 1] = REDACTED;
+                }
+            }
+            0..0
+        }
+        _ => 0..0,
+    };
+    words[secrets].fill(REDACTED);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,5 +205,27 @@ mod tests {
         assert!(
             SlowLog::is_slow(5, 0) && SlowLog::is_slow(5, 5) && !SlowLog::is_slow(5, 6) && !SlowLog::is_slow(5, -1)
         );
+    }
+
+    #[test]
+    fn passwords_are_hidden() {
+        for (line, shown) in [
+            ("auth user secret", "auth (redacted) (redacted)"),
+            (
+                "hello 3 AUTH user secret SETNAME x",
+                "hello 3 AUTH (redacted) (redacted) SETNAME x",
+            ),
+            (
+                "config set timeout 1 RequirePass secret",
+                "config set timeout 1 RequirePass (redacted)",
+            ),
+            ("set requirepass secret", "set requirepass secret"),
+        ] {
+            let mut words: Vec<_> = line.split(' ').map(str::as_bytes).collect();
+            let container = slotcore_engine::cmd::lookup(words[0]).expect("a command");
+            let spec = container.subcommand(words[1]).unwrap_or(container);
+            redact(spec, &mut words);
+            assert_eq!(words.join(&b' '), shown.as_bytes());
+        }
     }
 }
