@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 
 use slotcore_rt::clock::Tick;
 
+use crate::acl::DEFAULT_USER;
+
 /// A connection's number towards clients: from 1, never reused while the server runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientId(pub u64);
@@ -62,6 +64,10 @@ pub struct ClientState {
     pub proto: u8,
     /// True when it may run commands: it gave the password, or none was needed when it came.
     pub authenticated: bool,
+    /// The user it came in as.
+    pub user: Vec<u8>,
+    /// That user may not do everything: each command has to be looked at.
+    pub is_restricted: bool,
     /// Whether it wants replies.
     pub reply_mode: ReplyMode,
     /// When it connected.
@@ -98,6 +104,8 @@ impl ClientState {
             lib_ver: Vec::new(),
             proto: 2,
             authenticated: !needs_password,
+            user: DEFAULT_USER.to_vec(),
+            is_restricted: false,
             reply_mode: ReplyMode::On,
             created_at: now,
             last_command_at: now,
@@ -167,6 +175,7 @@ impl ClientState {
         self.name.clear();
         self.proto = 2;
         self.authenticated = !needs_password;
+        self.user = DEFAULT_USER.to_vec();
         self.reply_mode = ReplyMode::On;
         self.no_evict = false;
         self.no_touch = false;
@@ -283,6 +292,11 @@ impl ClientRegistry {
     }
 
     /// Everybody but whoever is taken out, with their slots, in the order of slots.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut ClientState> {
+        self.slots.iter_mut().filter_map(|client| client.as_deref_mut())
+    }
+
+    /// All clients with their slots.
     pub fn iter(&self) -> impl Iterator<Item = (usize, &ClientState)> {
         self.slots
             .iter()

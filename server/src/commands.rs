@@ -12,6 +12,7 @@ use slotcore_engine::keyspace::Keyspace;
 use slotcore_rt::clock::Tick;
 use slotcore_rt::ids::CoreId;
 
+use crate::acl::{AclLog, AclTable};
 use crate::auth_guard::AuthGuard;
 use crate::clients::{Buffers, ClientRegistry, ClientState, Endpoint};
 use crate::cluster_map::ClusterMap;
@@ -19,6 +20,7 @@ use crate::config::{Config, ConfigRegistry, Setting};
 use crate::metrics::{ConnFacts, CoreFacts, CoreMetrics, CoreSnapshot, DataFacts};
 use shown::Shown;
 
+mod acl;
 mod arguments;
 mod client;
 mod cluster;
@@ -97,6 +99,10 @@ pub struct ServerState {
     pub facts: CoreFacts,
     /// Whoever guesses passwords.
     pub auth: AuthGuard,
+    /// Users and what they may do.
+    pub acl: AclTable,
+    /// What they were denied.
+    pub acl_log: AclLog,
     /// What stays the same.
     pub identity: ServerIdentity,
     /// Who owns which slots.
@@ -112,6 +118,8 @@ impl ServerState {
     pub fn new(config: Config, identity: ServerIdentity, cluster: Arc<ClusterMap>, core: CoreId) -> Self {
         let (first_client, cores) = (u64::from(core.0) + 1, cluster.cores() as u64);
         Self {
+            acl: config.users.clone(),
+            acl_log: AclLog::default(),
             config: ConfigRegistry::new(config),
             clients: ClientRegistry::new(first_client, cores),
             metrics: CoreMetrics::of_core(core, cluster.cores()),
@@ -181,6 +189,8 @@ impl ServerState {
             metrics: &mut self.metrics,
             facts: &self.facts,
             auth: &mut self.auth,
+            acl: &mut self.acl,
+            acl_log: &mut self.acl_log,
             keyspace: around.keyspace,
             identity: &self.identity,
             cluster: &self.cluster,
@@ -231,6 +241,10 @@ struct ServerCtx<'a> {
     pub facts: &'a CoreFacts,
     /// Whoever guesses passwords.
     pub auth: &'a mut AuthGuard,
+    /// Users and what they may do.
+    pub acl: &'a mut AclTable,
+    /// What they were denied.
+    pub acl_log: &'a mut AclLog,
     /// The data, for commands that count or measure it.
     pub keyspace: &'a mut Keyspace,
     /// What stays the same.
@@ -289,7 +303,19 @@ fn run(cmd: ServerCmd, ctx: &mut ServerCtx<'_>, conn: &mut ClientState, args: Ar
         C::Select => connection::select(args, out),
         C::Quit => connection::quit(conn, out),
         C::Reset => connection::reset(ctx, conn, out),
-        C::AclWhoami => connection::whoami(out),
+        C::AclCat => acl::cat(args, out),
+        C::AclDelUser => acl::del_user(ctx, conn, args, out),
+        C::AclDryRun => acl::dry_run(ctx, args, out),
+        C::AclGenPass => acl::gen_pass(args, out),
+        C::AclGetUser => acl::get_user(ctx, args, out),
+        C::AclHelp => help::write("ACL", help::ACL, out),
+        C::AclList => acl::list(ctx, out),
+        C::AclLoad => acl::load(ctx, conn, out),
+        C::AclLog => acl::log(ctx, args, out),
+        C::AclSave => acl::save(ctx, out),
+        C::AclSetUser => acl::set_user(ctx, conn, args, out),
+        C::AclUsers => acl::users(ctx, out),
+        C::AclWhoami => acl::whoami(conn, out),
         C::ClientId => client::id(conn, out),
         C::ClientGetName => client::get_name(conn, out),
         C::ClientSetName => client::set_name(conn, args, out),

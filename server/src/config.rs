@@ -6,7 +6,11 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use slotcore_rt::config_file;
+
+use crate::acl::AclTable;
 
 pub mod file;
 pub mod options;
@@ -101,6 +105,10 @@ pub struct Config {
     pub metrics_prefix: String,
     /// Who may use DEBUG.
     pub debug_command: DebugCommand,
+    /// The file of `--aclfile`; `ACL SAVE` writes to it.
+    pub acl_file: Option<PathBuf>,
+    /// Users at the start: those of the file, or the default one with `--requirepass`.
+    pub users: AclTable,
     /// What `CONFIG SET` can change.
     pub settings: Settings,
 }
@@ -217,6 +225,14 @@ impl Config {
         let bulk_bytes_max = option("proto-max-bulk-len", &raw.proto_max_bulk_len, |t| {
             memory(t, BULK_BYTES_FLOOR, BULK_BYTES_LIMIT)
         })?;
+        let acl_file = given(Some(raw.aclfile)).map(PathBuf::from);
+        if acl_file.is_some() && !raw.requirepass.is_empty() {
+            return Err(ConfigError::Option {
+                name: "aclfile",
+                value: String::new(),
+                message: "with an ACL file the password of the default user stands there: leave out requirepass".into(),
+            });
+        }
         let settings = Settings {
             durability: Durability::from_position(option("durability", &raw.durability, |t| {
                 choice(t, &Durability::NAMES)
@@ -238,6 +254,9 @@ impl Config {
             slow_log_slower_than_us: option("slowlog-log-slower-than", &raw.slowlog_log_slower_than, |t| {
                 integer(t, -1, i64::MAX)
             })?,
+            acl_log_len_max: option("acllog-max-len", &raw.acllog_max_len, |t| {
+                integer(t, 0, SLOW_LOG_LEN_MAX)
+            })? as usize,
             slow_log_len_max: option("slowlog-max-len", &raw.slowlog_max_len, |t| {
                 integer(t, 0, SLOW_LOG_LEN_MAX)
             })? as u32,
@@ -272,6 +291,8 @@ impl Config {
             debug_command: option("enable-debug-command", &raw.enable_debug_command, |t| {
                 choice(t, &DebugCommand::NAMES).map(|at| [DebugCommand::No, DebugCommand::Yes, DebugCommand::Local][at])
             })?,
+            users: users(acl_file.as_deref(), &settings.password)?,
+            acl_file,
             settings,
         })
     }
@@ -297,7 +318,7 @@ impl Config {
     /// What an operator should think about, though the server can start: one sentence each.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
-        if self.settings.password.is_empty() && self.bind.iter().any(|address| !address.is_loopback()) {
+        if !self.users.needs_login() && self.bind.iter().any(|address| !address.is_loopback()) {
             warnings.push(
                 "listening beyond this machine without a password: anybody who reaches the port can read and change \
                  everything; set --requirepass or a narrower --bind"
@@ -322,6 +343,22 @@ impl Config {
         }
         warnings
     }
+}
+
+/// The users of the ACL file, if there is one.
+fn users(file: Option<&Path>, password: &str) -> Result<AclTable, ConfigError> {
+    let Some(path) = file else {
+        return Ok(AclTable::new(password));
+    };
+    let path = path.to_path_buf();
+    let text = config_file::read(&path).map_err(|error| ConfigError::FileUnreadable {
+        path: path.clone(),
+        error,
+    })?;
+    AclTable::from_file(&text).map_err(|error| ConfigError::FileInvalid {
+        path,
+        message: error.to_string(),
+    })
 }
 
 /// Runs one option's parser and names the option in its error. A password never gets here: any text is one.

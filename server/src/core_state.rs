@@ -19,6 +19,7 @@ use slotcore_netio::resp::decode::Limits;
 use slotcore_netio::{ConnId, Net, NetEvent};
 use slotcore_rt::clock::Tick;
 
+use crate::acl::DEFAULT_USER;
 use crate::batch::{Batch, Sealed};
 use crate::belonging::Belonging;
 use crate::clients::{BufferUse, Buffers, ClientState, Endpoint};
@@ -262,7 +263,7 @@ impl CoreState {
         while let Some(event) = self.net.next_event() {
             match event {
                 NetEvent::Opened(id) => {
-                    let needs_password = !self.server.config.settings().password.is_empty();
+                    let needs_password = self.server.acl.needs_login();
                     let client_id = self.server.clients.issue_id();
                     let Some(conn) = self.net.conn(id) else { continue };
                     let mut client = ClientState::new(
@@ -273,6 +274,11 @@ impl CoreState {
                         now.tick,
                         needs_password,
                     );
+                    client.is_restricted = self
+                        .server
+                        .acl
+                        .get(DEFAULT_USER)
+                        .is_none_or(|user| !user.may_do_everything());
                     let own_port = self.server.cluster.node(self.server.core).port;
                     if conn.local().port() == own_port {
                         client.endpoint = Endpoint::Core;

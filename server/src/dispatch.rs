@@ -91,7 +91,11 @@ impl CoreState {
             match self.net.decode(id, taken, &limits, &mut window.spans) {
                 Ok(Request::Complete(bytes)) => {
                     if window.spans.len() > first {
-                        let route = self.look_up(window, id, taken, first, routed.then_some(endpoint));
+                        let restricted = self.server.clients.get(id.index()).is_some_and(|c| c.is_restricted);
+                        let route = match restricted {
+                            false => self.look_up(window, id, taken, first, routed.then_some(endpoint)),
+                            true => self.look_up_restricted(window, id, taken, first, routed.then_some(endpoint)),
+                        };
                         if route == Route::Wait {
                             window.spans.truncate(first);
                             if window.commands.is_empty() {
@@ -132,6 +136,38 @@ impl CoreState {
             }
         }
         window.taken.push((id, taken));
+    }
+
+    /// [`CoreState::look_up`] for a client whose user may not do everything.
+    #[cold]
+    fn look_up_restricted(
+        &mut self,
+        window: &mut Window,
+        id: ConnId,
+        base: usize,
+        first: usize,
+        endpoint: Option<Endpoint>,
+    ) -> Route {
+        let input = &self.net.input(id)[base..];
+        let found = resolve(&Args::new(input, &window.spans[first..]));
+        let denial = found.ok().and_then(|spec| {
+            self.denied(id, spec, &window.spans[first..], base)
+                .map(|text| (spec, text))
+        });
+        let Some((spec, text)) = denial else {
+            return self.look_up(window, id, base, first, endpoint);
+        };
+        self.server.metrics.commands.rejected(spec.id.0, spec.full_name);
+        window.refusals.push(text);
+        window.commands.push(Parsed {
+            conn: id,
+            base,
+            spans: (first as u32, window.spans.len() as u32),
+            spec: Err(window.refusals.len() as u32 - 1),
+            route: Route::Here,
+            key: None,
+        });
+        Route::Here
     }
 
     /// Finds out what the request is whose spans start at `first`, and asks for its memory.
@@ -200,6 +236,19 @@ impl CoreState {
             key,
         });
         route
+    }
+
+    /// What a client hears whose user may not do this, if so; it is noted in the log of denials.
+    #[cold]
+    fn denied(&mut self, id: ConnId, spec: &CommandSpec, spans: &[(u32, u32)], base: usize) -> Option<String> {
+        let args = Args::new(&self.net.input(id)[base..], spans);
+        let around = Around {
+            keyspace: &mut self.keyspace,
+            buffers: &NetBuffers(&self.net),
+            now: self.now.tick,
+            wall_us: self.now.wall_us,
+        };
+        self.server.denied(id.index(), spec, &args, around)
     }
 
     /// False for a connection that listens in RESP2: it is refused most commands, wherever they would go.
@@ -576,6 +625,10 @@ fn changes_connection(spec: &CommandSpec) -> bool {
                 | C::PUnsubscribe
                 | C::SSubscribe
                 | C::SUnsubscribe
+                | C::Auth
+                | C::AclSetUser
+                | C::AclDelUser
+                | C::AclLoad
                 | C::Hello
                 | C::Reset
         )

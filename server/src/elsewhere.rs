@@ -172,6 +172,7 @@ impl CoreState {
             self.swap_out(id, &mut reply);
             self.scratch_in = copy;
             self.part_arrived(part, me, &reply);
+            reply.clear();
             self.ordered_out = reply;
         }
     }

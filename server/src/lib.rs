@@ -1,5 +1,6 @@
 //! Wires the parts into a server: configuration, core loop, the commands of connection and server, and insight.
 
+pub mod acl;
 pub mod admin;
 pub mod apply;
 pub mod auth_guard;

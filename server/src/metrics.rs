@@ -27,6 +27,17 @@ use slotcore_engine::cmd::Group;
 use slotcore_rt::clock::Tick;
 use slotcore_rt::ids::CoreId;
 
+/// What users were denied, by kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Denials {
+    /// Commands.
+    pub commands: u64,
+    /// Keys.
+    pub keys: u64,
+    /// Channels.
+    pub channels: u64,
+}
+
 /// Counters of the network side of one core, from the start or the last `CONFIG RESETSTAT`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NetCounters {
@@ -52,6 +63,8 @@ pub struct NetCounters {
     pub query_limit_disconnections: u64,
     /// Wrong passwords.
     pub auth_failures: u64,
+    /// What users were denied.
+    pub denials: Denials,
     /// Commands that would have needed more memory than is allowed.
     pub oom_refusals: u64,
     /// Malformed requests.
@@ -72,6 +85,9 @@ impl NetCounters {
         self.output_limit_disconnections += other.output_limit_disconnections;
         self.query_limit_disconnections += other.query_limit_disconnections;
         self.auth_failures += other.auth_failures;
+        self.denials.commands += other.denials.commands;
+        self.denials.keys += other.denials.keys;
+        self.denials.channels += other.denials.channels;
         self.oom_refusals += other.oom_refusals;
         self.protocol_errors += other.protocol_errors;
     }

@@ -243,6 +243,10 @@ fn server_route(cmd: ServerCmd, args: &Args<'_>) -> Option<Everywhere> {
     use ServerCmd as C;
     Some(match cmd {
         cmd if shows_all_cores(cmd) => Everywhere::Counters,
+        C::AclSetUser | C::AclLoad => Everywhere::AllOk,
+        C::AclDelUser => Everywhere::AnyOf,
+        C::AclLog if args.len() > 2 && is_word(args, 2, "reset") => Everywhere::AllOk,
+        C::AclLog => Everywhere::Concat,
         C::ConfigSet | C::ConfigResetStat | C::SlowlogReset | C::MemoryPurge => Everywhere::AllOk,
         C::LatencyReset => Everywhere::Sum,
         C::Debug if is_word(args, 1, "set-active-expire") => Everywhere::AllOk,

@@ -41,6 +41,11 @@ fn connection() {
 }
 
 #[test]
+fn acl() {
+    check("acl");
+}
+
+#[test]
 fn auth() {
     check("auth");
 }
@@ -257,6 +262,7 @@ impl World {
             }
             ["password", password] => {
                 self.server.config.set(&[("requirepass", password)]).unwrap();
+                self.server.acl.set_default_password(password);
             }
             ["ran", name, us] => {
                 let spec = cmd::lookup(name.as_bytes()).unwrap();
@@ -296,7 +302,7 @@ impl World {
         let id = self.server.clients.issue_id();
         let peer = format!("10.0.0.{}:{}", id.0, 5000 + id.0).parse().unwrap();
         let local = "127.0.0.1:6379".parse().unwrap();
-        let needs_password = !self.server.config.settings().password.is_empty();
+        let needs_password = self.server.acl.needs_login();
         self.server.clients.insert(
             slot,
             ClientState::new(id, peer, local, 8 + slot as i32, self.now, needs_password),

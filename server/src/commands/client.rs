@@ -7,6 +7,7 @@ use slotcore_rt::clock::Tick;
 
 use super::arguments::{SYNTAX, integer, is, is_attribute, on_off, quoted, refuse};
 use super::{Flow, ServerCtx};
+use crate::acl::AclTable;
 use crate::clients::{BufferUse, ClientId, ClientState, ReplyMode};
 
 /// `CLIENT ID`
@@ -113,7 +114,7 @@ pub(super) fn kill(ctx: &ServerCtx<'_>, conn: &mut ClientState, args: Args<'_>, 
             ..KillFilter::default()
         }
     } else {
-        match KillFilter::parse(args) {
+        match KillFilter::parse(args, ctx.acl) {
             Ok(filter) => filter,
             Err(error) => return refuse(out, &error),
         }
@@ -225,6 +226,7 @@ struct KillFilter<'a> {
     class: Class,
     addr: Option<&'a [u8]>,
     laddr: Option<&'a [u8]>,
+    user: Option<&'a [u8]>,
     skip_me: bool,
 }
 
@@ -235,13 +237,14 @@ impl Default for KillFilter<'_> {
             class: Class::Any,
             addr: None,
             laddr: None,
+            user: None,
             skip_me: true,
         }
     }
 }
 
 impl<'a> KillFilter<'a> {
-    fn parse(args: Args<'a>) -> Result<Self, String> {
+    fn parse(args: Args<'a>, users: &AclTable) -> Result<Self, String> {
         let mut filter = Self::default();
         let mut at = 2;
         while let Some(option) = args.try_get(at) {
@@ -256,9 +259,10 @@ impl<'a> KillFilter<'a> {
             } else if is(option, "laddr") {
                 filter.laddr = Some(value);
             } else if is(option, "user") {
-                if value != b"default" {
+                if !users.has(value) {
                     return Err(format!("ERR No such user '{}'", quoted(value)));
                 }
+                filter.user = Some(value);
             } else if is(option, "skipme") && (is(value, "yes") || is(value, "no")) {
                 filter.skip_me = is(value, "yes");
             } else {
@@ -276,7 +280,13 @@ impl<'a> KillFilter<'a> {
             && self
                 .laddr
                 .is_none_or(|laddr| laddr == client.local.to_string().as_bytes())
+            && self.user.is_none_or(|user| user == client.user)
     }
+}
+
+/// The same, of a client that runs a command.
+pub(super) fn line_of(ctx: &ServerCtx<'_>, conn: &ClientState) -> String {
+    line(conn, ctx.buffers.of(ctx.slot), ctx.now)
 }
 
 /// One client as CLIENT LIST and CLIENT INFO print it: the fields of Redis 7.2, in its order.
@@ -300,7 +310,7 @@ fn line(client: &ClientState, buffers: BufferUse, now: Tick) -> String {
     write!(
         line,
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db=0 sub={} psub={} ssub={} multi=-1 qbuf={} \
-         qbuf-free={} argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={} oll=0 omem={} tot-mem={} events={} cmd={} user=default \
+         qbuf-free={} argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={} oll=0 omem={} tot-mem={} events={} cmd={} user={} \
          redir=-1 resp={} lib-name={} lib-ver={}",
         client.id,
         client.peer,
@@ -319,6 +329,7 @@ fn line(client: &ClientState, buffers: BufferUse, now: Tick) -> String {
         buffers.total_bytes,
         if buffers.output_bytes > 0 { "rw" } else { "r" },
         client.last_command,
+        text(&client.user),
         client.proto,
         text(&client.lib_name),
         text(&client.lib_ver),

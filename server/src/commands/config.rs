@@ -41,6 +41,9 @@ pub(super) fn set(ctx: &mut ServerCtx<'_>, args: Args<'_>, out: &mut dyn Reply) 
     if changed.contains(&Setting::SlowLogLenMax) {
         ctx.metrics.slow_log.limit(ctx.config.settings().slow_log_len_max);
     }
+    if changed.contains(&Setting::Password) {
+        ctx.acl.set_default_password(&ctx.config.settings().password);
+    }
     out.ok();
     Flow::Reconfigure(changed)
 }

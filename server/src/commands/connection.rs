@@ -1,18 +1,17 @@
-//! PING, ECHO, HELLO, AUTH, SELECT, QUIT, RESET, ACL WHOAMI.
+//! PING, ECHO, HELLO, AUTH, SELECT, QUIT, RESET.
 
 use slotcore_engine::cmd::{Args, Reply};
 
+use super::acl::note_denial;
 use super::arguments::{NOT_AN_INTEGER, SYNTAX, integer, is, is_attribute, quoted, refuse};
 use super::{Flow, REDIS_VERSION, ServerCtx};
-use crate::auth_guard::equal_in_constant_time;
+use crate::acl::{Context, DEFAULT_USER};
 use crate::clients::{ClientState, Endpoint};
 use crate::logging::Event;
 
 const WRONGPASS: &str = "WRONGPASS invalid username-password pair or user is disabled.";
 const TOO_MANY_GUESSES: &str = "ERR too many wrong passwords from this address, try again later";
 const BAD_NAME: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
-/// The one user there is; it has all rights.
-const DEFAULT_USER: &[u8] = b"default";
 
 /// `PING [message]`
 pub(super) fn ping(conn: &ClientState, args: Args<'_>, out: &mut dyn Reply) -> Flow {
@@ -115,7 +114,11 @@ pub(super) fn mode(endpoint: Endpoint) -> &'static str {
 pub(super) fn auth(ctx: &mut ServerCtx<'_>, conn: &mut ClientState, args: Args<'_>, out: &mut dyn Reply) -> Flow {
     let (user, password) = match (args.len(), args.try_get(1), args.try_get(2)) {
         (2, Some(password), _) => {
-            if ctx.config.settings().password.is_empty() {
+            if ctx
+                .acl
+                .get(DEFAULT_USER)
+                .is_some_and(|user| user.enabled && user.needs_no_password)
+            {
                 return refuse(
                     out,
                     "ERR AUTH <password> called without any password configured for the default user. Are you sure your \
@@ -144,14 +147,20 @@ fn authenticate(
         ctx.metrics.net.auth_failures += 1;
         return Err(TOO_MANY_GUESSES);
     }
-    let password = ctx.config.settings().password.as_bytes();
-    // Without a password the default user is let in with any, as in Redis.
-    let right = password.is_empty() || equal_in_constant_time(given, password);
-    if user == DEFAULT_USER && right {
+    if ctx.acl.lets_in(user, given) {
         conn.authenticated = true;
+        conn.user = user.to_vec();
+        conn.is_restricted = ctx.acl.get(user).is_none_or(|user| !user.may_do_everything());
         return Ok(());
     }
     ctx.metrics.net.auth_failures += 1;
+    note_denial(
+        ctx,
+        conn,
+        user,
+        ("auth", conn.last_command.as_bytes()),
+        Context::TopLevel,
+    );
     if ctx.auth.wrong(conn.peer.ip(), ctx.now) {
         Event::AuthFlood { peer: conn.peer }.log();
     }
@@ -177,13 +186,8 @@ pub(super) fn quit(conn: &mut ClientState, out: &mut dyn Reply) -> Flow {
 
 /// `RESET`
 pub(super) fn reset(ctx: &mut ServerCtx<'_>, conn: &mut ClientState, out: &mut dyn Reply) -> Flow {
-    conn.reset(!ctx.config.settings().password.is_empty());
+    conn.reset(ctx.acl.needs_login());
+    conn.is_restricted = ctx.acl.get(DEFAULT_USER).is_none_or(|user| !user.may_do_everything());
     out.simple("RESET");
-    Flow::Done
-}
-
-/// `ACL WHOAMI`
-pub(super) fn whoami(out: &mut dyn Reply) -> Flow {
-    out.bulk(DEFAULT_USER);
     Flow::Done
 }

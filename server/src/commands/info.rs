@@ -255,6 +255,9 @@ fn stats(shown: &Shown<'_>, _: &ProcessUse, page: &mut Page) {
     page.put("total_forks", 0);
     page.put("total_error_replies", metrics.errors.total());
     page.put("acl_access_denied_auth", net.auth_failures);
+    page.put("acl_access_denied_cmd", net.denials.commands);
+    page.put("acl_access_denied_key", net.denials.keys);
+    page.put("acl_access_denied_channel", net.denials.channels);
     for queue in Queue::ALL {
         let slices = metrics.stalls.queue(queue);
         page.put(

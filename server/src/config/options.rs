@@ -309,6 +309,16 @@ pub struct RawOptions {
     )]
     pub slowlog_max_len: String,
 
+    /// Entries that ACL LOG keeps, from 0 to 100000 (live).
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value = "128",
+        help_heading = "Insight",
+        verbatim_doc_comment
+    )]
+    pub acllog_max_len: String,
+
     /// Events of at least this many milliseconds enter LATENCY HISTORY; 0 = off (live).
     #[arg(
         long,
@@ -330,6 +340,20 @@ pub struct RawOptions {
         verbatim_doc_comment
     )]
     pub metrics_prefix: String,
+
+    /// File with users and what they may do, a line each as ACL LIST shows them; none by default.
+    ///
+    /// With it the password of the default user stands there, and --requirepass must be empty. ACL SAVE writes to it,
+    /// ACL LOAD reads it again.
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "",
+        hide_default_value = true,
+        help_heading = "Network",
+        verbatim_doc_comment
+    )]
+    pub aclfile: String,
 
     /// Who may use DEBUG, which can stop the server for a while: no, yes, or local (connections from this machine).
     #[arg(

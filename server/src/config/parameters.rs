@@ -206,6 +206,12 @@ pub static PARAMETERS: &[Parameter] = &[
         |s, t| integer(t, 0, SLOW_LOG_LEN_MAX).map(|n| s.slow_log_len_max = n as u32),
     ),
     live(
+        "acllog-max-len",
+        Setting::AclLogLenMax,
+        |s| s.acl_log_len_max.to_string(),
+        |s, t| integer(t, 0, SLOW_LOG_LEN_MAX).map(|n| s.acl_log_len_max = n as usize),
+    ),
+    live(
         "latency-monitor-threshold",
         Setting::LatencyThreshold,
         |s| s.latency_threshold_ms.to_string(),
@@ -231,6 +237,12 @@ pub static PARAMETERS: &[Parameter] = &[
     startup("segment-bytes", |c| c.segment_bytes.to_string()),
     startup("log-format", |c| c.log_format.name().to_string()),
     startup("metrics-prefix", |c| c.metrics_prefix.clone()),
+    startup("aclfile", |c| {
+        c.acl_file
+            .as_ref()
+            .map(|path| path.display().to_string())
+            .unwrap_or_default()
+    }),
     startup("enable-debug-command", |c| c.debug_command.name().to_string()),
     // Every write is in the log, always; there are no snapshots to schedule and no rewrite to trigger.
     only("save", ""),
@@ -291,7 +303,6 @@ pub static PARAMETERS: &[Parameter] = &[
     fixed("supervised", "no"),
     fixed("tls-port", "0"),
     fixed("unixsocket", ""),
-    fixed("aclfile", ""),
     fixed("rename-command", ""),
     fixed("logfile", ""),
     fixed("replicaof", ""),

@@ -124,6 +124,8 @@ pub struct Settings {
     pub slow_log_slower_than_us: i64,
     /// Entries the slow log keeps.
     pub slow_log_len_max: u32,
+    /// Entries that `ACL LOG` keeps.
+    pub acl_log_len_max: usize,
     /// Events of at least this many milliseconds enter the latency monitor; 0 = off.
     pub latency_threshold_ms: u32,
     /// Microseconds a busy core looks for work before it sleeps; 0 = sleeps at once.
@@ -147,6 +149,8 @@ pub enum Setting {
     QueryBufferBytesMax,
     OutputBufferLimits,
     SlowLogSlowerThan,
+    /// `acllog-max-len`.
+    AclLogLenMax,
     SlowLogLenMax,
     LatencyThreshold,
     SpinUs,

@@ -28,7 +28,7 @@ fn any_command(rng: &mut SeededRng) -> Vec<String> {
     let mut key = || format!("k{}", rng.below(24));
     let (a, b, c) = (key(), key(), key());
     let value = rng.below(1000).to_string();
-    let words: &[&str] = match rng.below(20) {
+    let words: &[&str] = match rng.below(21) {
         0 | 1 => &["SET", &a, &value],
         2 | 3 => &["GET", &a],
         4 => &["MGET", &a, &b, &c, &a],
@@ -46,6 +46,7 @@ fn any_command(rng: &mut SeededRng) -> Vec<String> {
         16 => &["LPUSH", &a, &value],
         17 => &["NOSUCH", &a],
         18 => &["GET"],
+        19 => &["CONFIG", "SET", "timeout", "0"],
         _ => &["SETNX", &a, &value],
     };
     words.iter().map(ToString::to_string).collect()

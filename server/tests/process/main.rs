@@ -14,6 +14,7 @@ mod register;
 mod scratch;
 mod server;
 
+mod acl;
 mod cores;
 mod damaged_log;
 mod durability;

@@ -101,7 +101,31 @@ static MEMORY_SUBCOMMANDS: [CommandSpec; 6] = [
 ];
 
 #[rustfmt::skip]
-static ACL_SUBCOMMANDS: [CommandSpec; 1] = [
+static ACL_SUBCOMMANDS: [CommandSpec; 13] = [
+    CommandSpec::new(980, "acl|cat", -2, flags(&[NOSCRIPT, LOADING, STALE]), Categories::NONE, &[], Run::Server(ServerCmd::AclCat))
+        .doc(Group::Server, "6.0.0", "O(N)", "The categories of commands, or the commands of one."),
+    CommandSpec::new(981, "acl|deluser", -3, flags(&[ADMIN, NOSCRIPT, LOADING, STALE]), Categories::NONE, &[], Run::Server(ServerCmd::AclDelUser))
+        .doc(Group::Server, "6.0.0", "O(N)", "Removes users and closes their connections."),
+    CommandSpec::new(982, "acl|dryrun", -4, flags(&[ADMIN, NOSCRIPT, LOADING, STALE]), Categories::NONE, &[], Run::Server(ServerCmd::AclDryRun))
+        .doc(Group::Server, "7.0.0", "O(1)", "Whether a user could run a command."),
+    CommandSpec::new(983, "acl|genpass", -2, flags(&[NOSCRIPT, LOADING, STALE]), Categories::NONE, &[], Run::Server(ServerCmd::AclGenPass))
+        .doc(Group::Server, "6.0.0", "O(1)", "A random password."),
+    CommandSpec::new(984, "acl|getuser", 3, flags(&[ADMIN, NOSCRIPT, LOADING, STALE]), Categories::NONE, &[], Run::Server(ServerCmd::AclGetUser))
+        .doc(Group::Server, "6.0.0", "O(N)", "What a user may do."),
+    CommandSpec::new(985, "acl|help", 2, flags(&[LOADING, STALE]), Categories::NONE, &[], Run::Server(ServerCmd::AclHelp))
+        .doc(Group::Server, "6.0.0", "O(1)", "What ACL can do."),
+    CommandSpec::new(986, "acl|list", 2, flags(&[ADMIN, NOSCRIPT, LOADING, STALE]), Categories::NONE, &[], Run::Server(ServerCmd::AclList))
+        .doc(Group::Server, "6.0.0", "O(N)", "All users with their rules."),
+    CommandSpec::new(987, "acl|load", 2, flags(&[ADMIN, NOSCRIPT, LOADING, STALE]), Categories::NONE, &[], Run::Server(ServerCmd::AclLoad))
+        .doc(Group::Server, "6.0.0", "O(N)", "Reads the users from the ACL file."),
+    CommandSpec::new(988, "acl|log", -2, flags(&[ADMIN, NOSCRIPT, LOADING, STALE]), Categories::NONE, &[], Run::Server(ServerCmd::AclLog))
+        .doc(Group::Server, "6.0.0", "O(N)", "What was denied of late."),
+    CommandSpec::new(989, "acl|save", 2, flags(&[ADMIN, NOSCRIPT, LOADING, STALE]), Categories::NONE, &[], Run::Server(ServerCmd::AclSave))
+        .doc(Group::Server, "6.0.0", "O(N)", "Writes the users to the ACL file."),
+    CommandSpec::new(990, "acl|setuser", -3, flags(&[ADMIN, NOSCRIPT, LOADING, STALE]), Categories::NONE, &[], Run::Server(ServerCmd::AclSetUser))
+        .doc(Group::Server, "6.0.0", "O(N)", "Changes a user, or makes one."),
+    CommandSpec::new(991, "acl|users", 2, flags(&[ADMIN, NOSCRIPT, LOADING, STALE]), Categories::NONE, &[], Run::Server(ServerCmd::AclUsers))
+        .doc(Group::Server, "6.0.0", "O(N)", "The names of all users."),
     CommandSpec::new(679, "acl|whoami", 2, flags(&[NOSCRIPT, LOADING, STALE]), Categories::NONE, &[], Run::Server(ServerCmd::AclWhoami))
         .doc(Group::Server, "6.0.0", "O(1)", "The name of the connection's user."),
 ];
