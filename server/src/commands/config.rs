@@ -5,6 +5,7 @@ use slotcore_rt::config_file;
 
 use super::arguments::refuse;
 use super::{Flow, ServerCtx};
+use crate::clients::Endpoint;
 use crate::config::Setting;
 use crate::logging::Event;
 
@@ -18,8 +19,10 @@ pub(super) fn get(ctx: &ServerCtx<'_>, args: Args<'_>, out: &mut dyn Reply) -> F
     );
     out.map(found.len());
     for (name, value) in found {
+        // A core's own port is a node of a cluster, the common port is not.
+        let is_cluster = name == "cluster-enabled" && ctx.endpoint == Endpoint::Core;
         out.bulk(name.as_bytes());
-        out.bulk(value.as_bytes());
+        out.bulk(if is_cluster { b"yes" } else { value.as_bytes() });
     }
     Flow::Done
 }
