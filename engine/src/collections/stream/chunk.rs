@@ -59,6 +59,8 @@ pub(super) struct Chunk {
     bytes: Vec<u8>,
     /// Where the first entry starts.
     entries_at: u32,
+    /// Where the last one does, if there is any.
+    last_at: u32,
     /// Fields that the chunk begins with.
     shared: u32,
     /// Entries.
@@ -121,6 +123,7 @@ impl Chunk {
         bytes.extend_from_slice(&names);
         Chunk {
             entries_at: bytes.len() as u32,
+            last_at: bytes.len() as u32,
             bytes,
             shared,
             count: 0,
@@ -174,6 +177,7 @@ impl Chunk {
             + values_bytes
             + if same { 0 } else { names_bytes };
         let out = &mut self.bytes;
+        self.last_at = out.len() as u32;
         out.reserve(body + number_bytes(body as u64));
         put_number(out, body as u64);
         put_number(out, ms);
@@ -188,42 +192,50 @@ impl Chunk {
         self.count += 1;
     }
 
-    /// The entry at `at`, which is where one starts.
-    fn entry(&self, base: StreamId, start: usize) -> Entry<'_> {
+    /// Id and end of the entry that starts at `start`, and where its number of fields stands.
+    #[inline]
+    fn head(&self, base: StreamId, start: usize) -> (StreamId, usize, usize) {
         let mut at = start;
         let body = number(&self.bytes, &mut at) as usize;
         let end = at + body;
-        let (ms, seq, tag) = (
-            number(&self.bytes, &mut at),
-            number(&self.bytes, &mut at),
-            number(&self.bytes, &mut at),
-        );
+        let (ms, seq) = (number(&self.bytes, &mut at), number(&self.bytes, &mut at));
+        let id = StreamId {
+            ms: base.ms + ms,
+            seq: if ms == 0 { base.seq + seq } else { seq },
+        };
+        (id, end, at)
+    }
+
+    fn entry(&self, base: StreamId, start: usize) -> Entry<'_> {
+        let (id, end, mut at) = self.head(base, start);
+        let tag = number(&self.bytes, &mut at);
+        let (shared, len) = match tag {
+            0 => (self.shared_names(), self.shared as usize),
+            len => (&[][..], len as usize),
+        };
         let bytes = &self.bytes[at..end];
         Entry {
-            id: StreamId {
-                ms: base.ms + ms,
-                seq: if ms == 0 { base.seq + seq } else { seq },
-            },
-            fields: match tag {
-                0 => Fields {
-                    shared: self.shared_names(),
-                    bytes,
-                    len: self.shared as usize,
-                },
-                len => Fields {
-                    shared: &[],
-                    bytes,
-                    len: len as usize,
-                },
-            },
+            id,
+            fields: Fields { shared, bytes, len },
             start,
             end,
         }
     }
 
-    /// The entries, first to last.
-    pub(super) fn entries(&self, base: StreamId) -> impl Iterator<Item = Entry<'_>> {
+    /// Where the first entry starts that is not below `from`; the end of the chunk if there is none.
+    fn seek(&self, base: StreamId, from: StreamId) -> usize {
         let mut at = self.entries_at as usize;
+        while at < self.bytes.len() {
+            let (id, end, _) = self.head(base, at);
+            if id >= from {
+                break;
+            }
+            at = end;
+        }
+        at
+    }
+
+    fn entries_at(&self, base: StreamId, mut at: usize) -> impl Iterator<Item = Entry<'_>> {
         std::iter::from_fn(move || {
             (at < self.bytes.len()).then(|| {
                 let entry = self.entry(base, at);
@@ -233,13 +245,42 @@ impl Chunk {
         })
     }
 
+    /// The entries, first to last.
+    pub(super) fn entries(&self, base: StreamId) -> impl Iterator<Item = Entry<'_>> {
+        self.entries_at(base, self.entries_at as usize)
+    }
+
+    /// The entries from the first that is not below `from`.
+    pub(super) fn entries_from(&self, base: StreamId, from: StreamId) -> impl Iterator<Item = Entry<'_>> {
+        self.entries_at(base, self.seek(base, from))
+    }
+
+    /// The lowest and the highest id; there must be an entry.
+    pub(super) fn ends(&self, base: StreamId) -> (StreamId, StreamId) {
+        let id_at = |at: u32| self.head(base, at as usize).0;
+        (id_at(self.entries_at), id_at(self.last_at))
+    }
+
+    /// How many entries lie in `from..=to`.
+    pub(super) fn count_in(&self, base: StreamId, from: StreamId, to: StreamId) -> usize {
+        let (mut at, mut count) = (self.seek(base, from), 0);
+        while at < self.bytes.len() {
+            let (id, end, _) = self.head(base, at);
+            if id > to {
+                break;
+            }
+            (at, count) = (end, count + 1);
+        }
+        count
+    }
+
     /// Takes out the entry `id`; says whether it was there.
     pub(super) fn remove(&mut self, base: StreamId, id: StreamId) -> bool {
-        let found = self.entries(base).find(|e| e.id >= id).filter(|e| e.id == id);
+        let found = self.entries_from(base, id).next().filter(|e| e.id == id);
         let Some((start, end)) = found.map(|e| (e.start, e.end)) else {
             return false;
         };
-        self.cut(start, end, 1);
+        self.cut(base, start, end, 1);
         true
     }
 
@@ -249,13 +290,20 @@ impl Chunk {
         for entry in self.entries(base).take(limit).take_while(|e| doomed(e.id)) {
             (end, count) = (entry.end, count + 1);
         }
-        self.cut(self.entries_at as usize, end, count as u32);
+        self.cut(base, self.entries_at as usize, end, count as u32);
         count
     }
 
-    fn cut(&mut self, start: usize, end: usize, count: u32) {
+    fn cut(&mut self, base: StreamId, start: usize, end: usize, count: u32) {
+        let cut_last = end == self.bytes.len();
         self.bytes.drain(start..end);
         self.count -= count;
         self.deleted += count;
+        if !cut_last {
+            self.last_at -= (end - start) as u32;
+        } else {
+            let last = self.entries(base).last();
+            self.last_at = last.map_or(self.entries_at as usize, |e| e.start) as u32;
+        }
     }
 }

@@ -80,7 +80,7 @@ impl Entries {
         if let Some(mut last) = self.chunks.last_entry() {
             let base = *last.key();
             let chunk = last.get_mut();
-            debug_assert!(chunk.entries(base).all(|e| e.id < id));
+            debug_assert!(chunk.ends(base).1 < id);
             let before = chunk.memory();
             let full = limits.entries != 0 && chunk.count + chunk.deleted >= limits.entries;
             let bytes_max = if limits.bytes == 0 { u32::MAX } else { limits.bytes };
@@ -118,20 +118,20 @@ impl Entries {
     /// The entry `id`.
     pub fn get(&self, id: StreamId) -> Option<Fields<'_>> {
         let (base, chunk) = self.chunk_of(id)?;
-        let entry = chunk.entries(base).find(|e| e.id >= id)?;
+        let entry = chunk.entries_from(base, id).next()?;
         (entry.id == id).then_some(entry.fields)
     }
 
     /// The lowest id.
     pub fn first_id(&self) -> Option<StreamId> {
         let (base, chunk) = self.chunks.first_key_value()?;
-        chunk.entries(*base).next().map(|e| e.id)
+        Some(chunk.ends(*base).0)
     }
 
     /// The highest id.
     pub fn last_id(&self) -> Option<StreamId> {
         let (base, chunk) = self.chunks.last_key_value()?;
-        chunk.entries(*base).last().map(|e| e.id)
+        Some(chunk.ends(*base).1)
     }
 
     /// How many entries lie in `from..=to`, at most `limit`. Constant time for each chunk.
@@ -142,7 +142,7 @@ impl Entries {
             count += if base >= from && chunks.peek().is_some() {
                 chunk.count as usize
             } else {
-                chunk.entries(base).filter(|e| (from..=to).contains(&e.id)).count()
+                chunk.count_in(base, from, to)
             };
             if count >= limit {
                 return limit;
@@ -169,7 +169,7 @@ impl Entries {
         };
         if reverse {
             for (base, chunk) in self.chunks_in(from, to).rev() {
-                let inside = chunk.entries(base).filter(|e| (from..=to).contains(&e.id));
+                let inside = chunk.entries_from(base, from).take_while(|e| e.id <= to);
                 let inside: Vec<_> = inside.collect();
                 if !inside.iter().rev().all(&mut hand) {
                     return;
@@ -177,10 +177,7 @@ impl Entries {
             }
         } else {
             for (base, chunk) in self.chunks_in(from, to) {
-                let mut inside = chunk
-                    .entries(base)
-                    .skip_while(|e| e.id < from)
-                    .take_while(|e| e.id <= to);
+                let mut inside = chunk.entries_from(base, from).take_while(|e| e.id <= to);
                 if !inside.all(|e| hand(&e)) {
                     return;
                 }
@@ -217,8 +214,7 @@ impl Entries {
             }
             let doomed = match trim {
                 Trim::Len(keep) => len - count >= keep,
-                // The highest id is that of the last entry; looking at it means walking through the chunk.
-                Trim::MinId(id) => base < id && chunk.entries(base).last().is_some_and(|e| e.id < id),
+                Trim::MinId(id) => chunk.ends(base).1 < id,
             };
             if doomed {
                 self.chunk_bytes -= chunk.memory();
