@@ -64,13 +64,11 @@ pub(super) fn list(args: Args<'_>, out: &mut dyn Reply) -> Flow {
         _ => return refuse(out, SYNTAX),
     };
     let mut names = Vec::new();
-    // Without a filter Redis names the top-level commands only; with one, subcommands as well.
     for spec in cmd::commands() {
-        let below = spec.subcommands.iter().filter(|_| args.len() > 2);
         names.extend(
             [spec]
                 .into_iter()
-                .chain(below)
+                .chain(spec.subcommands)
                 .filter(|spec| chosen(spec))
                 .map(|spec| spec.full_name),
         );

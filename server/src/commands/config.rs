@@ -6,7 +6,7 @@ use slotcore_rt::config_file;
 use super::arguments::refuse;
 use super::{Flow, ServerCtx};
 use crate::clients::Endpoint;
-use crate::config::Setting;
+use crate::config::{Setting, parameters};
 use crate::logging::Event;
 
 /// `CONFIG GET pattern [pattern...]`
@@ -14,7 +14,12 @@ pub(super) fn get(ctx: &ServerCtx<'_>, args: Args<'_>, out: &mut dyn Reply) -> F
     let patterns: Vec<Vec<u8>> = args.iter_from(2).map(<[u8]>::to_ascii_lowercase).collect();
     let mut found = Vec::new();
     ctx.config.get(
-        &mut |name| patterns.iter().any(|pattern| cmd::matches(pattern, name.as_bytes())),
+        &mut |name| {
+            let matches = |pattern: &Vec<u8>| {
+                *pattern == name.as_bytes() || (!parameters::is_hidden(name) && cmd::matches(pattern, name.as_bytes()))
+            };
+            patterns.iter().any(matches)
+        },
         &mut |name, value| found.push((name, value)),
     );
     out.map(found.len());

@@ -311,6 +311,14 @@ pub static PARAMETERS: &[Parameter] = &[
     fixed("enable-protected-configs", "no"),
 ];
 
+/// Parameters for tests of Redis: they are not listed, and must be asked for by name.
+const HIDDEN: [&str; 2] = ["key-load-delay", "rdb-key-save-delay"];
+
+/// Whether a pattern must not find the parameter of this name.
+pub fn is_hidden(name: &str) -> bool {
+    HIDDEN.contains(&name)
+}
+
 /// The parameter of this name, in any case.
 pub fn find(name: &str) -> Option<&'static Parameter> {
     PARAMETERS
