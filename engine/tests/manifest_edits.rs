@@ -89,6 +89,7 @@ fn merged(id: &mut u64, version: &Version, pick: &Pick) -> Edit {
         result: vec![result],
         blobs: Vec::new(),
         sunk: (10, 7),
+        expired_keys: 0,
     }
 }
 

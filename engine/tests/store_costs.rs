@@ -157,3 +157,51 @@ fn a_cold_key_costs_one_read_and_a_missing_one_none() {
     assert!(load_cost < 8.0 && overwrite_cost < 8.0, "{load_cost} {overwrite_cost}");
     assert!(space < 1.3, "{space}");
 }
+
+/// Keys that expire while only files have them leave the files by merges, and are counted off then.
+#[test]
+fn keys_that_expired_in_files_are_not_counted_for_ever() {
+    let (mut load, mut r) = (Load::new(), Random::new(4));
+    let clock = load.node.machine.ks.now_ms();
+    let lasting = KEYS / 4;
+    for n in 0..KEYS {
+        let (key, value) = (key(n), [b'x'; VALUE_BYTES]);
+        let expire = if n < lasting {
+            Expire::Clear
+        } else {
+            Expire::At(clock + 1_000 + n as u64)
+        };
+        let hash = load.node.machine.ks.key_hash(&key);
+        load.node.store.foresee(&mut load.node.machine.ks, hash, &key);
+        load.node.machine.ks.set_str(&key, &value, expire);
+        load.writes += 1;
+        if load.writes.is_multiple_of(64) {
+            load.background();
+        }
+    }
+    load.node.settle().expect("no damage");
+    while load.node.machine.ks.tier_use().clean_bytes > 0 {
+        load.node.machine.ks.evict(usize::MAX, 10_000);
+    }
+    load.node.machine.set_time(clock + 1_000 + KEYS as u64);
+    // Some are looked at, before and while merges leave them out.
+    for n in 0..2 * KEYS {
+        if n % 50 == 0 {
+            let key = key(r.below(KEYS));
+            load.node.fetch(&key).expect("no damage");
+            load.node.machine.ks.expire_work(1_000);
+        }
+        load.write(r.below(lasting), &mut r);
+    }
+    load.node.settle().expect("no damage");
+    load.node.machine.ks.expire_work(1 << 20);
+    let counted = load.node.machine.ks.len();
+    println!(
+        "{counted} keys counted, {lasting} are there; {} merges",
+        load.node.store.stats().merges
+    );
+    assert!(
+        counted.abs_diff(lasting as u64) < lasting as u64 / 50,
+        "{counted} instead of {lasting}"
+    );
+}

@@ -83,13 +83,19 @@ pub struct Merge {
     stats: MergeStats,
     /// Records taken, by source.
     read_of: Vec<u64>,
+    /// Keys left out because they had expired, if somebody wants to know.
+    expired: Option<Vec<ExpiredKey>>,
 }
+
+/// Order and tail of a record that had expired.
+pub type ExpiredKey = (u64, Box<[u8]>);
 
 impl Merge {
     /// Merges `sources`, newest first, all of one family and with the same bounds.
     pub fn new(sources: Vec<SstScan>, options: MergeOptions) -> Self {
         Self {
             read_of: vec![0; sources.len()],
+            expired: None,
             sources,
             options,
             current: None,
@@ -97,6 +103,17 @@ impl Merge {
             reported: Vec::new(),
             stats: MergeStats::default(),
         }
+    }
+
+    /// Makes the merge report what had expired, by [`Merge::take_expired`] after each step.
+    pub fn reporting_expired(mut self) -> Self {
+        self.expired = Some(Vec::new());
+        self
+    }
+
+    /// Takes the places of records that had expired and were left out, or became deletions, since the last call.
+    pub fn take_expired(&mut self) -> Vec<ExpiredKey> {
+        self.expired.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// What was done so far.
@@ -213,6 +230,9 @@ impl Merge {
             Body::Inline(..) | Body::Blob(..) if record.is_expired(self.options.clock_ms) => {
                 self.stats.expired += 1;
                 let ord = record.key.ord;
+                if let Some(expired) = &mut self.expired {
+                    expired.push((ord, record.key.tail.into()));
+                }
                 let collection = record.collection();
                 self.reported
                     .extend(collection.map(|collection| DeadCollection { ord, collection }));

@@ -12,7 +12,7 @@ mod pace;
 mod pick;
 mod shape;
 
-pub use merge::{DeadCollection, Merge, MergeOptions, MergeStats, MergeStep};
+pub use merge::{DeadCollection, ExpiredKey, Merge, MergeOptions, MergeStats, MergeStep};
 pub use pace::{Pace, PaceInput, PaceOptions, pace};
 pub use pick::{Pick, PickOptions, Pressure, pick, pressure};
 pub use shape::{FileShape, RunShape, TreeShape};

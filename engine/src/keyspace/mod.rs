@@ -246,7 +246,8 @@ impl Keyspace {
         if rec.is_volatile() {
             self.wheel.cancel(rec.timer());
         }
-        self.tier.keys -= 1;
+        // Beyond memory the number may be too small by what was taken to have existed: see `len`.
+        self.tier.keys = self.tier.keys.saturating_sub(1);
         if self.tier.complete && !rec.is_stored() {
             self.table.remove(hash, spot);
         } else {

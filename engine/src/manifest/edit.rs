@@ -44,6 +44,8 @@ pub enum Edit {
         blobs: Vec<BlobFile>,
         /// Records that sank, and how many of them took the place of one; from the merge's counts.
         sunk: (u64, u64),
+        /// Keys of [`Version::key_count`] that had expired and are in no file any more.
+        expired_keys: u64,
     },
 }
 
@@ -142,6 +144,7 @@ impl Version {
                 result,
                 blobs,
                 sunk,
+                expired_keys,
             } => {
                 let newer = self
                     .tree(family)
@@ -156,6 +159,7 @@ impl Version {
                 next.admit(&result, family)?;
                 next.admit_blobs(blobs)?;
                 next.replace(family, pick, result, sunk);
+                next.key_count = next.key_count.saturating_sub(expired_keys);
                 if !in_order(&next.tree(family).bottom, family) {
                     return Err(EditError::Result);
                 }

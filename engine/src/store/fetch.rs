@@ -36,6 +36,15 @@ pub(super) enum Progress<T> {
     Done(T),
 }
 
+/// What a fetch of a key found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    Nothing,
+    Value,
+    /// A value whose key has expired.
+    Expired,
+}
+
 /// A large value to be read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BlobValue {
@@ -65,9 +74,14 @@ impl KeyFetch {
         ks: &mut Keyspace,
         scratch: &mut Scratch,
         stats: &mut StoreStats,
-    ) -> Result<Progress<()>, StoreError> {
+    ) -> Result<Progress<Found>, StoreError> {
         let ord = self.hash.ord();
         let value_error = |error| StoreError::Value { ord, error };
+        let clock_ms = ks.now_ms();
+        let found = |expire_ms: Option<u64>| match expire_ms {
+            Some(at) if at <= clock_ms => Found::Expired,
+            _ => Found::Value,
+        };
         if let (Some(blob), Some(pages)) = (self.blob, pages) {
             let value = Loaded {
                 kind: blob.kind,
@@ -75,7 +89,7 @@ impl KeyFetch {
                 expire_ms: blob.expire_ms,
             };
             ks.install(self.hash, &self.key, value).map_err(value_error)?;
-            return Ok(Progress::Done(()));
+            return Ok(Progress::Done(found(blob.expire_ms)));
         }
         let tail = &*self.key;
         let mut lookup = self.lookup.with_key(SstKey { ord, tail });
@@ -89,7 +103,7 @@ impl KeyFetch {
             LookupStep::Absent => {
                 ks.install_absent(self.hash, &self.key);
                 stats.filtered += u64::from(next.reads() == 0);
-                Progress::Done(())
+                Progress::Done(Found::Nothing)
             }
             LookupStep::Found(record) => {
                 stats.found += 1;
@@ -98,7 +112,7 @@ impl KeyFetch {
                     Body::Inline(kind, bytes) => {
                         let value = Loaded { kind, bytes, expire_ms };
                         ks.install(self.hash, &self.key, value).map_err(value_error)?;
-                        Progress::Done(())
+                        Progress::Done(found(expire_ms))
                     }
                     Body::Blob(kind, ptr) => {
                         stats.blob_reads += 1;
@@ -179,7 +193,10 @@ impl Store {
         self.stats.lookups += 1;
         let mut job = self.key_fetch(hash, key);
         match job.advance(None, ks, &mut self.scratch, &mut self.stats)? {
-            Progress::Done(()) => Ok(Fetch::Known),
+            Progress::Done(found) => {
+                self.note_found(hash, found);
+                Ok(Fetch::Known)
+            }
             Progress::Need(file, range) => {
                 let id = self.fetches.new_id();
                 self.fetches.by_key.insert(place, id);
@@ -262,6 +279,12 @@ impl Store {
         Some((id, valid.map(|(_, keys)| keys)))
     }
 
+    fn note_found(&mut self, hash: KeyHash, found: Found) {
+        if found == Found::Expired {
+            self.expired_was_loaded(hash.ord());
+        }
+    }
+
     fn read_for(&mut self, id: FetchId, file: FileName, range: PageRange) {
         let offset = range.offset;
         self.outbox.read(Flight::Fetch { id, file, offset }, file, range);
@@ -285,8 +308,9 @@ impl Store {
                 }
                 match job.advance(pages.as_deref(), ks, &mut self.scratch, &mut self.stats)? {
                     Progress::Need(file, range) => Progress::Need(file, range),
-                    Progress::Done(()) => {
+                    Progress::Done(found) => {
                         self.fetches.by_key.remove(&(job.hash.ord(), job.key.clone()));
+                        self.note_found(job.hash, found);
                         Progress::Done(None)
                     }
                 }

@@ -45,6 +45,11 @@ impl Flush {
     pub(super) fn is_before_edit(&self) -> bool {
         matches!(self.stage, Stage::Showing | Stage::Ending)
     }
+
+    /// So many keys that were counted at the cut had expired, and are in no file any more.
+    pub(super) fn uncount(&mut self, keys: u64) {
+        self.key_count = self.key_count.saturating_sub(keys);
+    }
 }
 
 impl Store {

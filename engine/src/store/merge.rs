@@ -9,8 +9,9 @@ use super::outbox::{Flight, Job};
 use super::output::{Made, Make, Output};
 use super::runs::{Runs, run_of};
 use crate::compact::{Merge, MergeOptions, MergeStep, Pick, pick};
+use crate::keyspace::{Keyspace, Residency};
 use crate::manifest::{Edit, FileRef};
-use crate::sst::{Body, Bounds, Family, FileId, FilterBits, Kind, SstScan, blob_value};
+use crate::sst::{Body, Bounds, Family, FileId, FilterBits, Kind, Run, SstKey, SstScan, blob_value};
 use slotcore_rt::buf::AlignedBuf;
 use slotcore_rt::ids::LogIndex;
 use std::collections::BTreeSet;
@@ -47,13 +48,31 @@ pub(super) struct Merging {
     sparse: BTreeSet<FileId>,
     pub(super) output: Output,
     stage: Stage,
+    uncounted: Uncounted,
+    /// Runs newer than what is merged, when it began.
+    newer: Vec<Run>,
     /// What is read, kept from being deleted.
     _runs: Rc<Runs>,
 }
 
+/// Keys that expired while only files had them: they are counted as keys until the merge that leaves them out is durable.
+#[derive(Default)]
+struct Uncounted {
+    /// Their orders, ascending.
+    ords: Vec<u64>,
+    /// Those of them that came into memory meanwhile, where their expiry is noticed.
+    loaded: BTreeSet<u64>,
+}
+
+impl Uncounted {
+    fn len(&self) -> u64 {
+        (self.ords.len() - self.loaded.len()) as u64
+    }
+}
+
 impl Store {
     /// Goes on with the merge, or begins one that is due. Returns whether there is more to do at once.
-    pub(super) fn step_merge(&mut self, budget: &mut Budget) -> Result<bool, StoreError> {
+    pub(super) fn step_merge(&mut self, ks: &Keyspace, budget: &mut Budget) -> Result<bool, StoreError> {
         if self.merging.is_none() && !self.begin_merge() {
             return Ok(false);
         }
@@ -64,7 +83,15 @@ impl Store {
             if budget.work == 0 || budget.merge_bytes == 0 {
                 return Ok(true);
             }
-            match merging.merge.step()? {
+            let step = merging.merge.step()?;
+            for (ord, key) in merging.merge.take_expired() {
+                let place = SstKey { ord, tail: &key };
+                let newer = merging.newer.iter().any(|run| run.may_hold(place));
+                if !newer && ks.residency(ks.key_hash(&key), &key) == Residency::Unknown {
+                    merging.uncounted.ords.push(ord);
+                }
+            }
+            match step {
                 MergeStep::Need { source, file, range } => {
                     merging.stage = Stage::Pages;
                     budget.merge_bytes = budget.merge_bytes.saturating_sub(range.bytes as u64);
@@ -157,6 +184,10 @@ impl Store {
                 (vec![run_of(file, 0, readers)], None, true)
             }
         };
+        let first = match &pick {
+            Pick::Tier { runs, .. } | Pick::Sink { runs, .. } => runs.start,
+            Pick::Clean { .. } => tree.upper.len(),
+        };
         let inputs = self.version.inputs(Family::Keys, &pick);
         let read = || self.version.keys.files().filter(|file| inputs.contains(&file.file));
         let make = Make {
@@ -173,7 +204,9 @@ impl Store {
         };
         let scans = sources.iter().map(|run| SstScan::new(run, bounds.clone(), READ_BYTES));
         Merging {
-            merge: Merge::new(scans.collect(), options),
+            merge: Merge::new(scans.collect(), options).reporting_expired(),
+            newer: upper(&(0..first)),
+            uncounted: Uncounted::default(),
             pick,
             upper_runs: tree.upper.len(),
             inputs,
@@ -244,6 +277,7 @@ impl Store {
             result: files,
             blobs,
             sunk,
+            expired_keys: merging.uncounted.len(),
         };
         self.stats.merge_written_bytes += bytes;
         if self.tell_manifest(Job::Merge, edit, readers).is_err() {
@@ -254,8 +288,26 @@ impl Store {
     }
 
     /// The manifest that has the merge is durable.
-    pub(super) fn merge_is_durable(&mut self) {
+    pub(super) fn merge_is_durable(&mut self, ks: &mut Keyspace) {
         self.stats.merges += 1;
-        self.merging = None;
+        if let Some(merging) = self.merging.take()
+            && !self.cleared
+        {
+            let keys = merging.uncounted.len();
+            ks.uncount(keys);
+            if let Some(flush) = &mut self.flush {
+                flush.uncount(keys);
+            }
+        }
+    }
+
+    /// An expired key came from files into memory, where it is noticed and not counted any more: the merge must not count it
+    /// off again.
+    pub(super) fn expired_was_loaded(&mut self, ord: u64) {
+        if let Some(merging) = &mut self.merging
+            && merging.uncounted.ords.binary_search(&ord).is_ok()
+        {
+            merging.uncounted.loaded.insert(ord);
+        }
     }
 }

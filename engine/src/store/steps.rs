@@ -22,7 +22,7 @@ impl Store {
         self.notice_clear(ks);
         let merge_bytes = budget.merge_bytes;
         let more = self.step_flush(ks, &mut budget);
-        let more = self.step_merge(&mut budget)? || more;
+        let more = self.step_merge(ks, &mut budget)? || more;
         Ok(Worked {
             idle: !more,
             merge_bytes: merge_bytes - budget.merge_bytes,
@@ -162,7 +162,7 @@ impl Store {
         Ok(())
     }
 
-    fn edit_is_durable(&mut self, ks: &Keyspace) {
+    fn edit_is_durable(&mut self, ks: &mut Keyspace) {
         let edit = self.edit.take().expect("a manifest was on its way");
         let old = std::mem::replace(&mut self.version, Rc::new(edit.next));
         self.readers
@@ -179,7 +179,7 @@ impl Store {
         self.at_rest = false;
         match edit.job {
             Job::Flush => self.flush_is_durable(ks),
-            Job::Merge => self.merge_is_durable(),
+            Job::Merge => self.merge_is_durable(ks),
         }
         if !self.cleared {
             let runs = Runs::of(&self.version, &self.readers);

@@ -78,6 +78,14 @@ impl Keyspace {
     }
 }
 
+impl Keyspace {
+    /// So many keys expired that only files had, and the files have them no more.
+    pub(crate) fn uncount(&mut self, keys: u64) {
+        self.tier.keys = self.tier.keys.saturating_sub(keys);
+        self.stats.expired += keys;
+    }
+}
+
 impl Object {
     /// The kind of a record that names it.
     pub(in super::super) fn rec_kind(&self) -> RecKind {
