@@ -97,6 +97,7 @@ impl CoreState {
                     .expect("the entry holds an operation for every write of its batch");
                 found.announce(&mut self.keyspace);
                 let (spec, args, seed) = (found.spec, found.args, found.seed);
+                let watched = (!self.watches.is_empty()).then(|| self.before_write(item.who, spec, &args));
                 match item.who {
                     Who::Client(conn) => self.run_for(conn, spec, args, seed),
                     Who::Core(core, asker, how) => {
@@ -104,6 +105,18 @@ impl CoreState {
                     }
                 }
                 self.keyspace.forget_key();
+                if let Some(watched) = watched {
+                    self.after_write(item.who, spec, watched);
+                }
+            }
+            ItemKind::Forget => return self.forget_applied(item.who, place),
+            ItemKind::Said(at) => {
+                let mut spans = std::mem::take(&mut self.spans);
+                let aside = &sealed.asides[at as usize..];
+                op::decode_op(aside, &mut spans).expect("encoded by this process");
+                let text = Args::new(aside, &spans).get(1);
+                self.say_now(item.who, std::str::from_utf8(text).unwrap_or("OK"));
+                self.spans = spans;
             }
             ItemKind::Aside(at) => {
                 let mut spans = std::mem::take(&mut self.spans);
@@ -138,7 +151,14 @@ impl CoreState {
     /// Executes a command that touches keys; answers if the connection is still there.
     #[inline]
     fn run_for(&mut self, id: ConnId, spec: &'static CommandSpec, args: Args<'_>, seed: u64) {
-        let Run::Data(f) = spec.run else { return };
+        let f = match spec.run {
+            Run::Data(f) => f,
+            Run::Transaction(step) => {
+                self.run_step(Who::Client(id), spec, step, args, seed);
+                return;
+            }
+            Run::Server(_) | Run::Container => return,
+        };
         let timed = self.times_all || (!spec.flags.has(Flags::FAST) && spec.id.0 != self.untimed_id);
         let began = timed.then(|| SystemClock.tick());
         let mut exec = Exec::new(&mut self.keyspace, args, seed);
@@ -158,7 +178,7 @@ impl CoreState {
     }
 
     #[cold]
-    fn answer_refusal(&mut self, who: Who, text: &str) {
+    pub(crate) fn answer_refusal(&mut self, who: Who, text: &str) {
         let id = match who {
             Who::Client(id) => id,
             Who::Core(core, asker, how) => return self.refuse_core(core, asker, how, text),
@@ -219,6 +239,10 @@ impl CoreState {
             return;
         };
         for item in &sealed.items {
+            if item.kind == ItemKind::Forget {
+                self.forget_applied(item.who, Place::Alone);
+                continue;
+            }
             if let Who::Client(conn) = item.who {
                 let place = self.begin_ordered(conn);
                 self.answer_refusal(item.who, text);

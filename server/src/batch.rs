@@ -42,12 +42,16 @@ pub enum ItemKind {
     Write,
     /// A command at this offset of the side buffer.
     Aside(u32),
+    /// Nothing to answer: the connection watches no key of this core any more. Not counted among what it waits for.
+    Forget,
+    /// A status line to answer, argument 1 of the operation at this offset of the side buffer.
+    Said(u32),
     /// An error line to answer, argument 1 of the operation at this offset of the side buffer.
     Refusal(u32),
 }
 
-/// Stands in the side buffer where a command's number would be, before the text of a refusal.
-const REFUSAL: CommandId = CommandId(u16::MAX);
+/// Stands in the side buffer where a command's number would be, before the text of a refusal or a status.
+const TEXT: CommandId = CommandId(u16::MAX);
 
 /// The batch under construction.
 #[derive(Debug, Default)]
@@ -114,17 +118,35 @@ impl Batch {
 
     /// Appends an error to be answered in order: the command was refused before it could be anything else.
     pub fn push_refusal(&mut self, who: Who, text: &str) {
-        let at = self.aside_offset();
-        let len = u32::try_from(text.len()).expect("an error line is short");
-        encode_op(
-            &mut self.asides,
-            REFUSAL,
-            &Args::new(text.as_bytes(), &[(0, 0), (0, len)]),
-        );
+        let at = self.push_text(text);
         self.items.push(Item {
             who,
             kind: ItemKind::Refusal(at),
         });
+    }
+
+    /// Appends that a connection of this core forgets the keys it watches here.
+    pub fn push_forget(&mut self, conn: ConnId) {
+        self.items.push(Item {
+            who: Who::Client(conn),
+            kind: ItemKind::Forget,
+        });
+    }
+
+    /// Appends a status line to be answered in order.
+    pub fn push_said(&mut self, who: Who, text: &str) {
+        let at = self.push_text(text);
+        self.items.push(Item {
+            who,
+            kind: ItemKind::Said(at),
+        });
+    }
+
+    fn push_text(&mut self, text: &str) -> u32 {
+        let at = self.aside_offset();
+        let len = u32::try_from(text.len()).expect("a line is short");
+        encode_op(&mut self.asides, TEXT, &Args::new(text.as_bytes(), &[(0, 0), (0, len)]));
+        at
     }
 
     fn aside_offset(&self) -> u32 {

@@ -82,6 +82,12 @@ pub struct ClientState {
     pub subscriptions: [u32; 3],
     /// True when there is one of them.
     pub listens: bool,
+    /// Commands kept since MULTI; -1 outside of it.
+    pub queued: i64,
+    /// Bytes of memory that these take.
+    pub queued_bytes: usize,
+    /// Keys it watches.
+    pub watched: usize,
     /// `CLIENT NO-EVICT on`.
     pub no_evict: bool,
     /// `CLIENT NO-TOUCH on`.
@@ -113,6 +119,9 @@ impl ClientState {
             commands_total: 0,
             subscriptions: [0; 3],
             listens: false,
+            queued: -1,
+            queued_bytes: 0,
+            watched: 0,
             no_evict: false,
             no_touch: false,
             close_after_reply: false,

@@ -583,7 +583,11 @@ impl CoreLoop {
         glommio::executor().yield_if_needed().await;
         {
             let state = self.state.borrow();
-            if state.net.has_ready() || self.ring.has_completions() || state.mesh.port().has_mail() {
+            if state.net.has_ready()
+                || self.ring.has_completions()
+                || state.mesh.port().has_mail()
+                || state.gate_is_due()
+            {
                 drop(state);
                 self.ring.submit()?;
                 return Ok(());

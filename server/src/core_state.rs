@@ -34,6 +34,7 @@ use crate::requests_ahead::RequestsAhead;
 use crate::route::Router;
 use crate::spin::Spin;
 use crate::tally::Tally;
+use crate::transaction::{Gate, Session, TransactionsKept, Watches};
 use crate::window::Window;
 
 /// Connections looked at for idleness in one turn's end.
@@ -95,6 +96,8 @@ pub(crate) struct Lane {
     pub broken: Option<String>,
     /// Input was left unparsed because too much waits.
     pub held: bool,
+    /// Its transaction, and the keys it watches.
+    pub session: Session,
 }
 
 impl Lane {
@@ -163,7 +166,6 @@ pub struct CoreState {
     pub(crate) untimed_id: u16,
     /// The slow log wants commands that can hardly be slow, too: all are timed.
     pub(crate) times_all: bool,
-    pub(crate) quit_id: u16,
     pub(crate) spans: Vec<(u32, u32)>,
     pub(crate) ops: EntryOps,
     pub(crate) requests_ahead: RequestsAhead,
@@ -173,6 +175,12 @@ pub struct CoreState {
     pub(crate) ordered_out: Vec<u8>,
     /// Numbers of the arguments that are keys.
     pub(crate) key_numbers: Vec<u32>,
+    /// Who watches keys of this core.
+    pub(crate) watches: Watches,
+    /// Transactions that wait to hear whether watched keys were changed.
+    pub(crate) gate: Gate,
+    pub(crate) transactions_kept: TransactionsKept,
+    pub(crate) transaction_out: Vec<u8>,
 }
 
 /// Commands of constant or logarithmic time take less than this many microseconds: while the slow log asks for slower ones
@@ -228,7 +236,6 @@ impl CoreState {
             limits: Limits::default(),
             untimed_id: lookup(b"set").map_or(0, |spec| spec.id.0),
             times_all: false,
-            quit_id: lookup(b"quit").map_or(0, |spec| spec.id.0),
             spans: Vec::new(),
             ops: EntryOps::default(),
             requests_ahead: RequestsAhead::default(),
@@ -236,6 +243,10 @@ impl CoreState {
             scratch_out: Vec::new(),
             ordered_out: Vec::new(),
             key_numbers: Vec::new(),
+            watches: Watches::default(),
+            gate: Gate::default(),
+            transactions_kept: TransactionsKept::default(),
+            transaction_out: Vec::new(),
         };
         state.take_over_settings();
         state
@@ -289,6 +300,7 @@ impl CoreState {
                 }
                 NetEvent::Closed(id) => {
                     self.pubsub.forget(id);
+                    self.end_session(id);
                     self.server.clients.remove(id.index());
                 }
             }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use slotcore_engine::cmd::transaction::Step;
 use slotcore_engine::cmd::{Args, CommandSpec, DataFn, Exec, Flags, NoReply, Reply, Run, ServerCmd, resolve};
 use slotcore_netio::ConnId;
 use slotcore_netio::resp::decode::Request;
@@ -39,6 +40,9 @@ impl CoreState {
         self.keyspace.set_time(self.keyspace.now_ms(), now.wall_ms());
         let memory_max = self.server.config.settings().memory_bytes_max / self.mesh.cores() as u64;
         self.over_memory = memory_max > 0 && self.keyspace.memory().total() as u64 > memory_max;
+        if !self.gate.is_empty() {
+            self.pass_gate();
+        }
     }
 
     /// Parses and executes what arrived, a window at a time, until nothing is left or too much is in flight. Nothing here
@@ -72,6 +76,10 @@ impl CoreState {
         let mut taken = 0;
         loop {
             let lane = lane_of(&mut self.lanes, id);
+            if let Some(pending) = &mut lane.session.pending {
+                pending.left_input = true;
+                break;
+            }
             // A client that does not read its replies is given no more of them; it is looked at again once it has read.
             if lane.said_quit || lane.is_ending() || self.net.is_choked(id) {
                 break;
@@ -185,12 +193,15 @@ impl CoreState {
         let mut route = Route::Here;
         let (spec, key) = match resolve(&args) {
             Ok(spec) => {
+                let mut session = false;
                 if spec.id.0 >= FIRST_SERVER_ID {
                     if self.must_wait(window, id, spec) {
                         return Route::Wait;
                     }
-                    window.urgent |= changes_connection(spec);
-                    lane_of(&mut self.lanes, id).said_quit |= spec.id.0 == self.quit_id;
+                    // Behind an EXEC that has to wait nothing must be parsed.
+                    window.urgent |= changes_connection(spec) || matches!(spec.run, Run::Transaction(Step::Exec));
+                    lane_of(&mut self.lanes, id).said_quit |= matches!(spec.run, Run::Server(ServerCmd::Quit));
+                    session = is_about_session(spec);
                 }
                 if let Some(endpoint) = endpoint {
                     let (map, me) = (&self.server.cluster, self.server.core);
@@ -209,7 +220,7 @@ impl CoreState {
                 if let Some(key) = key {
                     self.keyspace.prefetch_bucket(key);
                 }
-                (Ok(spec), key)
+                (Ok((spec, session)), key)
             }
             Err(text) => {
                 window.refusals.push(text);
@@ -218,13 +229,17 @@ impl CoreState {
         };
         let (route, spec) = match self.redirection(route) {
             Some(text) => {
-                if let Ok(spec) = spec {
+                if let Ok((spec, _)) = spec {
                     self.server.metrics.commands.rejected(spec.id.0, spec.full_name);
                 }
                 window.refusals.push(text);
                 (Route::Here, Err(window.refusals.len() as u32 - 1))
             }
-            None => (route, spec),
+            None => match spec {
+                Ok((spec, true)) => (Route::Session, Ok(spec)),
+                Ok((spec, false)) => (route, Ok(spec)),
+                Err(at) => (route, Err(at)),
+            },
         };
         let spans = (first as u32, window.spans.len() as u32);
         window.commands.push(Parsed {
@@ -295,7 +310,9 @@ impl CoreState {
             if self.lanes[command.conn.index()].quits {
                 continue;
             }
-            if command.route != Route::Here {
+            if self.lanes[command.conn.index()].session.queue.is_some() {
+                self.run_in_multi(window, command);
+            } else if command.route != Route::Here {
                 self.run_elsewhere(window, command);
             } else if self.lanes[command.conn.index()].order.is_some() {
                 self.run_in_order(window, command);
@@ -356,6 +373,10 @@ impl CoreState {
                 }
             }
             (Ok(spec), None) if spec.is_write() => {
+                if !self.watches.is_empty() {
+                    let batch = self.next_batch;
+                    self.watches.gathered(spec, &args, batch);
+                }
                 self.batch.push_write(id, spec.id, &args);
                 self.waits(id);
             }
@@ -405,6 +426,14 @@ impl CoreState {
                     self.run_server(id, spec, cmd, Args::new(&copy, spans));
                     self.scratch_in = copy;
                 }
+                Run::Transaction(step) => {
+                    let mut copy = std::mem::take(&mut self.scratch_in);
+                    copy.clear();
+                    let end = spans.last().map_or(0, |(at, len)| (at + len) as usize);
+                    copy.extend_from_slice(&input[c.base..c.base + end]);
+                    self.run_step(Who::Client(id), spec, step, Args::new(&copy, spans), self.seeds);
+                    self.scratch_in = copy;
+                }
                 Run::Container => {}
             },
             (Err(_), None) => {}
@@ -413,7 +442,7 @@ impl CoreState {
 
     /// Notes one more command of a connection that waits for a batch, and closes the batch when it is full.
     #[inline]
-    fn waits(&mut self, id: ConnId) {
+    pub(crate) fn waits(&mut self, id: ConnId) {
         self.lanes[id.index()].waiting += 1;
         if self.batch.is_full() {
             self.seal();
@@ -590,7 +619,7 @@ pub(crate) fn refuse(
 }
 
 #[cold]
-fn refuse_client(spec: &CommandSpec, client: &ClientState) -> Option<&'static str> {
+pub(crate) fn refuse_client(spec: &CommandSpec, client: &ClientState) -> Option<&'static str> {
     use ServerCmd as C;
     if !client.authenticated && !spec.flags.has(Flags::NO_AUTH) {
         return Some(NOAUTH);
@@ -610,6 +639,11 @@ fn refuse_client(spec: &CommandSpec, client: &ClientState) -> Option<&'static st
         )
     );
     (client.only_listens() && !allowed).then_some(ONLY_LISTENS)
+}
+
+/// True for a step of a transaction, and for the command that ends one like everything else.
+fn is_about_session(spec: &CommandSpec) -> bool {
+    matches!(spec.run, Run::Transaction(_) | Run::Server(ServerCmd::Reset))
 }
 
 /// True for a command after which its connection hears other things, or is answered in another way. It is carried out

@@ -46,17 +46,16 @@ impl CoreState {
     /// Sends a command to where it is carried out.
     pub(crate) fn run_elsewhere(&mut self, window: &Window, c: &Parsed) {
         let Ok(spec) = c.spec else { return };
+        if c.route == Route::Session {
+            return self.run_session(window, c);
+        }
         let id = c.conn;
         let spans = &window.spans[c.spans.0 as usize..c.spans.1 as usize];
         let Some(client) = self.server.clients.get_mut(id.index()) else {
             return;
         };
         client.begin_command(spec.full_name, self.now.tick);
-        let how = How {
-            proto: client.proto,
-            silent: !client.wants_reply(),
-            local: client.peer.ip().is_loopback(),
-        };
+        let how = How::of(client);
         client.end_command();
         let Some((input, _)) = self.net.io(id) else { return };
         let args = Args::new(&input[c.base..], spans);
@@ -75,15 +74,22 @@ impl CoreState {
                 self.mesh.to(core.0).push_request(asker, how, spec.id, &args);
             }
             Route::ByKey(by) => self.take_apart(id, how, spec, spans, c.base, by),
-            Route::Everywhere(kind) => self.run_everywhere(id, how, spec, spans, c.base, kind),
-            Route::Here | Route::Moved(..) | Route::CrossSlot | Route::Wait => {}
+            Route::Everywhere(kind) => {
+                let mut copy = std::mem::take(&mut self.scratch_in);
+                copy.clear();
+                let end = spans.last().map_or(0, |(at, len)| (at + len) as usize);
+                copy.extend_from_slice(&self.net.input(id)[c.base..c.base + end]);
+                self.run_everywhere(id, how, spec, Args::new(&copy, spans), kind);
+                self.scratch_in = copy;
+            }
+            Route::Here | Route::Session | Route::Moved(..) | Route::CrossSlot | Route::Wait => {}
         }
         // This core's own part has its place among the commands of the connection.
         self.take_own_mail();
     }
 
     /// Asks each owner for its keys' part of a command.
-    fn take_apart(
+    pub(crate) fn take_apart(
         &mut self,
         id: ConnId,
         how: How,
@@ -125,20 +131,18 @@ impl CoreState {
     }
 
     /// Asks every core, this one included.
-    fn run_everywhere(
+    pub(crate) fn run_everywhere(
         &mut self,
         id: ConnId,
         how: How,
         spec: &'static CommandSpec,
-        spans: &[(u32, u32)],
-        base: usize,
+        args: Args<'_>,
         kind: Everywhere,
     ) {
         let part = self.open_gathering(id, how, Combine::Everywhere(kind));
         let me = self.mesh.me().0;
         let asker = Asker { conn: id, part };
         if kind == Everywhere::Counters {
-            let args = Args::new(&self.net.input(id)[base..], spans);
             if let Some(gathering) = &mut self.gatherings[part as usize - 1] {
                 encode_op(&mut gathering.command, spec.id, &args);
             }
@@ -154,30 +158,24 @@ impl CoreState {
             if core == me && for_client {
                 continue;
             }
-            let args = Args::new(&self.net.input(id)[base..], spans);
             self.mesh.to(core).push_request(asker, how, spec.id, &args);
         }
         if let Run::Server(cmd) = spec.run
             && for_client
         {
             // Here it is carried out for the client itself, which may be among those it concerns.
-            let mut copy = std::mem::take(&mut self.scratch_in);
-            copy.clear();
-            let end = spans.last().map_or(0, |(at, len)| (at + len) as usize);
-            copy.extend_from_slice(&self.net.input(id)[base..base + end]);
             let mut reply = std::mem::take(&mut self.ordered_out);
             reply.clear();
             self.swap_out(id, &mut reply);
-            self.run_server(id, spec, cmd, Args::new(&copy, spans));
+            self.run_server(id, spec, cmd, args);
             self.swap_out(id, &mut reply);
-            self.scratch_in = copy;
             self.part_arrived(part, me, &reply);
             reply.clear();
             self.ordered_out = reply;
         }
     }
 
-    fn swap_out(&mut self, id: ConnId, other: &mut Vec<u8>) {
+    pub(crate) fn swap_out(&mut self, id: ConnId, other: &mut Vec<u8>) {
         if let Some((_, out)) = self.net.io(id) {
             std::mem::swap(out, other);
         }
@@ -212,7 +210,7 @@ impl CoreState {
     }
 
     /// The next command of a connection is answered by `source`.
-    fn expect(&mut self, id: ConnId, source: Source) {
+    pub(crate) fn expect(&mut self, id: ConnId, source: Source) {
         let lane = lane_of(&mut self.lanes, id);
         lane.away += 1;
         let waiting = lane.waiting;
@@ -292,7 +290,7 @@ impl CoreState {
         self.close_order(id);
     }
 
-    fn swap_back(&mut self, id: ConnId) {
+    pub(crate) fn swap_back(&mut self, id: ConnId) {
         if let Some((_, out)) = self.net.io(id) {
             std::mem::swap(out, &mut self.ordered_out);
         }
@@ -305,8 +303,8 @@ impl CoreState {
         while at < replies.len() {
             let (asker, reply, next) = reply_at(replies, at);
             at = next;
-            if asker.part == 0 {
-                self.answer(asker.conn, Source::Core(from), reply);
+            if asker.part == 0 || asker.is_exec() {
+                self.answer(asker.conn, Source::Core(from), reply, asker.is_exec());
             } else {
                 self.part_arrived(asker.part, from, reply);
             }
@@ -346,7 +344,7 @@ impl CoreState {
         if gathering.combine == Combine::Receivers && self.net.conn(gathering.conn).is_some() {
             lane_of(&mut self.lanes, gathering.conn).publishes_away -= 1;
         }
-        self.answer(gathering.conn, Source::Gathering(part), &out);
+        self.answer(gathering.conn, Source::Gathering(part), &out, false);
         self.scratch_out = out;
     }
 
@@ -369,20 +367,29 @@ impl CoreState {
         self.tally.note(spec);
     }
 
-    /// A whole reply has come for a connection, if that is still there.
-    fn answer(&mut self, id: ConnId, source: Source, reply: &[u8]) {
+    /// A whole reply has come for a connection, if that is still there. `exec`: to the EXEC that it waits for.
+    fn answer(&mut self, id: ConnId, source: Source, reply: &[u8], exec: bool) {
         if self.net.conn(id).is_none() {
             return;
         }
+        lane_of(&mut self.lanes, id).away -= 1;
+        if exec {
+            self.exec_answered(id, source, reply);
+        } else {
+            self.arrive(id, source, reply);
+        }
+        self.went_on(id);
+    }
+
+    /// Gives a reply of `source` its place.
+    pub(crate) fn arrive(&mut self, id: ConnId, source: Source, reply: &[u8]) {
         let lane = lane_of(&mut self.lanes, id);
-        lane.away -= 1;
         if let Some(order) = &mut lane.order
             && let Some((_, out)) = self.net.io(id)
         {
             order.arrive(source, reply, out);
         }
         self.close_order(id);
-        self.went_on(id);
     }
 
     /// Back to the short way once nobody else is waited for.

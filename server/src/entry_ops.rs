@@ -5,7 +5,7 @@
 //! they are executed both are near. (`window.rs` does the same for commands as they arrive.)
 
 use slotcore_engine::cmd::op::{self, BATCH_HEADER_BYTES, op_seed};
-use slotcore_engine::cmd::{Args, CommandSpec, Exec, NoReply, Run, by_id};
+use slotcore_engine::cmd::{Args, CommandSpec, Exec, NoReply, Run, by_id, transaction};
 use slotcore_engine::keyspace::Keyspace;
 use slotcore_engine::ord::KeyHash;
 
@@ -108,11 +108,16 @@ impl EntryOps {
     /// Executes all operations of an entry that nobody waits for.
     pub fn run_all(&mut self, ks: &mut Keyspace, payload: &[u8]) {
         while let Some(found) = self.next(ks, payload) {
-            let Run::Data(f) = found.spec.run else { continue };
-            found.announce(ks);
             let (args, seed) = (found.args, found.seed);
-            f(&mut Exec::new(ks, args, seed), &mut NoReply);
-            ks.forget_key();
+            match found.spec.run {
+                Run::Data(f) => {
+                    found.announce(ks);
+                    f(&mut Exec::new(ks, args, seed), &mut NoReply);
+                    ks.forget_key();
+                }
+                Run::Transaction(_) => transaction::replay(ks, &args, seed),
+                Run::Server(_) | Run::Container => {}
+            }
         }
     }
 }

@@ -9,15 +9,14 @@ use crate::commands::{Around, Flow};
 use crate::core_state::{CoreState, NetBuffers};
 use crate::dispatch::{Outcome, note_error, refuse_now};
 use crate::mesh::Unread;
-use crate::parcel::{Asker, How, Note, Parcel};
+use crate::parcel::{Asker, How, Note, Parcel, REPLY_HEAD_BYTES};
 use crate::pubsub;
 use crate::reply::RespReply;
 use crate::requests_ahead::Request;
+use crate::transaction::ABORTED_BECAUSE;
 
 /// Parcels with requests that may lie unread; beyond, they stay with their senders.
 const UNREAD_MAX: usize = 16;
-/// Bytes of a reply in a parcel before its text: who asked, and its length.
-const REPLY_HEAD_BYTES: usize = 16;
 
 impl CoreState {
     /// Reads what the other cores have sent. True when there was something.
@@ -107,15 +106,27 @@ impl CoreState {
 
     fn run_request(&mut self, from: u16, request: &Request, op: &[u8], spans: &[(u32, u32)]) {
         let Request { asker, how, spec, .. } = *request;
-        let who = Who::Core(from, asker, how);
         let args = Args::new(op, spans);
         self.server.metrics.net.commands_for_others += u64::from(from != self.mesh.me().0);
         if let Run::Server(cmd) = spec.run {
             self.run_visiting(from, asker, how, spec, cmd, args);
             return;
         }
+        if how.watches {
+            return self.hold_transaction(from, asker, how, op);
+        }
+        self.run_for_other(from, request, op, spans);
+    }
+
+    /// Executes a command for another core's connection, or puts it into the batch.
+    pub(crate) fn run_for_other(&mut self, from: u16, request: &Request, op: &[u8], spans: &[(u32, u32)]) {
+        let Request { asker, how, spec, .. } = *request;
+        let who = Who::Core(from, asker, how);
+        let args = Args::new(op, spans);
         let waits = self.waiting_for(from, asker) > 0;
         if let Some(text) = refuse_now(spec, self.over_memory, self.write_barrier) {
+            let prefixed = spec.run.is_carrier().then(|| format!("{ABORTED_BECAUSE}{text}"));
+            let text = prefixed.as_deref().unwrap_or(text);
             self.server.metrics.commands.rejected(spec.id.0, spec.full_name);
             if waits {
                 self.batch.push_refusal(who, text);
@@ -124,6 +135,9 @@ impl CoreState {
                 self.refuse_core(from, asker, how, text);
             }
         } else if spec.is_write() {
+            if !self.watches.is_empty() {
+                self.note_gathered(spec, &args);
+            }
             self.batch.push_encoded_write(who, op);
             self.core_waits(from, asker);
         } else if waits || !self.reads_allowed || !self.read_for_core(from, request, args) {
@@ -157,8 +171,10 @@ impl CoreState {
         args: Args<'_>,
         seed: u64,
     ) -> Outcome {
-        let Run::Data(f) = spec.run else {
-            return Outcome::Answered;
+        let f = match spec.run {
+            Run::Data(f) => f,
+            Run::Transaction(step) => return self.run_step(Who::Core(core, asker, how), spec, step, args, seed),
+            Run::Server(_) | Run::Container => return Outcome::Answered,
         };
         let timed = self.times_all || (!spec.flags.has(Flags::FAST) && spec.id.0 != self.untimed_id);
         let began = timed.then(|| SystemClock.tick());
@@ -237,7 +253,7 @@ impl CoreState {
     /// Commands of a connection that are in batches of this core not applied yet. Parts of a command of this core's own
     /// connection wait in its lane, with everything else of it.
     #[inline]
-    fn waiting_for(&self, core: u16, asker: Asker) -> u32 {
+    pub(crate) fn waiting_for(&self, core: u16, asker: Asker) -> u32 {
         if core == self.mesh.me().0 {
             return self.lanes[asker.conn.index()].waiting;
         }

@@ -101,7 +101,9 @@ impl Gathering {
                 let sum = self.parts.iter().map(|part| number(&part.reply)).sum();
                 RespReply::new(out, self.proto).int(sum);
             }
-            Combine::ByKey(ByKey::Pairs) | Combine::Everywhere(Everywhere::AllOk) => self.write_first(out),
+            Combine::ByKey(ByKey::Pairs | ByKey::Keys) | Combine::Everywhere(Everywhere::AllOk) => {
+                self.write_first(out)
+            }
             Combine::Everywhere(Everywhere::OneOk) => {
                 let ok = self.parts.iter().find(|part| part.reply.first() == Some(&b'+'));
                 match ok {
@@ -269,6 +271,16 @@ fn value_bytes(bytes: &[u8]) -> usize {
         _ => 0,
     };
     (0..children).fold(at, |at, _| at + value_bytes(&bytes[at..]))
+}
+
+/// The values of an array that this process wrote.
+pub fn values(array: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let (count, mut at) = head(array);
+    (0..count).map(move |_| {
+        let start = at;
+        at += value_bytes(&array[start..]);
+        &array[start..at]
+    })
 }
 
 /// The number in `id=7 addr=...`.

@@ -34,5 +34,6 @@ pub mod sockets;
 pub mod spin;
 pub mod startup;
 pub mod tally;
+mod transaction;
 pub mod watch;
 pub mod window;

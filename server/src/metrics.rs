@@ -93,6 +93,29 @@ impl NetCounters {
     }
 }
 
+/// What became of transactions.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TransactionCounters {
+    /// Carried out.
+    pub executed: u64,
+    /// Refused at EXEC, because a command was refused before or cannot be carried out now.
+    pub aborted: u64,
+    /// Given up by DISCARD.
+    pub discarded: u64,
+    /// Not carried out because a watched key had been changed.
+    pub failed_watches: u64,
+}
+
+impl TransactionCounters {
+    /// Adds another core's.
+    pub fn merge(&mut self, other: &Self) {
+        self.executed += other.executed;
+        self.aborted += other.aborted;
+        self.discarded += other.discarded;
+        self.failed_watches += other.failed_watches;
+    }
+}
+
 /// What one core counts and measures.
 #[derive(Clone, Debug, Default)]
 pub struct CoreMetrics {
@@ -102,6 +125,8 @@ pub struct CoreMetrics {
     pub errors: ErrorStats,
     /// The network side.
     pub net: NetCounters,
+    /// Transactions.
+    pub transactions: TransactionCounters,
     /// From the arrival of a command to its reply, durability included, per family of commands.
     operations: [LatencyHistogram; Group::ALL.len()],
     /// From submitting a frame of the log to its being durable.
@@ -138,6 +163,7 @@ impl CoreMetrics {
         self.commands.merge(&other.commands);
         self.errors.merge(&other.errors);
         self.net.merge(&other.net);
+        self.transactions.merge(&other.transactions);
         for (times, others) in self.operations.iter_mut().zip(&other.operations) {
             times.merge(others);
         }
@@ -175,6 +201,7 @@ impl CoreMetrics {
         self.commands.reset();
         self.errors.reset();
         self.net = NetCounters::default();
+        self.transactions = TransactionCounters::default();
         self.operations.iter_mut().for_each(LatencyHistogram::reset);
         self.log_write.reset();
         self.stalls.reset();

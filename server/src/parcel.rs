@@ -25,15 +25,31 @@ use crate::metrics::CoreSnapshot;
 pub struct Asker {
     /// The connection.
     pub conn: ConnId,
-    /// 0: the reply is the connection's next one from that core. Else: it is a part of this gathering.
+    /// 0: the reply is the connection's next one from that core. [`EXEC_PART`]: so it is, and that of its EXEC. Else: it is
+    /// a part of this gathering.
     pub part: u32,
 }
+
+/// No gathering has this number.
+const EXEC_PART: u32 = u32::MAX;
 
 impl Asker {
     /// A connection that waits for a whole reply.
     #[inline]
     pub fn whole(conn: ConnId) -> Self {
         Self { conn, part: 0 }
+    }
+
+    /// A connection that goes on only when its EXEC is answered.
+    #[inline]
+    pub fn exec(conn: ConnId) -> Self {
+        Self { conn, part: EXEC_PART }
+    }
+
+    /// True for an [`Asker::exec`].
+    #[inline]
+    pub fn is_exec(&self) -> bool {
+        self.part == EXEC_PART
     }
 }
 
@@ -46,11 +62,53 @@ pub struct How {
     pub silent: bool,
     /// The client is on this machine, where it may do more.
     pub local: bool,
+    /// It watches keys of the core that is asked, and asks for a transaction.
+    pub watches: bool,
 }
 
 const ASKER_BYTES: usize = 12;
+/// Bytes of a reply before its text: who asked, and its length.
+pub const REPLY_HEAD_BYTES: usize = 16;
 const SILENT: u8 = 0x80;
 const LOCAL: u8 = 0x40;
+const WATCHES: u8 = 0x20;
+
+impl How {
+    /// For the command that `client` has just begun.
+    pub fn of(client: &ClientState) -> Self {
+        Self {
+            proto: client.proto,
+            silent: !client.wants_reply(),
+            local: client.peer.ip().is_loopback(),
+            watches: false,
+        }
+    }
+
+    /// For what nobody hears the answer to.
+    pub fn unheard() -> Self {
+        Self {
+            proto: 2,
+            silent: true,
+            local: false,
+            watches: false,
+        }
+    }
+
+    fn to_byte(self) -> u8 {
+        let flags = [(self.silent, SILENT), (self.local, LOCAL), (self.watches, WATCHES)];
+        let set = flags.iter().filter(|(set, _)| *set);
+        set.fold(self.proto, |byte, (_, flag)| byte | flag)
+    }
+
+    fn from_byte(byte: u8) -> Self {
+        Self {
+            proto: byte & !(SILENT | LOCAL | WATCHES),
+            silent: byte & SILENT != 0,
+            local: byte & LOCAL != 0,
+            watches: byte & WATCHES != 0,
+        }
+    }
+}
 
 /// See the module's text.
 #[derive(Default)]
@@ -91,8 +149,7 @@ impl Parcel {
     #[inline]
     pub fn push_request(&mut self, asker: Asker, how: How, id: CommandId, args: &Args<'_>) {
         put_asker(&mut self.requests, asker);
-        let flags = if how.silent { SILENT } else { 0 } | if how.local { LOCAL } else { 0 };
-        self.requests.push(how.proto | flags);
+        self.requests.push(how.to_byte());
         encode_op(&mut self.requests, id, args);
     }
 
@@ -106,6 +163,11 @@ impl Parcel {
         let len = u32::try_from(self.replies.len() - at - 4).expect("a reply is below 4 GiB");
         self.replies[at..at + 4].copy_from_slice(&len.to_le_bytes());
         result
+    }
+
+    /// What the reply says that was appended when the replies were `at` bytes long.
+    pub fn reply_since(&self, at: usize) -> Option<&[u8]> {
+        self.replies.get(at + REPLY_HEAD_BYTES..)
     }
 
     /// Takes back what was appended to the replies since they were `len` bytes long.
@@ -139,12 +201,7 @@ fn asker_at(bytes: &[u8], at: usize) -> Asker {
 #[inline]
 pub fn request_at(requests: &[u8], at: usize) -> (Asker, How, usize) {
     let how = requests[at + ASKER_BYTES];
-    let how = How {
-        proto: how & !(SILENT | LOCAL),
-        silent: how & SILENT != 0,
-        local: how & LOCAL != 0,
-    };
-    (asker_at(requests, at), how, at + ASKER_BYTES + 1)
+    (asker_at(requests, at), How::from_byte(how), at + ASKER_BYTES + 1)
 }
 
 /// Reads the reply at `at`; also returns where the next one starts.
@@ -174,6 +231,7 @@ mod tests {
             proto: 3,
             silent,
             local: !silent,
+            watches: silent,
         };
         for (n, silent) in [(1, false), (u32::MAX - 2, true)] {
             parcel.push_request(asker(n), how(silent), CommandId(7), &args);

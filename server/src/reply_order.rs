@@ -18,6 +18,8 @@ pub enum Source {
     Core(u16),
     /// Several cores: the gathering with this number.
     Gathering(u32),
+    /// The core of the connection, for a piece of a transaction's reply: behind what [`Source::Here`] still owes.
+    Piece,
 }
 
 /// See the module's text.

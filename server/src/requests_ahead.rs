@@ -36,6 +36,20 @@ pub struct Request {
     spans: (u32, u32),
 }
 
+impl Request {
+    /// One that came alone.
+    pub fn alone(asker: Asker, how: How, spec: &'static CommandSpec) -> Self {
+        Self {
+            asker,
+            how,
+            spec,
+            op: (0, 0),
+            key: None,
+            spans: (0, 0),
+        }
+    }
+}
+
 impl RequestsAhead {
     /// Decodes the requests from `at` on, as many as make a window. False: there are no more.
     pub fn look(&mut self, ks: &Keyspace, requests: &[u8], mut at: usize) -> bool {

@@ -30,6 +30,8 @@ pub enum Route {
     Moved(u16, CoreId),
     /// Here, when everything else of the connection is done.
     Wait,
+    /// Here, and about the course of the connection: MULTI and its like.
+    Session,
     /// Nowhere: the keys have several owners, and the command cannot be taken apart.
     CrossSlot,
 }
@@ -43,6 +45,8 @@ pub enum ByKey {
     Count,
     /// Keys with values; OK (`MSET`).
     Pairs,
+    /// Keys; OK (`WATCH`).
+    Keys,
 }
 
 /// How the answers of all cores become one.
@@ -101,6 +105,7 @@ impl Router {
             ("exists", ByKey::Count),
             ("touch", ByKey::Count),
             ("mset", ByKey::Pairs),
+            ("watch", ByKey::Keys),
         ] {
             put(&mut router.by_key, id_of(name), how);
         }
@@ -195,7 +200,7 @@ impl Router {
                 }
                 None => server_route(cmd, args).map_or(Route::Here, Route::Everywhere),
             },
-            Run::Container => Route::Here,
+            Run::Transaction(_) | Run::Container => Route::Here,
         }
     }
 }

@@ -19,6 +19,7 @@ pub mod resolve;
 pub mod server_cmd;
 pub mod spec;
 pub mod table;
+pub mod transaction;
 
 pub use args::Args;
 pub use data::object::{debug_digest, debug_object};

@@ -5,6 +5,7 @@
 
 use super::exec::DataFn;
 use super::server_cmd::ServerCmd;
+use super::transaction::Step;
 
 /// The number by which a command is known in the log. On disk: never renumbered, never used again for another command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,8 +46,10 @@ impl Flags {
     pub const MOVABLE_KEYS: Flags = Flags(1 << 12);
     /// About publishing and subscribing.
     pub const PUBSUB: Flags = Flags(1 << 13);
+    /// Never in the slow log: what it carries out is.
+    pub const SKIP_SLOWLOG: Flags = Flags(1 << 14);
 
-    const NAMES: [(Flags, &'static str); 14] = [
+    const NAMES: [(Flags, &'static str); 15] = [
         (Flags::WRITE, "write"),
         (Flags::READONLY, "readonly"),
         (Flags::DENYOOM, "denyoom"),
@@ -56,6 +59,7 @@ impl Flags {
         (Flags::BLOCKING, "blocking"),
         (Flags::LOADING, "loading"),
         (Flags::STALE, "stale"),
+        (Flags::SKIP_SLOWLOG, "skip_slowlog"),
         (Flags::FAST, "fast"),
         (Flags::NO_AUTH, "no_auth"),
         (Flags::NO_MULTI, "no_multi"),
@@ -331,11 +335,13 @@ pub enum Group {
     Server,
     /// The cluster.
     Cluster,
+    /// Transactions.
+    Transactions,
 }
 
 impl Group {
     /// All groups.
-    pub const ALL: [Group; 14] = [
+    pub const ALL: [Group; 15] = [
         Group::String,
         Group::Generic,
         Group::List,
@@ -350,6 +356,7 @@ impl Group {
         Group::Connection,
         Group::Server,
         Group::Cluster,
+        Group::Transactions,
     ];
 
     /// The name as COMMAND DOCS prints it.
@@ -369,6 +376,7 @@ impl Group {
             Group::Connection => "connection",
             Group::Server => "server",
             Group::Cluster => "cluster",
+            Group::Transactions => "transactions",
         }
     }
 }
@@ -380,8 +388,18 @@ pub enum Run {
     Data(DataFn),
     /// The server, which knows connections, configuration and the cluster.
     Server(ServerCmd),
+    /// The server, which keeps the transactions of connections, and the engine together.
+    Transaction(Step),
     /// Nobody: its subcommands do ([`CommandSpec::subcommands`]).
     Container,
+}
+
+impl Run {
+    /// True of an operation that holds others.
+    #[inline]
+    pub const fn is_carrier(self) -> bool {
+        matches!(self, Run::Transaction(Step::Carry))
+    }
 }
 
 /// One command or subcommand. See the module's text.

@@ -86,7 +86,7 @@ impl Machine {
             Run::Data(f) => f(&mut Exec::new(&mut self.ks, *args, seed), reply),
             Run::Server(ServerCmd::CommandGetKeys) => introspect::command_getkeys(&args.tail(2), false, reply),
             Run::Server(ServerCmd::CommandGetKeysAndFlags) => introspect::command_getkeys(&args.tail(2), true, reply),
-            Run::Server(_) | Run::Container => reply.simple("(not about the keyspace)"),
+            Run::Server(_) | Run::Transaction(_) | Run::Container => reply.simple("(not about the keyspace)"),
         }
     }
 }

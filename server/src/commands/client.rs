@@ -294,6 +294,7 @@ fn line(client: &ClientState, buffers: BufferUse, now: Tick) -> String {
     let mut flags = String::new();
     for (flag, set) in [
         ('P', client.listens),
+        ('x', client.queued >= 0),
         ('c', client.close_after_reply),
         ('e', client.no_evict),
         ('T', client.no_touch),
@@ -309,8 +310,8 @@ fn line(client: &ClientState, buffers: BufferUse, now: Tick) -> String {
     let mut line = String::with_capacity(320);
     write!(
         line,
-        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db=0 sub={} psub={} ssub={} multi=-1 qbuf={} \
-         qbuf-free={} argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={} oll=0 omem={} tot-mem={} events={} cmd={} user={} \
+        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db=0 sub={} psub={} ssub={} multi={} watch={} \
+         qbuf={} qbuf-free={} argv-mem=0 multi-mem={} rbs=0 rbp=0 obl={} oll=0 omem={} tot-mem={} events={} cmd={} user={} \
          redir=-1 resp={} lib-name={} lib-ver={}",
         client.id,
         client.peer,
@@ -322,11 +323,14 @@ fn line(client: &ClientState, buffers: BufferUse, now: Tick) -> String {
         client.subscriptions[0],
         client.subscriptions[1],
         client.subscriptions[2],
+        client.queued,
+        client.watched,
         buffers.query_bytes,
         buffers.query_free_bytes,
+        client.queued_bytes,
         buffers.output_bytes,
         buffers.output_bytes,
-        buffers.total_bytes,
+        buffers.total_bytes + client.queued_bytes as u64,
         if buffers.output_bytes > 0 { "rw" } else { "r" },
         client.last_command,
         text(&client.user),

@@ -138,7 +138,9 @@ fn clients(shown: &Shown<'_>, _: &ProcessUse, page: &mut Page) {
     page.put("client_recent_max_output_buffer", shown.conns.output_buffer_bytes_max);
     page.put("blocked_clients", 0);
     page.put("tracking_clients", 0);
+    page.put("watching_clients", shown.facts.watching_clients);
     page.put("clients_in_timeout_table", 0);
+    page.put("total_watched_keys", shown.facts.watched_keys);
     page.put("commands_in_flight", shown.facts.commands_in_flight);
 }
 
@@ -240,6 +242,10 @@ fn stats(shown: &Shown<'_>, _: &ProcessUse, page: &mut Page) {
     page.put("commands_for_others", net.commands_for_others);
     page.put("connections_given", net.connections_given);
     page.put("connections_taken", net.connections_taken);
+    page.put("transactions_executed", metrics.transactions.executed);
+    page.put("transactions_aborted", metrics.transactions.aborted);
+    page.put("transactions_discarded", metrics.transactions.discarded);
+    page.put("transactions_failed_watches", metrics.transactions.failed_watches);
     page.put("sync_full", 0);
     page.put("sync_partial_ok", 0);
     page.put("sync_partial_err", 0);

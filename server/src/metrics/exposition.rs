@@ -60,6 +60,33 @@ const OF_CORE: &[OfCore] = &[
         "Connections taken over from other cores.",
         |s| s.metrics.net.connections_taken,
     ),
+    (
+        "transactions_executed_total",
+        Counter,
+        "Transactions carried out.",
+        |s| s.metrics.transactions.executed,
+    ),
+    (
+        "transactions_aborted_total",
+        Counter,
+        "Transactions refused at EXEC because of a command in them.",
+        |s| s.metrics.transactions.aborted,
+    ),
+    (
+        "transactions_discarded_total",
+        Counter,
+        "Transactions given up by DISCARD.",
+        |s| s.metrics.transactions.discarded,
+    ),
+    (
+        "transactions_failed_watches_total",
+        Counter,
+        "Transactions not carried out because a watched key had been changed.",
+        |s| s.metrics.transactions.failed_watches,
+    ),
+    ("watching_clients", Gauge, "Connections that watch keys.", |s| {
+        s.facts.watching_clients
+    }),
     ("protocol_errors_total", Counter, "Malformed requests.", |s| {
         s.metrics.net.protocol_errors
     }),

@@ -12,6 +12,10 @@ pub struct CoreFacts {
     pub clients: u64,
     /// Commands waiting for their log entry now.
     pub commands_in_flight: u64,
+    /// Connections that watch keys.
+    pub watching_clients: u64,
+    /// Keys that somebody watches.
+    pub watched_keys: u64,
     /// Raft's election counter; the highest of the core's groups.
     pub raft_term: u64,
     /// Log position known to be on a quorum; the highest of the core's groups.
@@ -46,6 +50,8 @@ impl CoreFacts {
     pub fn merge(&mut self, other: &Self) {
         self.clients += other.clients;
         self.commands_in_flight += other.commands_in_flight;
+        self.watching_clients += other.watching_clients;
+        self.watched_keys += other.watched_keys;
         self.raft_term = self.raft_term.max(other.raft_term);
         self.raft_commit_index += other.raft_commit_index;
         self.raft_applied_index += other.raft_applied_index;

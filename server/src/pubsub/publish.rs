@@ -23,19 +23,11 @@ impl CoreState {
         let how = match self.server.clients.get_mut(id.index()).filter(|_| there) {
             Some(client) => {
                 client.begin_command(spec.full_name, self.now.tick);
-                let how = How {
-                    proto: client.proto,
-                    silent: !client.wants_reply(),
-                    local: client.peer.ip().is_loopback(),
-                };
+                let how = How::of(client);
                 client.end_command();
                 how
             }
-            None => How {
-                proto: 2,
-                silent: true,
-                local: false,
-            },
+            None => How::unheard(),
         };
         let receivers = self.publish(id, how, spec, cmd, args);
         if let Some(receivers) = receivers

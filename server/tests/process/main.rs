@@ -26,6 +26,7 @@ mod pubsub;
 mod redis_rs;
 mod refused_starts;
 mod small_disk;
+mod transactions;
 
 use std::time::Duration;
 

@@ -1,6 +1,7 @@
 //! redis-rs, unmodified: what a Rust program does with a server, over RESP2 and RESP3.
 
 use std::collections::{HashMap, HashSet};
+use std::thread;
 
 use redis::{Commands, Connection, ErrorKind, ServerErrorKind, Value};
 
@@ -126,4 +127,39 @@ fn a_password_is_asked_for() {
     let mut right = open(":secret@").unwrap();
     () = right.set("k", "v").unwrap();
     assert_eq!(right.get::<_, String>("k").unwrap(), "v");
+}
+
+/// Increments of each client in [`transactions_with_watched_keys_lose_no_increment`].
+const INCREMENTS: usize = 100;
+
+#[test]
+fn transactions_with_watched_keys_lose_no_increment() {
+    let scratch = Scratch::new();
+    let server = Server::start(scratch.path(), &["--cores", "2", "--durability", "everysec"]);
+    let keys = ["count{x}", "double{x}"];
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            let mut con = connect(&server, "?protocol=resp3");
+            scope.spawn(move || {
+                for _ in 0..INCREMENTS {
+                    let (_,): (usize,) = redis::transaction(&mut con, &keys, |con, pipe| {
+                        let count: Option<usize> = con.get(keys[0])?;
+                        let next = count.unwrap_or(0) + 1;
+                        let pipe = pipe.set(keys[0], next).ignore().set(keys[1], 2 * next).ignore();
+                        pipe.get(keys[0]).query(con)
+                    })
+                    .unwrap();
+                }
+            });
+        }
+    });
+    let mut con = connect(&server, "");
+    let (count, double): (usize, usize) = redis::pipe()
+        .atomic()
+        .get(keys[0])
+        .get(keys[1])
+        .query(&mut con)
+        .unwrap();
+    assert_eq!((count, double), (4 * INCREMENTS, 8 * INCREMENTS));
+    server.stop();
 }

@@ -16,6 +16,7 @@ pub(super) const NO_AUTH: Flags = Flags::NO_AUTH;
 pub(super) const ALLOW_BUSY: Flags = Flags::ALLOW_BUSY;
 pub(super) const PUBSUB: Flags = Flags::PUBSUB;
 pub(super) const NO_MULTI: Flags = Flags::NO_MULTI;
+pub(super) const SKIP_SLOWLOG: Flags = Flags::SKIP_SLOWLOG;
 
 pub(super) const RO: KeyFlags = KeyFlags::RO;
 pub(super) const RW: KeyFlags = KeyFlags::RW;

@@ -17,11 +17,12 @@ mod server;
 mod set;
 mod stream;
 mod string;
+mod transaction;
 mod zset;
 
 use super::spec::{CommandId, CommandSpec};
 
-static FAMILIES: [&[CommandSpec]; 14] = [
+static FAMILIES: [&[CommandSpec]; 15] = [
     &string::COMMANDS,
     &generic::COMMANDS,
     &list::COMMANDS,
@@ -36,6 +37,7 @@ static FAMILIES: [&[CommandSpec]; 14] = [
     &connection::COMMANDS,
     &server::COMMANDS,
     &cluster::COMMANDS,
+    &transaction::COMMANDS,
 ];
 
 /// All top-level commands, family by family; subcommands hang below their containers.
@@ -193,6 +195,11 @@ static BY_ID: [Option<&'static CommandSpec>; ID_END] = {
         }
         f += 1;
     }
+    let mut i = 0;
+    while i < transaction::OPERATIONS.len() {
+        place(&mut ids, &transaction::OPERATIONS[i]);
+        i += 1;
+    }
     ids
 };
 
@@ -202,7 +209,7 @@ const fn place(ids: &mut [Option<&'static CommandSpec>; ID_END], spec: &'static 
     ids[id] = Some(spec);
 }
 
-/// The command or subcommand with this number.
+/// The command or subcommand with this number, or what the log has in a command's place.
 #[inline]
 pub fn by_id(id: CommandId) -> Option<&'static CommandSpec> {
     BY_ID.get(usize::from(id.0)).copied().flatten()
