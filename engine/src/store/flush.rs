@@ -53,7 +53,7 @@ impl Flush {
 }
 
 impl Store {
-    /// Whether a flush is due. `log_bytes`: what the log takes on disk.
+    /// Whether a flush is due. `log_bytes`: what was appended to the log since the cut of the last flush, in bytes.
     pub fn wants_flush(&self, ks: &Keyspace, log_bytes: u64) -> Option<FlushReason> {
         if self.flush.is_some() {
             return None;
