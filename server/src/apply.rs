@@ -80,6 +80,7 @@ impl CoreState {
             self.spare.push(sealed);
         } else {
             ops.run_all(&mut self.keyspace, payload);
+            self.keyspace.forget_events();
         }
         self.ops = ops;
     }
@@ -145,6 +146,7 @@ impl CoreState {
         if let Who::Client(conn) = item.who {
             self.end_ordered(conn, place);
         }
+        self.after_changes();
         self.waited(item.who);
     }
 

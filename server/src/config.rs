@@ -13,6 +13,7 @@ use slotcore_rt::config_file;
 use crate::acl::AclTable;
 
 pub mod file;
+pub mod notify;
 pub mod options;
 pub mod output_limits;
 pub mod parameters;
@@ -20,6 +21,7 @@ pub mod parse;
 pub mod registry;
 pub mod settings;
 
+pub use notify::NotifyEvents;
 pub use options::RawOptions;
 pub use output_limits::{OutputBufferLimits, OutputLimit};
 pub use registry::{ConfigRegistry, ConfigSetError};
@@ -251,6 +253,11 @@ impl Config {
                 let mut limits = OutputBufferLimits::default();
                 limits.update(t).map(|()| limits)
             })?,
+            notify_keyspace_events: option(
+                "notify-keyspace-events",
+                &raw.notify_keyspace_events,
+                NotifyEvents::parse,
+            )?,
             slow_log_slower_than_us: option("slowlog-log-slower-than", &raw.slowlog_log_slower_than, |t| {
                 integer(t, -1, i64::MAX)
             })?,

@@ -485,6 +485,7 @@ impl CoreLoop {
             self.next_upkeep = now.tick + UPKEEP_EVERY;
             if state.server.active_expire {
                 state.keyspace.expire_work(EXPIRE_BUDGET);
+                state.after_changes();
             }
             state.keyspace.free_work(turns * FREE_BUDGET);
         }

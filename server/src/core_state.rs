@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use slotcore_engine::cmd::lookup;
-use slotcore_engine::keyspace::Keyspace;
+use slotcore_engine::keyspace::{Events, Keyspace};
 use slotcore_netio::resp::decode::Limits;
 use slotcore_netio::{ConnId, Net, NetEvent};
 use slotcore_rt::clock::Tick;
@@ -136,6 +136,8 @@ pub struct CoreState {
     /// Who listens to what.
     pub(crate) pubsub: Subscriptions,
     pub(crate) encoded: Encoded,
+    /// Stands in for the keyspace's while they are told.
+    pub(crate) events: Events,
     /// The command being carried out will be answered later, by others.
     pub(crate) diverted: bool,
     /// Connections that would be better off on another core.
@@ -216,6 +218,7 @@ impl CoreState {
             clogged: Vec::new(),
             pubsub: Subscriptions::new(mesh.me(), interest),
             encoded: Encoded::default(),
+            events: Events::default(),
             diverted: false,
             movers: Vec::new(),
             spare_orders: Vec::new(),
@@ -263,6 +266,7 @@ impl CoreState {
             .set_unsent_limits(limits.normal.for_connections(), limits.pubsub.for_connections());
         self.times_all = (0..QUICK_US).contains(&settings.slow_log_slower_than_us);
         self.server.metrics.slow_log.limit(settings.slow_log_len_max);
+        self.listen_to_keys();
     }
 
     /// Notes connections that came and went.

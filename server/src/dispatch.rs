@@ -319,6 +319,7 @@ impl CoreState {
             } else {
                 self.run_parsed(window, command);
             }
+            self.after_changes();
         }
         for &(id, bytes) in &window.taken {
             if bytes > 0 {
@@ -706,6 +707,7 @@ pub(crate) fn run_data(
     }
     if exec.ks.take_needs_tick() {
         out.truncate(mark);
+        exec.ks.forget_events();
         return Outcome::NeedsTick;
     }
     Outcome::Answered

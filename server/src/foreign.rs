@@ -63,6 +63,7 @@ impl CoreState {
             }
         }
         self.take_replies(from, &parcel.replies);
+        self.take_casts(&parcel.casts);
         if parcel.requests.is_empty() {
             self.mesh.recycle(parcel);
         } else {
@@ -95,6 +96,7 @@ impl CoreState {
                     break 'parcel;
                 }
                 self.run_request(unread.from, request, &requests[request.op.0..request.op.1], spans);
+                self.after_changes();
                 unread.at = request.op.1;
             }
         }
@@ -192,6 +194,7 @@ impl CoreState {
         });
         if exec.ks.take_needs_tick() {
             parcel.cut_replies(mark);
+            exec.ks.forget_events();
             return Outcome::NeedsTick;
         }
         if failed {

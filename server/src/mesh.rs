@@ -109,7 +109,7 @@ impl Mesh {
     pub fn recycle(&mut self, mut parcel: Parcel) {
         if self.spare.len() < SPARE_MAX {
             parcel.notes.clear();
-            for buffer in [&mut parcel.requests, &mut parcel.replies] {
+            for buffer in [&mut parcel.requests, &mut parcel.replies, &mut parcel.casts] {
                 buffer.clear();
                 if buffer.capacity() > SPARE_BYTES_MAX {
                     *buffer = Vec::new();

@@ -7,6 +7,7 @@
 //! ```text
 //! request:  asker 12 | how 1 | operation
 //! reply:    asker 12 | length 4 | RESP bytes
+//! cast:     kind 1 | length 4 | length 4 | first bytes | second bytes
 //! asker:    connection number 4 | its generation 4 | part 4        (all little-endian)
 //! ```
 //! Parcels never leave the process, so there is no version and no checksum.
@@ -117,9 +118,25 @@ pub struct Parcel {
     pub requests: Vec<u8>,
     /// Replies, back to back.
     pub replies: Vec<u8>,
+    /// What needs no answer, back to back.
+    pub casts: Vec<u8>,
     /// What is rare.
     pub notes: Vec<Note>,
 }
+
+/// What a core tells another one that has nothing to answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cast {
+    /// A message of the server for those who listen: channel, message.
+    Message = 0,
+}
+
+impl Cast {
+    const ALL: [Cast; 1] = [Cast::Message];
+}
+
+/// Bytes of a cast before its text.
+const CAST_HEAD_BYTES: usize = 9;
 
 /// Things that cores tell each other now and then.
 pub enum Note {
@@ -137,12 +154,12 @@ impl Parcel {
     /// True when there is nothing to send.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.requests.is_empty() && self.replies.is_empty() && self.notes.is_empty()
+        self.requests.is_empty() && self.replies.is_empty() && self.casts.is_empty() && self.notes.is_empty()
     }
 
     /// Bytes it holds.
     pub fn bytes(&self) -> usize {
-        self.requests.len() + self.replies.len()
+        self.requests.len() + self.replies.len() + self.casts.len()
     }
 
     /// Appends a command.
@@ -151,6 +168,17 @@ impl Parcel {
         put_asker(&mut self.requests, asker);
         self.requests.push(how.to_byte());
         encode_op(&mut self.requests, id, args);
+    }
+
+    /// Appends what needs no answer.
+    pub fn push_cast(&mut self, cast: Cast, first: &[u8], second: &[u8]) {
+        self.casts.push(cast as u8);
+        for text in [first, second] {
+            let len = u32::try_from(text.len()).expect("an argument is below 4 GiB");
+            self.casts.extend_from_slice(&len.to_le_bytes());
+        }
+        self.casts.extend_from_slice(first);
+        self.casts.extend_from_slice(second);
     }
 
     /// Appends the reply that `write` writes.
@@ -212,6 +240,18 @@ pub fn reply_at(replies: &[u8], at: usize) -> (Asker, &[u8], usize) {
     (asker_at(replies, at), &replies[start..start + len], start + len)
 }
 
+/// Reads what [`Parcel::push_cast`] has written.
+pub fn casts(bytes: &[u8]) -> impl Iterator<Item = (Cast, &[u8], &[u8])> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let cast = Cast::ALL[usize::from(*bytes.get(at)?)];
+        let lens = [u32_at(bytes, at + 1) as usize, u32_at(bytes, at + 5) as usize];
+        let first = at + CAST_HEAD_BYTES;
+        at = first + lens[0] + lens[1];
+        Some((cast, &bytes[first..first + lens[0]], &bytes[first + lens[0]..at]))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use slotcore_engine::cmd::op::decode_op;
@@ -245,6 +285,15 @@ mod tests {
             at = op + bytes;
         }
         assert_eq!(at, parcel.requests.len());
+
+        for (first, second) in [("a", "bc"), ("", "")] {
+            parcel.push_cast(Cast::Message, first.as_bytes(), second.as_bytes());
+        }
+        let read: Vec<_> = casts(&parcel.casts).collect();
+        assert_eq!(
+            read,
+            [(Cast::Message, &b"a"[..], &b"bc"[..]), (Cast::Message, b"", b"")]
+        );
 
         parcel.push_reply(asker(5), |out| out.extend_from_slice(b"+OK\r\n"));
         parcel.push_reply(asker(6), |_| ());

@@ -12,6 +12,7 @@
 //! between two replies, never inside one: commands that change what a connection hears are carried out when nothing else
 //! of it is under way (`CoreState::must_wait`), and pushes are appended to the output between commands.
 
+mod events;
 mod interest;
 mod message;
 mod publish;

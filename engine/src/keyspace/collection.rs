@@ -1,15 +1,28 @@
 //! Collection values: lent to the commands, which change them in place.
 
 use super::object::Object;
-use super::{Keyspace, WrongType};
+use super::{EventClasses, Keyspace, WrongType};
 use crate::collections::{Collection, hash::HashObj, list::List, set::Set, stream::Stream, zset::ZSet};
 use crate::table::{RecKind, Shape};
 
 macro_rules! collection_access {
-    ($get:ident, $get_mut:ident, $or_create:ident, $variant:ident, $ty:ty, $what:literal) => {
+    ($get:ident, $to_change:ident, $get_mut:ident, $or_create:ident, $variant:ident, $ty:ty, $what:literal) => {
         #[doc = concat!("The ", $what, " at `key`.")]
         pub fn $get(&mut self, key: &[u8]) -> Result<Option<&$ty>, WrongType> {
             let Some(spot) = self.read(self.key_hash(key), key) else { return Ok(None) };
+            let rec = self.table.rec(spot.at);
+            if rec.kind() != RecKind::$variant {
+                return Err(WrongType);
+            }
+            match self.objects.get(rec.object()) {
+                Object::Coll(Collection::$variant(x)) => Ok(Some(x)),
+                _ => unreachable!(concat!("the record says it is a ", $what)),
+            }
+        }
+
+        #[doc = concat!("The ", $what, " at `key`, for a command that is about to write it: not counted as a read.")]
+        pub fn $to_change(&mut self, key: &[u8]) -> Result<Option<&$ty>, WrongType> {
+            let Some(spot) = self.live(self.key_hash(key), key) else { return Ok(None) };
             let rec = self.table.rec(spot.at);
             if rec.kind() != RecKind::$variant {
                 return Err(WrongType);
@@ -39,6 +52,7 @@ macro_rules! collection_access {
             let hash = self.key_hash(key);
             if self.live(hash, key).is_none() {
                 let shape = Shape { kind: RecKind::$variant, value_len: 0, volatile: false };
+                self.note(EventClasses::NEW, "new", key);
                 let rec = self.place(None, hash, key, shape, None);
                 rec.set_object(self.objects.insert(Object::Coll(Collection::$variant(<$ty>::default()))));
             }
@@ -48,11 +62,19 @@ macro_rules! collection_access {
 }
 
 impl Keyspace {
-    collection_access!(list, list_mut, list_or_create, List, List, "list");
-    collection_access!(set, set_mut, set_or_create, Set, Set, "set");
-    collection_access!(hash, hash_mut, hash_or_create, Hash, HashObj, "hash");
-    collection_access!(zset, zset_mut, zset_or_create, ZSet, ZSet, "sorted set");
-    collection_access!(stream, stream_mut, stream_or_create, Stream, Stream, "stream");
+    collection_access!(list, list_to_change, list_mut, list_or_create, List, List, "list");
+    collection_access!(set, set_to_change, set_mut, set_or_create, Set, Set, "set");
+    collection_access!(hash, hash_to_change, hash_mut, hash_or_create, Hash, HashObj, "hash");
+    collection_access!(zset, zset_to_change, zset_mut, zset_or_create, ZSet, ZSet, "sorted set");
+    collection_access!(
+        stream,
+        stream_to_change,
+        stream_mut,
+        stream_or_create,
+        Stream,
+        Stream,
+        "stream"
+    );
 
     /// The collection at `key`, for commands that look at several at once; strings are of the wrong type. The caller asks for
     /// [`Keyspace::kind`] of every key first, which sees to expired ones.
@@ -77,11 +99,14 @@ impl Keyspace {
     }
 
     /// Gives `key` a collection in place of what it holds. An empty one deletes the key, and so does an expiry at or before
-    /// the clock.
-    pub fn put_collection(&mut self, key: &[u8], collection: Collection, expire: Option<u64>) {
-        self.del(key);
+    /// the clock. Says whether the key existed.
+    pub fn put_collection(&mut self, key: &[u8], collection: Collection, expire: Option<u64>) -> bool {
+        let existed = self.del(key);
         if collection.is_empty() || expire.is_some_and(|at| at <= self.clock_ms) {
-            return;
+            return existed;
+        }
+        if !existed {
+            self.note(EventClasses::NEW, "new", key);
         }
         let shape = Shape {
             kind: match &collection {
@@ -98,16 +123,19 @@ impl Keyspace {
         self.place(None, self.key_hash(key), key, shape, expire)
             .set_object(object);
         self.time_fields(object, key);
+        existed
     }
 
     /// Gives `key` a sorted set without expiry in place of what it holds; an empty one deletes the key.
-    pub fn replace_zset(&mut self, key: &[u8], zset: ZSet) {
-        self.put_collection(key, Collection::ZSet(zset), None);
+    /// Says whether the key existed.
+    pub fn replace_zset(&mut self, key: &[u8], zset: ZSet) -> bool {
+        self.put_collection(key, Collection::ZSet(zset), None)
     }
 
     /// Gives `key` a set without expiry in place of what it holds; an empty one deletes the key.
-    pub fn replace_set(&mut self, key: &[u8], set: Set) {
-        self.put_collection(key, Collection::Set(set), None);
+    /// Says whether the key existed.
+    pub fn replace_set(&mut self, key: &[u8], set: Set) -> bool {
+        self.put_collection(key, Collection::Set(set), None)
     }
 
     /// Frees a part cut off a collection: a large one in slices, by [`Keyspace::free_work`].
@@ -115,15 +143,20 @@ impl Keyspace {
         self.graveyard.bury(Object::Coll(part));
     }
 
-    /// Removes `key` when it holds a collection without elements; says whether it did.
+    /// Removes `key` when it holds a collection without elements; says whether it did. To be called after
+    /// what made it empty was noted.
     pub fn drop_if_empty(&mut self, key: &[u8]) -> bool {
         let hash = self.key_hash(key);
-        let Some(spot) = self.live(hash, key) else { return false };
+        let Some(spot) = self.table.find(hash, key) else {
+            return false;
+        };
         let rec = self.table.rec(spot.at);
-        let is_string = matches!(rec.kind(), RecKind::Str | RecKind::BigStr);
-        let empty = !is_string && matches!(self.objects.get(rec.object()), Object::Coll(c) if c.is_empty());
+        // Of a hash whose visible fields were deleted, expired ones may be left.
+        let empty = rec.has_object()
+            && matches!(self.objects.get(rec.object()), Object::Coll(c) if c.is_empty() || self.is_spent(rec));
         if empty {
             self.remove(hash, spot);
+            self.note(EventClasses::GENERIC, "del", key);
         }
         empty
     }

@@ -5,9 +5,10 @@
 //! another replica shows in nothing but the order of fields in replies.
 
 use super::object::Object;
-use super::{Keyspace, Kind};
+use super::{EventClasses, Keyspace, Kind};
 use crate::collections::{Collection, Elements, HashObj};
-use crate::table::{Id, Rec, RecKind};
+use crate::ord::KeyHash;
+use crate::table::{Id, Rec, RecKind, Spot};
 
 impl Keyspace {
     fn hash_at(&self, rec: Rec) -> Option<&HashObj> {
@@ -74,20 +75,35 @@ impl Keyspace {
                 unreachable!("only hashes have field timers")
             };
             hash.set_now(self.clock_ms);
-            *budget -= hash.purge(*budget);
-            match (hash.is_empty(), hash.first_expiry()) {
-                (true, _) => self.remove_spent(id),
+            let purged = hash.purge(*budget);
+            *budget -= purged;
+            let (is_empty, next) = (hash.is_empty(), hash.first_expiry());
+            if purged > 0 && !is_empty {
+                let key = self.field_timers.key(id).expect("a popped timer is kept").to_vec();
+                self.note(EventClasses::HASH, "hexpired", &key);
+            }
+            match (is_empty, next) {
+                (true, _) => self.remove_emptied(id),
                 (false, Some(moment)) => self.field_timers.again(id, moment),
                 (false, None) => self.field_timers.forget(id),
             }
         }
     }
 
-    fn remove_spent(&mut self, id: Id) {
+    fn remove_emptied(&mut self, id: Id) {
         let key = self.field_timers.key(id).expect("a popped timer is kept").to_vec();
         let hash = self.key_hash(&key);
         let spot = self.table.find(hash, &key).expect("a timed hash is at its key");
         debug_assert_eq!(self.table.rec(spot.at).object(), id);
-        self.remove_expired(hash, spot);
+        self.remove_spent(hash, spot, &key);
+    }
+
+    /// Removes a hash whose fields have all expired.
+    #[cold]
+    pub(super) fn remove_spent(&mut self, hash: KeyHash, spot: Spot, key: &[u8]) {
+        self.remove(hash, spot);
+        self.stats.expired += 1;
+        self.note(EventClasses::HASH, "hexpired", key);
+        self.note(EventClasses::GENERIC, "del", key);
     }
 }

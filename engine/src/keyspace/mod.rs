@@ -15,6 +15,7 @@
 //! there, is [`tier`]'s: whoever changes a record or an object calls [`Keyspace::change`] first.
 
 mod collection;
+mod events;
 mod field_timers;
 mod fields;
 mod object;
@@ -24,6 +25,7 @@ mod types;
 mod upkeep;
 mod walk;
 
+pub use events::{Event, EventClasses, Events};
 pub use tier::{Evicted, FileKey, FileKeys, FrozenStep, Loaded, Missed, Residency, TierUse};
 pub use types::{Expire, KeyspaceOptions, KeyspaceStats, Kind, Limits, MemoryUse, WrongType};
 
@@ -31,6 +33,7 @@ use crate::collections::Collection;
 use crate::expiry::Wheel;
 use crate::ord::KeyHash;
 use crate::table::{Id, ObjTable, Rec, Shape, Spot};
+use events::Listening;
 use field_timers::FieldTimers;
 use object::{Graveyard, Object, Objects};
 use tier::Tier;
@@ -50,6 +53,7 @@ pub struct Keyspace {
     wall_ms: u64,
     needs_tick: bool,
     expected: Option<ExpectedKey>,
+    listening: Listening,
     stats: KeyspaceStats,
     limits: Limits,
 }
@@ -84,6 +88,7 @@ impl Keyspace {
             wall_ms: 0,
             needs_tick: false,
             expected: None,
+            listening: Listening::default(),
             stats: KeyspaceStats::default(),
             limits: Limits::default(),
         }
@@ -174,7 +179,7 @@ impl Keyspace {
         let rec = self.table.rec(spot.at);
         if let Some(expire) = rec.expire() {
             if expire <= self.clock_ms {
-                self.remove_expired(hash, spot);
+                self.remove_expired(hash, spot, key);
                 return None;
             }
             self.needs_tick |= expire <= self.wall_ms;
@@ -184,7 +189,7 @@ impl Keyspace {
                 return None;
             }
             if !self.settle_hash(rec) {
-                self.remove_expired(hash, spot);
+                self.remove_spent(hash, spot, key);
                 return None;
             }
         }
@@ -195,9 +200,10 @@ impl Keyspace {
     }
 
     #[cold]
-    fn remove_expired(&mut self, hash: KeyHash, spot: Spot) {
+    fn remove_expired(&mut self, hash: KeyHash, spot: Spot, key: &[u8]) {
         self.remove(hash, spot);
         self.stats.expired += 1;
+        self.note(EventClasses::EXPIRED, "expired", key);
     }
 
     /// [`Keyspace::live`], counted as a read.
@@ -206,7 +212,10 @@ impl Keyspace {
         let spot = self.live(hash, key);
         match spot {
             Some(_) => self.stats.hits += 1,
-            None => self.stats.misses += 1,
+            None => {
+                self.stats.misses += 1;
+                self.note(EventClasses::MISS, "keymiss", key);
+            }
         }
         spot
     }
@@ -289,6 +298,11 @@ impl Keyspace {
         rec
     }
 
+    /// Whether `key` exists, for a command that is about to write it: not counted as a read.
+    pub fn exists(&mut self, key: &[u8]) -> bool {
+        self.live(self.key_hash(key), key).is_some()
+    }
+
     /// The type of the value at `key`.
     pub fn kind(&mut self, key: &[u8]) -> Option<Kind> {
         let spot = self.read(self.key_hash(key), key)?;
@@ -357,7 +371,7 @@ impl Keyspace {
     /// Copies the value and expiry of `from` to `to`; `false` when `from` does not exist, `to` does and `replace` is not
     /// set, or both are the same key.
     pub fn copy(&mut self, from: &[u8], to: &[u8], replace: bool) -> bool {
-        let Some(spot) = self.live(self.key_hash(from), from) else {
+        let Some(spot) = self.read(self.key_hash(from), from) else {
             return false;
         };
         if from == to || (!replace && self.live(self.key_hash(to), to).is_some()) {
@@ -382,6 +396,7 @@ impl Keyspace {
         if let Some(spot) = found {
             self.release_value(spot);
         }
+        self.note(EventClasses::NEW, "new", key);
         let rec = self.place(found, hash, key, shape, expire);
         match value {
             Detached::Str(bytes) => rec.value_mut().copy_from_slice(&bytes),

@@ -1,7 +1,7 @@
 //! String values: in the record while short, in a buffer of their own beyond [`VALUE_INLINE_MAX`] bytes.
 
 use super::object::Object;
-use super::{Expire, Keyspace, WrongType};
+use super::{EventClasses, Expire, Keyspace, WrongType};
 use crate::ord::KeyHash;
 use crate::table::{Rec, RecKind, Shape, Spot, VALUE_INLINE_MAX};
 
@@ -23,6 +23,24 @@ impl Keyspace {
             return Ok(Some(rec.value()));
         }
         self.big_str(rec).map(Some)
+    }
+
+    /// [`Keyspace::get_str_hashed`] for a command that is about to write the key: not counted as a read.
+    pub fn str_to_change(&mut self, hash: KeyHash, key: &[u8]) -> Result<Option<&[u8]>, WrongType> {
+        let Some(spot) = self.live(hash, key) else {
+            return Ok(None);
+        };
+        let rec = self.table.rec(spot.at);
+        if rec.is_inline_str() {
+            return Ok(Some(rec.value()));
+        }
+        self.big_str(rec).map(Some)
+    }
+
+    /// Bytes of the string at `key`, 0 without one, for a command that is about to write it: not counted as a read.
+    pub fn str_len(&mut self, key: &[u8]) -> Result<usize, WrongType> {
+        let hash = self.key_hash(key);
+        Ok(self.str_to_change(hash, key)?.map_or(0, <[u8]>::len))
     }
 
     fn big_str(&self, rec: Rec) -> Result<&[u8], WrongType> {
@@ -64,7 +82,7 @@ impl Keyspace {
                 found = None;
             } else if self.is_spent(rec) {
                 // Its expiry must not be kept.
-                self.remove_expired(hash, spot);
+                self.remove_spent(hash, spot, key);
                 found = None;
             }
         }
@@ -72,7 +90,9 @@ impl Keyspace {
         if old_expire.is_some_and(|t| t <= self.clock_ms) {
             // The key is absent, whatever lies there still.
             self.stats.expired += 1;
+            self.note(EventClasses::EXPIRED, "expired", key);
         }
+        let existed = found.is_some() && old_expire.is_none_or(|t| t > self.clock_ms);
         let expire = match expire {
             Expire::Clear => None,
             Expire::Keep => old_expire.filter(|&t| t > self.clock_ms),
@@ -87,6 +107,9 @@ impl Keyspace {
         }
         if let Some(spot) = found {
             self.release_value(spot);
+        }
+        if !existed {
+            self.note(EventClasses::NEW, "new", key);
         }
         self.write_str(found, hash, key, value, expire);
     }
@@ -115,7 +138,10 @@ impl Keyspace {
         match self.live(hash, key).map(|spot| self.table.rec(spot.at).kind()) {
             Some(RecKind::Str | RecKind::BigStr) => {}
             Some(_) => return Err(WrongType),
-            None => self.write_str(None, hash, key, &[], None),
+            None => {
+                self.note(EventClasses::NEW, "new", key);
+                self.write_str(None, hash, key, &[], None);
+            }
         }
         self.resize_str_at(hash, key, new_len)
     }

@@ -2,7 +2,7 @@
 
 use super::field_timers::FieldTimers;
 use super::object::{CHUNK_STEPS, Objects};
-use super::{Keyspace, KeyspaceStats, MemoryUse};
+use super::{EventClasses, Keyspace, KeyspaceStats, MemoryUse};
 use crate::expiry::{TimerId, Wheel};
 use crate::table::{ObjTable, SlabRef};
 
@@ -15,6 +15,7 @@ pub(super) struct Retired {
 impl Keyspace {
     /// Removes all keys, in constant time; the memory comes back through [`Keyspace::free_work`].
     pub fn clear(&mut self) {
+        self.note(EventClasses::CLEARED, "cleared", b"");
         let table = std::mem::replace(&mut self.table, ObjTable::new(self.opts.hash_seed));
         let objects = std::mem::take(&mut self.objects);
         self.wheel = Wheel::default();
@@ -45,7 +46,8 @@ impl Keyspace {
             return self.wheel.rearm(timer, expire);
         }
         let (hash, spot) = self.table.locate(owner);
-        self.remove_expired(hash, spot);
+        let key = self.table.key(self.table.rec(spot.at)).to_vec();
+        self.remove_expired(hash, spot, &key);
     }
 
     /// When [`Keyspace::expire_work`] should next be called, in milliseconds since 1970; `None` when nothing ever

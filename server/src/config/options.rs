@@ -329,6 +329,20 @@ pub struct RawOptions {
     )]
     pub latency_monitor_threshold: String,
 
+    /// Which changes of keys are published, by letters as in Redis; empty = none (live).
+    ///
+    /// `K` on channels `__keyspace@0__:<key>`, `E` on channels `__keyevent@0__:<event>`; and of which kinds: `g` generic, `$`
+    /// strings, `l` lists, `s` sets, `h` hashes, `z` sorted sets, `t` streams, `x` expired, `A` all of these, `n` new keys, `m`
+    /// misses. Each event costs a write a little, and each listener a message.
+    #[arg(
+        long,
+        value_name = "LETTERS",
+        default_value = "",
+        help_heading = "Insight",
+        verbatim_doc_comment
+    )]
+    pub notify_keyspace_events: String,
+
     /// First word of every metric's name: letters, digits and underscores.
     ///
     /// `raftkv` gives the names that dashboards of the RaftKV store expect.

@@ -1,6 +1,7 @@
 //! The table of everything `CONFIG GET` knows: what can be set while running, what was fixed at start, and what Redis
 //! clients ask for that has one truthful answer here.
 
+use super::notify::NotifyEvents;
 use super::parse::{choice, integer, memory};
 use super::settings::{Durability, LogLevel, Setting, Settings};
 use super::{BULK_BYTES_FLOOR, BULK_BYTES_LIMIT, Config, SLOW_LOG_LEN_MAX, SPIN_US_MAX};
@@ -194,6 +195,12 @@ pub static PARAMETERS: &[Parameter] = &[
         |s, t| s.output_buffer_limits.update(t),
     ),
     live(
+        "notify-keyspace-events",
+        Setting::NotifyKeyspaceEvents,
+        |s| s.notify_keyspace_events.to_string(),
+        |s, t| NotifyEvents::parse(t).map(|events| s.notify_keyspace_events = events),
+    ),
+    live(
         "slowlog-log-slower-than",
         Setting::SlowLogSlowerThan,
         |s| s.slow_log_slower_than_us.to_string(),
@@ -254,7 +261,6 @@ pub static PARAMETERS: &[Parameter] = &[
     only("stop-writes-on-bgsave-error", "yes"),
     only("maxmemory-policy", "noeviction"),
     only("maxmemory-clients", "0"),
-    only("notify-keyspace-events", ""),
     // Values are freed in bounded slices by whoever owns them: what Redis calls lazy, for every command.
     only("lazyfree-lazy-eviction", "yes"),
     only("lazyfree-lazy-expire", "yes"),

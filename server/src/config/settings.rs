@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::notify::NotifyEvents;
 use super::output_limits::OutputBufferLimits;
 
 /// When a write is acknowledged (`--durability`, `CONFIG SET durability`, `CONFIG SET appendfsync`).
@@ -120,6 +121,8 @@ pub struct Settings {
     pub query_buffer_bytes_max: u64,
     /// Bytes of replies a client may leave unread.
     pub output_buffer_limits: OutputBufferLimits,
+    /// Which keyspace events are published.
+    pub notify_keyspace_events: NotifyEvents,
     /// Commands slower than this many microseconds enter the slow log; 0 = all, -1 = none.
     pub slow_log_slower_than_us: i64,
     /// Entries the slow log keeps.
@@ -148,6 +151,7 @@ pub enum Setting {
     BulkBytesMax,
     QueryBufferBytesMax,
     OutputBufferLimits,
+    NotifyKeyspaceEvents,
     SlowLogSlowerThan,
     /// `acllog-max-len`.
     AclLogLenMax,

@@ -22,6 +22,7 @@ mod ending;
 mod linearizability;
 mod malformed;
 mod metrics;
+mod notifications;
 mod pubsub;
 mod redis_rs;
 mod refused_starts;

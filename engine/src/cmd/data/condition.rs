@@ -4,7 +4,7 @@ use super::expiry::{Unit, expire_moment};
 use crate::cmd::error::{CmdError, answer};
 use crate::cmd::parse::is;
 use crate::cmd::{Exec, Reply};
-use crate::keyspace::{Expire, Keyspace, WrongType};
+use crate::keyspace::{EventClasses, Expire, Keyspace, WrongType};
 use crate::number::parse_i64;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -43,7 +43,7 @@ impl<'a> Condition<'a> {
     /// Whether it holds. Only whether a key exists can be asked of one that holds no string.
     pub(super) fn holds(self, ks: &mut Keyspace, key: &[u8]) -> Result<bool, WrongType> {
         if matches!(self, Condition::Absent | Condition::Present) {
-            return Ok(ks.kind(key).is_some() == (self == Condition::Present));
+            return Ok(ks.exists(key) == (self == Condition::Present));
         }
         let value = ks.get_str(key)?;
         Ok(match self {
@@ -87,6 +87,9 @@ pub(in crate::cmd) fn delex(x: &mut Exec<'_>, reply: &mut dyn Reply) {
             "ERR Invalid condition. Use IFEQ, IFNE, IFDEQ, or IFDNE",
         ))?;
         let deleted = wanted.holds(x.ks, key)? && x.ks.del(key);
+        if deleted {
+            x.ks.note(EventClasses::GENERIC, "del", key);
+        }
         reply.int(i64::from(deleted));
         Ok(())
     });
@@ -127,7 +130,12 @@ pub(in crate::cmd) fn msetex(x: &mut Exec<'_>, reply: &mut dyn Reply) {
         }
         if holds {
             for at in (2..end).step_by(2) {
-                x.ks.set_str(x.args.get(at), x.args.get(at + 1), expire);
+                let key = x.args.get(at);
+                x.ks.set_str(key, x.args.get(at + 1), expire);
+                x.ks.note(EventClasses::STRING, "set", key);
+                if matches!(expire, Expire::At(_)) {
+                    x.ks.note(EventClasses::GENERIC, "expire", key);
+                }
             }
         }
         reply.int(i64::from(holds));

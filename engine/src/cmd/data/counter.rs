@@ -3,14 +3,14 @@
 use crate::cmd::error::{CmdError, answer};
 use crate::cmd::parse::integer;
 use crate::cmd::{Exec, Reply};
-use crate::keyspace::Expire;
+use crate::keyspace::{EventClasses, Expire};
 use crate::long_double::LongDouble;
 use crate::number::parse_i64;
 
 fn add(x: &mut Exec<'_>, reply: &mut dyn Reply, by: i64) -> Result<(), CmdError> {
     let key = x.args.get(1);
     let hash = x.ks.key_hash(key);
-    let old = match x.ks.get_str_hashed(hash, key)? {
+    let old = match x.ks.str_to_change(hash, key)? {
         Some(text) => parse_i64(text).ok_or(CmdError::NotAnInteger)?,
         None => 0,
     };
@@ -18,6 +18,7 @@ fn add(x: &mut Exec<'_>, reply: &mut dyn Reply, by: i64) -> Result<(), CmdError>
         .checked_add(by)
         .ok_or(CmdError::Other("ERR increment or decrement would overflow"))?;
     x.ks.set_str_hashed(hash, key, itoa::Buffer::new().format(new).as_bytes(), Expire::Keep);
+    x.ks.note(EventClasses::STRING, "incrby", key);
     reply.int(new);
     Ok(())
 }
@@ -49,7 +50,8 @@ pub(in crate::cmd) fn decrby(x: &mut Exec<'_>, reply: &mut dyn Reply) {
 pub(in crate::cmd) fn incrbyfloat(x: &mut Exec<'_>, reply: &mut dyn Reply) {
     answer(reply, |reply| {
         let key = x.args.get(1);
-        let old = match x.ks.get_str(key)? {
+        let hash = x.ks.key_hash(key);
+        let old = match x.ks.str_to_change(hash, key)? {
             Some(text) => LongDouble::parse(text).ok_or(CmdError::NotAFloat)?,
             None => LongDouble::ZERO,
         };
@@ -59,6 +61,7 @@ pub(in crate::cmd) fn incrbyfloat(x: &mut Exec<'_>, reply: &mut dyn Reply) {
             .ok_or(CmdError::Other("ERR increment would produce NaN or Infinity"))?;
         let text = sum.to_text();
         x.ks.set_str(key, text.as_bytes(), Expire::Keep);
+        x.ks.note(EventClasses::STRING, "incrbyfloat", key);
         reply.bulk(text.as_bytes());
         Ok(())
     });

@@ -3,7 +3,7 @@
 use crate::cmd::error::{CmdError, answer};
 use crate::cmd::parse::{integer, is};
 use crate::cmd::{Exec, Reply};
-use crate::keyspace::{Expire, Kind};
+use crate::keyspace::{EventClasses, Expire, Kind};
 use crate::rdb::{PayloadError, Value, dump_collection, dump_str, restore as read_payload};
 
 pub(in crate::cmd) fn dump(x: &mut Exec<'_>, reply: &mut dyn Reply) {
@@ -65,7 +65,7 @@ pub(in crate::cmd) fn restore(x: &mut Exec<'_>, reply: &mut dyn Reply) {
     answer(reply, |reply| {
         let o = Options::parse(x)?;
         let key = x.args.get(1);
-        if !o.replace && x.ks.kind(key).is_some() {
+        if !o.replace && x.ks.exists(key) {
             return Err(CmdError::Other("BUSYKEY Target key name already exists."));
         }
         let lifetime = u64::try_from(integer(x.args.get(2))?);
@@ -81,10 +81,18 @@ pub(in crate::cmd) fn restore(x: &mut Exec<'_>, reply: &mut dyn Reply) {
             moment if o.absolute => Some(moment),
             millis => Some(x.ks.now_ms().saturating_add(millis)),
         };
+        // What was there goes first: the value is a new key's.
+        let existed = o.replace && x.ks.del(key);
+        if expire.is_some_and(|moment| moment <= x.ks.now_ms()) {
+            x.ks.note_stored(EventClasses::GENERIC, "restore", key, true, existed);
+            reply.ok();
+            return Ok(());
+        }
         match value {
             Value::Str(text) => x.ks.set_str(key, &text, expire.map_or(Expire::Clear, Expire::At)),
-            Value::Collection(collection) => x.ks.put_collection(key, collection, expire),
+            Value::Collection(collection) => drop(x.ks.put_collection(key, collection, expire)),
         }
+        x.ks.note(EventClasses::GENERIC, "restore", key);
         reply.ok();
         Ok(())
     });

@@ -6,6 +6,7 @@
 use crate::cmd::error::{CmdError, answer};
 use crate::cmd::parse::{integer, is};
 use crate::cmd::{Exec, Reply};
+use crate::keyspace::EventClasses;
 
 /// How a number says when a key expires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,8 +117,16 @@ fn set_expiry(x: &mut Exec<'_>, reply: &mut dyn Reply, unit: Unit, command: &'st
         let key = x.args.get(1);
         let done = match x.ks.expire_at(key) {
             Some(old) if conditions.allow(old, moment) => match u64::try_from(moment) {
-                Ok(at) if at > x.ks.now_ms() => x.ks.set_expire(key, Some(at)),
-                _ => x.ks.del(key),
+                Ok(at) if at > x.ks.now_ms() => {
+                    x.ks.set_expire(key, Some(at));
+                    x.ks.note(EventClasses::GENERIC, "expire", key);
+                    true
+                }
+                _ => {
+                    x.ks.del(key);
+                    x.ks.note(EventClasses::GENERIC, "del", key);
+                    true
+                }
             },
             _ => false,
         };
@@ -145,9 +154,12 @@ pub(in crate::cmd) fn pexpireat(x: &mut Exec<'_>, reply: &mut dyn Reply) {
 /// -2 without key, -1 without expiry, else the expiry as `f` puts it.
 fn reply_expiry(x: &mut Exec<'_>, reply: &mut dyn Reply, f: impl FnOnce(u64, u64) -> u64) {
     // The group's clock stands still while nothing is written.
-    let now = x.ks.wall_ms();
-    reply.int(match x.ks.expire_at(x.args.get(1)) {
-        None => -2,
+    let (key, now) = (x.args.get(1), x.ks.wall_ms());
+    reply.int(match x.ks.expire_at(key) {
+        None => {
+            x.ks.note(EventClasses::MISS, "keymiss", key);
+            -2
+        }
         Some(None) => -1,
         Some(Some(at)) => i64::try_from(f(at, now)).unwrap_or(i64::MAX),
     });
@@ -177,5 +189,9 @@ pub(in crate::cmd) fn pexpiretime(x: &mut Exec<'_>, reply: &mut dyn Reply) {
 pub(in crate::cmd) fn persist(x: &mut Exec<'_>, reply: &mut dyn Reply) {
     let key = x.args.get(1);
     let volatile = x.ks.expire_at(key).flatten().is_some();
-    reply.int(i64::from(volatile && x.ks.set_expire(key, None)));
+    if volatile {
+        x.ks.set_expire(key, None);
+        x.ks.note(EventClasses::GENERIC, "persist", key);
+    }
+    reply.int(i64::from(volatile));
 }

@@ -3,11 +3,19 @@
 use crate::cmd::error::{CmdError, answer};
 use crate::cmd::parse::{integer, is};
 use crate::cmd::{Exec, Reply};
+use crate::keyspace::{EventClasses, Keyspace};
 
 const NO_SUCH_KEY: CmdError = CmdError::Other("ERR no such key");
 
 pub(in crate::cmd) fn del(x: &mut Exec<'_>, reply: &mut dyn Reply) {
-    reply.int(x.args.iter_from(1).filter(|key| x.ks.del(key)).count() as i64);
+    let mut deleted = 0;
+    for key in x.args.iter_from(1) {
+        if x.ks.del(key) {
+            deleted += 1;
+            x.ks.note(EventClasses::GENERIC, "del", key);
+        }
+    }
+    reply.int(deleted);
 }
 
 pub(in crate::cmd) fn exists(x: &mut Exec<'_>, reply: &mut dyn Reply) {
@@ -43,23 +51,33 @@ pub(in crate::cmd) fn flush(x: &mut Exec<'_>, reply: &mut dyn Reply) {
     reply.ok();
 }
 
+/// Moves a value, and tells so; false when there is none.
+fn move_value(ks: &mut Keyspace, from: &[u8], to: &[u8]) -> bool {
+    let moved = ks.rename(from, to);
+    if moved {
+        ks.note(EventClasses::GENERIC, "rename_from", from);
+        ks.note(EventClasses::GENERIC, "rename_to", to);
+    }
+    moved
+}
+
 pub(in crate::cmd) fn rename(x: &mut Exec<'_>, reply: &mut dyn Reply) {
     let (from, to) = (x.args.get(1), x.args.get(2));
     // A key renamed to itself stays, once it is known to exist.
     let done = if from == to {
-        x.ks.kind(from).is_some()
+        x.ks.exists(from)
     } else {
-        x.ks.rename(from, to)
+        move_value(x.ks, from, to)
     };
     if done { reply.ok() } else { NO_SUCH_KEY.reply(reply) }
 }
 
 pub(in crate::cmd) fn renamenx(x: &mut Exec<'_>, reply: &mut dyn Reply) {
     let (from, to) = (x.args.get(1), x.args.get(2));
-    if x.ks.kind(from).is_none() {
+    if !x.ks.exists(from) {
         NO_SUCH_KEY.reply(reply);
     } else {
-        reply.int(i64::from(x.ks.kind(to).is_none() && x.ks.rename(from, to)));
+        reply.int(i64::from(!x.ks.exists(to) && move_value(x.ks, from, to)));
     }
 }
 
@@ -83,7 +101,11 @@ pub(in crate::cmd) fn copy(x: &mut Exec<'_>, reply: &mut dyn Reply) {
         if from == to {
             return Err(CmdError::Other("ERR source and destination objects are the same"));
         }
-        reply.int(i64::from(x.ks.copy(from, to, replace)));
+        let copied = x.ks.copy(from, to, replace);
+        if copied {
+            x.ks.note(EventClasses::GENERIC, "copy_to", to);
+        }
+        reply.int(i64::from(copied));
         Ok(())
     });
 }

@@ -5,7 +5,7 @@ use crate::cmd::error::{CmdError, answer};
 use crate::cmd::parse::{integer, is};
 use crate::cmd::{Args, Exec, Reply};
 use crate::collections::{Collection, Elements, End, List};
-use crate::keyspace::{Keyspace, Kind};
+use crate::keyspace::{EventClasses, Keyspace, Kind};
 use crate::number::parse_f64;
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -243,7 +243,8 @@ fn run(x: &mut Exec<'_>, reply: &mut dyn Reply, may_store: bool) -> Result<(), C
         }
     }
     if let Some(target) = q.store {
-        x.ks.put_collection(target, Collection::List(list), None);
+        let existed = x.ks.put_collection(target, Collection::List(list), None);
+        x.ks.note_stored(EventClasses::LIST, "sortstore", target, count == 0, existed);
         reply.int(count as i64);
     }
     Ok(())

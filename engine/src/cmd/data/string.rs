@@ -5,7 +5,7 @@ use super::expiry::{Unit, expire_moment};
 use crate::cmd::error::{CmdError, answer};
 use crate::cmd::parse::is;
 use crate::cmd::{Exec, Reply};
-use crate::keyspace::{Expire, Keyspace};
+use crate::keyspace::{EventClasses, Expire, Keyspace};
 
 /// What stands behind key and value of SET, or behind the key of GETEX.
 #[derive(Clone, Copy, Default)]
@@ -59,10 +59,12 @@ impl<'a> Options<'a> {
 
 /// Stores a string that expires at `at`, which may have passed already.
 fn store(ks: &mut Keyspace, key: &[u8], value: &[u8], at: u64) {
-    if at <= ks.now_ms() {
-        ks.del(key);
-    } else {
+    if at > ks.now_ms() {
         ks.set_str(key, value, Expire::At(at));
+        ks.note(EventClasses::STRING, "set", key);
+        ks.note(EventClasses::GENERIC, "expire", key);
+    } else if ks.del(key) {
+        ks.note(EventClasses::GENERIC, "del", key);
     }
 }
 
@@ -86,7 +88,9 @@ pub(in crate::cmd) fn get(x: &mut Exec<'_>, reply: &mut dyn Reply) {
 
 pub(in crate::cmd) fn set(x: &mut Exec<'_>, reply: &mut dyn Reply) {
     if x.args.len() == 3 {
-        x.ks.set_str(x.args.get(1), x.args.get(2), Expire::Clear);
+        let key = x.args.get(1);
+        x.ks.set_str(key, x.args.get(2), Expire::Clear);
+        x.ks.note(EventClasses::STRING, "set", key);
         return reply.ok();
     }
     answer(reply, |reply| set_with_options(x, reply));
@@ -117,7 +121,8 @@ fn set_with_options(x: &mut Exec<'_>, reply: &mut dyn Reply) -> Result<(), CmdEr
     match at {
         Some(at) => store(x.ks, key, value, at),
         None => {
-            x.ks.set_str(key, value, if o.keep_ttl { Expire::Keep } else { Expire::Clear })
+            x.ks.set_str(key, value, if o.keep_ttl { Expire::Keep } else { Expire::Clear });
+            x.ks.note(EventClasses::STRING, "set", key);
         }
     }
     if !o.get {
@@ -145,25 +150,30 @@ pub(in crate::cmd) fn psetex(x: &mut Exec<'_>, reply: &mut dyn Reply) {
 
 pub(in crate::cmd) fn setnx(x: &mut Exec<'_>, reply: &mut dyn Reply) {
     let key = x.args.get(1);
-    let absent = x.ks.kind(key).is_none();
+    let absent = !x.ks.exists(key);
     if absent {
         x.ks.set_str(key, x.args.get(2), Expire::Clear);
+        x.ks.note(EventClasses::STRING, "set", key);
     }
     reply.int(i64::from(absent));
 }
 
 pub(in crate::cmd) fn getset(x: &mut Exec<'_>, reply: &mut dyn Reply) {
     answer(reply, |reply| {
-        reply_value(x.ks, x.args.get(1), reply)?;
-        x.ks.set_str(x.args.get(1), x.args.get(2), Expire::Clear);
+        let key = x.args.get(1);
+        reply_value(x.ks, key, reply)?;
+        x.ks.set_str(key, x.args.get(2), Expire::Clear);
+        x.ks.note(EventClasses::STRING, "set", key);
         Ok(())
     });
 }
 
 pub(in crate::cmd) fn getdel(x: &mut Exec<'_>, reply: &mut dyn Reply) {
     answer(reply, |reply| {
-        if reply_value(x.ks, x.args.get(1), reply)? {
-            x.ks.del(x.args.get(1));
+        let key = x.args.get(1);
+        if reply_value(x.ks, key, reply)? {
+            x.ks.del(key);
+            x.ks.note(EventClasses::GENERIC, "del", key);
         }
         Ok(())
     });
@@ -184,9 +194,18 @@ pub(in crate::cmd) fn getex(x: &mut Exec<'_>, reply: &mut dyn Reply) {
             .transpose()?;
         reply_value(x.ks, key, reply)?;
         match at {
-            Some(at) if at <= x.ks.now_ms() => drop(x.ks.del(key)),
-            Some(at) => drop(x.ks.set_expire(key, Some(at))),
-            None if o.persist => drop(x.ks.set_expire(key, None)),
+            Some(at) if at <= x.ks.now_ms() => {
+                x.ks.del(key);
+                x.ks.note(EventClasses::GENERIC, "del", key);
+            }
+            Some(at) => {
+                x.ks.set_expire(key, Some(at));
+                x.ks.note(EventClasses::GENERIC, "expire", key);
+            }
+            None if o.persist && x.ks.expire_at(key).flatten().is_some() => {
+                x.ks.set_expire(key, None);
+                x.ks.note(EventClasses::GENERIC, "persist", key);
+            }
             None => {}
         }
         Ok(())
@@ -206,6 +225,7 @@ pub(in crate::cmd) fn mget(x: &mut Exec<'_>, reply: &mut dyn Reply) {
 fn set_all(x: &mut Exec<'_>) {
     for i in (1..x.args.len()).step_by(2) {
         x.ks.set_str(x.args.get(i), x.args.get(i + 1), Expire::Clear);
+        x.ks.note(EventClasses::STRING, "set", x.args.get(i));
     }
 }
 
@@ -221,7 +241,7 @@ pub(in crate::cmd) fn msetnx(x: &mut Exec<'_>, reply: &mut dyn Reply) {
     if x.args.len().is_multiple_of(2) {
         return CmdError::Arity("msetnx").reply(reply);
     }
-    let none_exists = (1..x.args.len()).step_by(2).all(|i| x.ks.kind(x.args.get(i)).is_none());
+    let none_exists = (1..x.args.len()).step_by(2).all(|i| !x.ks.exists(x.args.get(i)));
     if none_exists {
         set_all(x);
     }

@@ -3,16 +3,18 @@
 use crate::cmd::error::{CmdError, STRING_BYTES_MAX, answer};
 use crate::cmd::parse::{index_range, integer};
 use crate::cmd::{Exec, Reply};
+use crate::keyspace::EventClasses;
 
 pub(in crate::cmd) fn append(x: &mut Exec<'_>, reply: &mut dyn Reply) {
     answer(reply, |reply| {
         let (key, tail) = (x.args.get(1), x.args.get(2));
-        let old = x.ks.get_str(key)?.map_or(0, <[u8]>::len);
+        let old = x.ks.str_len(key)?;
         let new = old + tail.len();
         if new > STRING_BYTES_MAX {
             return Err(CmdError::StringTooLong);
         }
         x.ks.resize_str(key, new)?[old..].copy_from_slice(tail);
+        x.ks.note(EventClasses::STRING, "append", key);
         reply.int(new as i64);
         Ok(())
     });
@@ -46,7 +48,7 @@ pub(in crate::cmd) fn setrange(x: &mut Exec<'_>, reply: &mut dyn Reply) {
         let (key, part) = (x.args.get(1), x.args.get(3));
         let offset = integer(x.args.get(2))?;
         let offset = usize::try_from(offset).map_err(|_| CmdError::Other("ERR offset is out of range"))?;
-        let old = x.ks.get_str(key)?.map_or(0, <[u8]>::len);
+        let old = x.ks.str_len(key)?;
         if part.is_empty() {
             reply.int(old as i64);
             return Ok(());
@@ -57,6 +59,7 @@ pub(in crate::cmd) fn setrange(x: &mut Exec<'_>, reply: &mut dyn Reply) {
             .ok_or(CmdError::StringTooLong)?;
         let new = old.max(end);
         x.ks.resize_str(key, new)?[offset..end].copy_from_slice(part);
+        x.ks.note(EventClasses::STRING, "setrange", key);
         reply.int(new as i64);
         Ok(())
     });

@@ -4,6 +4,7 @@ use super::bit_offset;
 use crate::cmd::error::{CmdError, answer};
 use crate::cmd::parse::{integer, is};
 use crate::cmd::{Exec, Reply};
+use crate::keyspace::EventClasses;
 use crate::number::parse_i64;
 use std::ops::Range;
 
@@ -15,11 +16,14 @@ pub(in crate::cmd) fn setbit(x: &mut Exec<'_>, reply: &mut dyn Reply) {
             _ => return Err(CmdError::Other("ERR bit is not an integer or out of range")),
         };
         let key = x.args.get(1);
-        let old_len = x.ks.get_str(key)?.map_or(0, <[u8]>::len);
+        let old_len = x.ks.str_len(key)?;
         let value = x.ks.resize_str(key, old_len.max(offset / 8 + 1))?;
         let (byte, shift) = (&mut value[offset / 8], 7 - offset % 8);
         let old = *byte >> shift & 1;
         *byte = *byte & !(1 << shift) | bit << shift;
+        if old != bit || old_len < offset / 8 + 1 {
+            x.ks.note(EventClasses::STRING, "setbit", key);
+        }
         reply.int(i64::from(old));
         Ok(())
     });

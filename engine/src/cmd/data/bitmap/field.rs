@@ -4,6 +4,7 @@ use super::bit_offset;
 use crate::cmd::error::{CmdError, answer};
 use crate::cmd::parse::{integer, is};
 use crate::cmd::{Exec, Reply};
+use crate::keyspace::EventClasses;
 use crate::number::parse_i64;
 
 /// A kind of integer: `i` or `u`, and its width.
@@ -177,11 +178,7 @@ impl Step {
 fn run(x: &mut Exec<'_>, reply: &mut dyn Reply, may_write: bool) -> Result<(), CmdError> {
     let steps = parse(x)?;
     let key = x.args.get(1);
-    let old_len = if may_write {
-        x.ks.get_str(key)?.map_or(0, <[u8]>::len)
-    } else {
-        0
-    };
+    let old_len = if may_write { x.ks.str_len(key)? } else { 0 };
     let end = steps.iter().map(Step::written_end).max().unwrap_or(0);
     if end == 0 {
         let value = x.ks.get_str(key)?.unwrap_or_default();
@@ -195,12 +192,18 @@ fn run(x: &mut Exec<'_>, reply: &mut dyn Reply, may_write: bool) -> Result<(), C
         return Err(CmdError::Other("ERR BITFIELD_RO only supports the GET subcommand"));
     }
     let value = x.ks.resize_str(key, old_len.max(end.div_ceil(8)))?;
+    let mut changed = value.len() > old_len;
     reply.array(steps.len());
     for step in &steps {
+        let old = step.kind.read(value, step.offset);
         match step.change(value) {
             Some(n) => reply.int(n as i64),
             None => reply.null(),
         }
+        changed |= step.kind.read(value, step.offset) != old;
+    }
+    if changed {
+        x.ks.note(EventClasses::STRING, "setbit", key);
     }
     Ok(())
 }

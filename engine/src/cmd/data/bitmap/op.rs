@@ -3,7 +3,7 @@
 use crate::cmd::error::{CmdError, answer};
 use crate::cmd::parse::is;
 use crate::cmd::{Exec, Reply};
-use crate::keyspace::{Expire, Keyspace};
+use crate::keyspace::{EventClasses, Expire, Keyspace};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Operation {
@@ -36,7 +36,10 @@ impl Operation {
     /// Combines strings as if zeros followed the shorter ones; `len` bytes, the length of the longest.
     fn run(self, ks: &mut Keyspace, keys: &[&[u8]], len: usize) -> Result<Vec<u8>, CmdError> {
         let (first, others) = keys.split_first().expect("the arity asks for a source");
-        let mut out = ks.get_str(first)?.unwrap_or_default().to_vec();
+        let mut out = ks
+            .str_to_change(ks.key_hash(first), first)?
+            .unwrap_or_default()
+            .to_vec();
         out.resize(len, 0);
         if matches!(self, Operation::Diff | Operation::Diff1 | Operation::AndOr) {
             let any = Operation::Or.run(ks, others, len)?;
@@ -51,7 +54,7 @@ impl Operation {
         }
         let mut twice = vec![0; if self == Operation::One { len } else { 0 }];
         for key in others {
-            let source = ks.get_str(key)?.unwrap_or_default();
+            let source = ks.str_to_change(ks.key_hash(key), key)?.unwrap_or_default();
             let pairs = out.iter_mut().zip(source);
             match self {
                 Operation::And => {
@@ -100,9 +103,11 @@ pub(in crate::cmd) fn bitop(x: &mut Exec<'_>, reply: &mut dyn Reply) {
         let result = operation.run(x.ks, &keys, len)?;
         let target = x.args.get(2);
         if result.is_empty() {
-            x.ks.del(target);
+            let existed = x.ks.del(target);
+            x.ks.note_stored(EventClasses::STRING, "set", target, true, existed);
         } else {
             x.ks.set_str(target, &result, Expire::Clear);
+            x.ks.note(EventClasses::STRING, "set", target);
         }
         reply.int(result.len() as i64);
         Ok(())

@@ -32,6 +32,15 @@ impl Form {
         if self == Form::SearchStore { 2 } else { 1 }
     }
 
+    /// What happens to the key that results are stored at.
+    pub(super) fn store_event(self) -> &'static str {
+        if self == Form::SearchStore {
+            "geosearchstore"
+        } else {
+            "georadiusstore"
+        }
+    }
+
     fn options_at(self) -> usize {
         match self {
             Form::Coordinates { .. } => 6,

@@ -8,6 +8,7 @@ use super::query::{Form, Order, Query, searched};
 use super::{Point, Refusal};
 use crate::cmd::{Exec, Reply};
 use crate::collections::ZSet;
+use crate::keyspace::EventClasses;
 
 /// A place that was found.
 struct Hit {
@@ -69,7 +70,9 @@ fn run(x: &mut Exec<'_>, reply: &mut dyn Reply, form: Form) -> Result<(), Refusa
                 found.insert(&hit.member, if query.store_distance { metres } else { hit.score });
             }
             reply.int(hits.len() as i64);
-            x.ks.replace_zset(target, found);
+            let existed = x.ks.replace_zset(target, found);
+            let event = form.store_event();
+            x.ks.note_stored(EventClasses::ZSET, event, target, hits.is_empty(), existed);
         }
         None => reply_hits(&hits, &query, reply),
     }

@@ -6,6 +6,7 @@ use crate::cmd::error::answer;
 use crate::cmd::parse::is;
 use crate::cmd::{Exec, Reply};
 use crate::collections::HashObj;
+use crate::keyspace::EventClasses;
 
 /// The answer for a field that is not there.
 const NO_FIELD: i64 = -2;
@@ -77,7 +78,18 @@ fn expire(x: &mut Exec<'_>, reply: &mut dyn Reply, unit: Unit, command: &'static
         match x.ks.hash_mut(key)? {
             None => fields.for_each(|_| reply.int(NO_FIELD)),
             Some(hash) => {
-                fields.for_each(|field| reply.int(condition.apply(hash, field, new, now_ms)));
+                let (mut changed, mut deleted) = (0, 0);
+                for field in fields {
+                    let done = condition.apply(hash, field, new, now_ms);
+                    changed += usize::from(done == DONE);
+                    deleted += usize::from(done == DELETED);
+                    reply.int(done);
+                }
+                if deleted > 0 {
+                    x.ks.note(EventClasses::HASH, "hdel", key);
+                } else if changed > 0 {
+                    x.ks.note(EventClasses::HASH, "hexpire", key);
+                }
                 settle(x, key);
             }
         }
@@ -147,18 +159,23 @@ pub(in crate::cmd) fn hpersist(x: &mut Exec<'_>, reply: &mut dyn Reply) {
         let fields = x.args.iter_from(first_field(&x.args, 2, COUNT_ERROR)?);
         let now_ms = x.ks.now_ms();
         let mut hash = x.ks.hash_mut(key)?;
+        let mut changed = false;
         reply.array(fields.len());
         fields.for_each(|field| {
             let expiry = hash.as_ref().and_then(|hash| hash.expire_at(field));
             reply.int(match (&mut hash, expiry) {
                 (Some(hash), Some(Some(_))) => {
                     hash.set_expire(field, None, now_ms);
+                    changed = true;
                     DONE
                 }
                 (_, Some(None)) => NO_EXPIRY,
                 _ => NO_FIELD,
             });
         });
+        if changed {
+            x.ks.note(EventClasses::HASH, "hpersist", key);
+        }
         Ok(())
     });
 }

@@ -2,6 +2,7 @@
 
 use crate::cmd::error::{CmdError, answer};
 use crate::cmd::{Exec, Reply};
+use crate::keyspace::EventClasses;
 
 /// Sets the fields that argument 2 and the following name, each with its value. Returns how many are new.
 fn set_all(x: &mut Exec<'_>, command: &'static str) -> Result<i64, CmdError> {
@@ -14,6 +15,7 @@ fn set_all(x: &mut Exec<'_>, command: &'static str) -> Result<i64, CmdError> {
     for i in (2..x.args.len()).step_by(2) {
         added += i64::from(hash.insert(x.args.get(i), x.args.get(i + 1)));
     }
+    x.ks.note(EventClasses::HASH, "hset", x.args.get(1));
     Ok(added)
 }
 
@@ -40,6 +42,7 @@ pub(in crate::cmd) fn hsetnx(x: &mut Exec<'_>, reply: &mut dyn Reply) {
         if absent {
             hash.note_length(field.len().max(value.len()));
             hash.insert(field, value);
+            x.ks.note(EventClasses::HASH, "hset", x.args.get(1));
         }
         reply.int(i64::from(absent));
         Ok(())
@@ -53,8 +56,13 @@ pub(in crate::cmd) fn hdel(x: &mut Exec<'_>, reply: &mut dyn Reply) {
             reply.int(0);
             return Ok(());
         };
-        reply.int(x.args.iter_from(2).filter(|field| hash.remove(field)).count() as i64);
-        if hash.visible_len() == 0 {
+        let removed = x.args.iter_from(2).filter(|field| hash.remove(field)).count();
+        let is_empty = hash.visible_len() == 0;
+        if removed > 0 {
+            x.ks.note(EventClasses::HASH, "hdel", key);
+        }
+        reply.int(removed as i64);
+        if is_empty {
             x.ks.drop_if_empty(key);
         }
         Ok(())

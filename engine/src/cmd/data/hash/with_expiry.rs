@@ -6,6 +6,7 @@ use crate::cmd::data::expiry::Unit;
 use crate::cmd::error::{CmdError, answer};
 use crate::cmd::parse::{at_least_one, is};
 use crate::cmd::{Exec, Reply};
+use crate::keyspace::EventClasses;
 
 /// What happens to the expiry of the fields.
 #[derive(Clone, Copy)]
@@ -32,13 +33,17 @@ pub(in crate::cmd) fn hgetdel(x: &mut Exec<'_>, reply: &mut dyn Reply) {
         x.ks.hash(key)?;
         let fields = x.args.iter_from(first_field(&x.args, 2, COUNT_ERROR)?);
         let mut hash = x.ks.hash_mut(key)?;
+        let mut removed = false;
         reply.array(fields.len());
         fields.for_each(|field| {
             reply_value(hash.as_ref().and_then(|hash| hash.get(field)), reply);
             if let Some(hash) = &mut hash {
-                hash.remove(field);
+                removed |= hash.remove(field);
             }
         });
+        if removed {
+            x.ks.note(EventClasses::HASH, "hdel", key);
+        }
         x.ks.drop_if_empty(key);
         Ok(())
     });
@@ -62,17 +67,25 @@ pub(in crate::cmd) fn hgetex(x: &mut Exec<'_>, reply: &mut dyn Reply) {
             fields.for_each(|_| reply.null());
             return Ok(());
         };
-        fields.for_each(|field| {
+        let mut event = None;
+        for field in fields {
             let value = hash.get(field);
             reply_value(value, reply);
             match expiry {
                 NewExpiry::At(moment) if value.is_some() => {
-                    expire_field(hash, field, moment, now_ms);
+                    let deleted = expire_field(hash, field, moment, now_ms);
+                    event = Some(if deleted { "hdel" } else { "hexpire" });
                 }
-                NewExpiry::Clear if value.is_some() => hash.set_expire(field, None, now_ms),
+                NewExpiry::Clear if hash.expire_at(field).flatten().is_some() => {
+                    hash.set_expire(field, None, now_ms);
+                    event = Some("hpersist");
+                }
                 _ => {}
             }
-        });
+        }
+        if let Some(event) = event {
+            x.ks.note(EventClasses::HASH, event, key);
+        }
         settle(x, key);
         Ok(())
     });
@@ -163,6 +176,7 @@ pub(in crate::cmd) fn hsetex(x: &mut Exec<'_>, reply: &mut dyn Reply) {
         let now_ms = x.ks.now_ms();
         let hash = x.ks.hash_or_create(key)?;
         x.args.iter_from(call.first).for_each(|arg| hash.note_length(arg.len()));
+        let mut expired = false;
         for i in (call.first..x.args.len()).step_by(2) {
             let (field, value) = (x.args.get(i), x.args.get(i + 1));
             match call.expiry {
@@ -174,9 +188,14 @@ pub(in crate::cmd) fn hsetex(x: &mut Exec<'_>, reply: &mut dyn Reply) {
                 }
                 NewExpiry::At(moment) => {
                     hash.update(field, value);
-                    expire_field(hash, field, moment, now_ms);
+                    expired |= expire_field(hash, field, moment, now_ms);
                 }
             }
+        }
+        x.ks.note(EventClasses::HASH, "hset", key);
+        if matches!(call.expiry, NewExpiry::At(_)) {
+            let event = if expired { "hdel" } else { "hexpire" };
+            x.ks.note(EventClasses::HASH, event, key);
         }
         settle(x, key);
         reply.int(1);

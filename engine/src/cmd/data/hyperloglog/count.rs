@@ -7,11 +7,14 @@ use super::format::{
 };
 use crate::cmd::error::{CmdError, answer};
 use crate::cmd::{Exec, Reply};
-use crate::keyspace::{Expire, Keyspace};
+use crate::keyspace::{EventClasses, Expire, Keyspace};
 
 /// The HyperLogLog at `key`, copied.
 fn copy_of(ks: &mut Keyspace, key: &[u8]) -> Result<Option<Vec<u8>>, CmdError> {
-    let Some(value) = ks.get_str(key)? else { return Ok(None) };
+    let hash = ks.key_hash(key);
+    let Some(value) = ks.str_to_change(hash, key)? else {
+        return Ok(None);
+    };
     check(value)?;
     Ok(Some(value.to_vec()))
 }
@@ -34,7 +37,8 @@ struct Sparse(bool);
 pub(in crate::cmd) fn pfadd(x: &mut Exec<'_>, reply: &mut dyn Reply) {
     answer(reply, |reply| {
         let key = x.args.get(1);
-        let present = x.ks.get_str(key)?;
+        let hash = x.ks.key_hash(key);
+        let present = x.ks.str_to_change(hash, key)?;
         present.map_or(Ok(()), check)?;
         if let Some(dense) = present.filter(|value| !is_sparse(value)).map(<[u8]>::len) {
             // In place: nothing can go wrong any more.
@@ -46,6 +50,7 @@ pub(in crate::cmd) fn pfadd(x: &mut Exec<'_>, reply: &mut dyn Reply) {
             }
             if raised > 0 {
                 outdate_count(value);
+                x.ks.note(EventClasses::STRING, "pfadd", key);
             }
             reply.int(i64::from(raised > 0));
             return Ok(());
@@ -59,6 +64,7 @@ pub(in crate::cmd) fn pfadd(x: &mut Exec<'_>, reply: &mut dyn Reply) {
         if changed {
             outdate_count(&mut value);
             x.ks.set_str(key, &value, Expire::Keep);
+            x.ks.note(EventClasses::STRING, "pfadd", key);
         }
         reply.int(i64::from(changed));
         Ok(())
@@ -106,6 +112,7 @@ pub(in crate::cmd) fn pfmerge(x: &mut Exec<'_>, reply: &mut dyn Reply) {
         }
         outdate_count(&mut value);
         x.ks.set_str(key, &value, Expire::Keep);
+        x.ks.note(EventClasses::STRING, "pfadd", key);
         reply.ok();
         Ok(())
     });

@@ -4,12 +4,29 @@ use crate::cmd::error::{CmdError, answer};
 use crate::cmd::parse::{at_least_one, count, is};
 use crate::cmd::{Exec, Reply};
 use crate::collections::{Elements, End, List};
+use crate::keyspace::EventClasses;
+
+/// What happens to a list when elements are put to an end, and when they are taken from it.
+pub(super) fn push_event(end: End) -> &'static str {
+    match end {
+        End::Front => "lpush",
+        End::Back => "rpush",
+    }
+}
+
+pub(super) fn pop_event(end: End) -> &'static str {
+    match end {
+        End::Front => "lpop",
+        End::Back => "rpop",
+    }
+}
 
 fn push(x: &mut Exec<'_>, reply: &mut dyn Reply, end: End) {
     answer(reply, |reply| {
         let list = x.ks.list_or_create(x.args.get(1))?;
         x.args.iter_from(2).for_each(|element| list.push(element, end));
         reply.int(list.len() as i64);
+        x.ks.note(EventClasses::LIST, push_event(end), x.args.get(1));
         Ok(())
     });
 }
@@ -25,14 +42,13 @@ pub(in crate::cmd) fn rpush(x: &mut Exec<'_>, reply: &mut dyn Reply) {
 /// LPUSHX and RPUSHX: only onto a list that is there.
 fn push_if_there(x: &mut Exec<'_>, reply: &mut dyn Reply, end: End) {
     answer(reply, |reply| {
-        let len = match x.ks.list_mut(x.args.get(1))? {
-            Some(list) => {
-                x.args.iter_from(2).for_each(|element| list.push(element, end));
-                list.len()
-            }
-            None => 0,
+        let Some(list) = x.ks.list_mut(x.args.get(1))? else {
+            reply.int(0);
+            return Ok(());
         };
-        reply.int(len as i64);
+        x.args.iter_from(2).for_each(|element| list.push(element, end));
+        reply.int(list.len() as i64);
+        x.ks.note(EventClasses::LIST, push_event(end), x.args.get(1));
         Ok(())
     });
 }
@@ -73,7 +89,11 @@ fn pop(x: &mut Exec<'_>, reply: &mut dyn Reply, end: End, command: &'static str)
             reply.array(taken);
         }
         take(list, taken, end, reply);
-        if list.is_empty() {
+        let is_empty = list.is_empty();
+        if taken > 0 {
+            x.ks.note(EventClasses::LIST, pop_event(end), key);
+        }
+        if is_empty {
             x.ks.drop_if_empty(key);
         }
         Ok(())
@@ -121,7 +141,9 @@ pub(in crate::cmd) fn lmpop(x: &mut Exec<'_>, reply: &mut dyn Reply) {
             reply.bulk(key);
             reply.array(taken);
             take(list, taken, end, reply);
-            if list.is_empty() {
+            let is_empty = list.is_empty();
+            x.ks.note(EventClasses::LIST, pop_event(end), key);
+            if is_empty {
                 x.ks.drop_if_empty(key);
             }
             return Ok(());

@@ -1,9 +1,10 @@
 //! From one list to another: LMOVE, RPOPLPUSH.
 
-use super::ends::side;
+use super::ends::{pop_event, push_event, side};
 use crate::cmd::error::{CmdError, answer};
 use crate::cmd::{Exec, Reply};
 use crate::collections::{Elements, End};
+use crate::keyspace::EventClasses;
 
 /// Moves an element, and answers with it. Nothing moves if either key is no list.
 fn transfer(x: &mut Exec<'_>, reply: &mut dyn Reply, from: End, to: End) -> Result<(), CmdError> {
@@ -16,11 +17,16 @@ fn transfer(x: &mut Exec<'_>, reply: &mut dyn Reply, from: End, to: End) -> Resu
     if source == target {
         list.drop_end(from);
         list.push(&element, to);
+        x.ks.note(EventClasses::LIST, push_event(to), target);
+        x.ks.note(EventClasses::LIST, pop_event(from), source);
     } else {
         x.ks.list_or_create(target)?.push(&element, to);
+        x.ks.note(EventClasses::LIST, push_event(to), target);
         let list = x.ks.list_mut(source)?.expect("it was there, and nothing removed it");
         list.drop_end(from);
-        if list.is_empty() {
+        let is_empty = list.is_empty();
+        x.ks.note(EventClasses::LIST, pop_event(from), source);
+        if is_empty {
             x.ks.drop_if_empty(source);
         }
     }

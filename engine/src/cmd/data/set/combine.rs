@@ -8,7 +8,7 @@ use crate::cmd::error::{CmdError, answer};
 use crate::cmd::parse::{at_least_one, integer, is};
 use crate::cmd::{Exec, Reply};
 use crate::collections::{Collection, Elements, Set};
-use crate::keyspace::{Keyspace, WrongType};
+use crate::keyspace::{EventClasses, Keyspace, WrongType};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Operation {
@@ -106,8 +106,15 @@ fn store(x: &mut Exec<'_>, reply: &mut dyn Reply, operation: Operation) {
                 result.insert(member);
             }),
         }
+        let (target, is_empty) = (x.args.get(1), result.is_empty());
         reply.int(result.len() as i64);
-        x.ks.replace_set(x.args.get(1), result);
+        let existed = x.ks.replace_set(target, result);
+        let event = match operation {
+            Operation::Inter => "sinterstore",
+            Operation::Union => "sunionstore",
+            Operation::Diff => "sdiffstore",
+        };
+        x.ks.note_stored(EventClasses::SET, event, target, is_empty, existed);
         Ok(())
     });
 }

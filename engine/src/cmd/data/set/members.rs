@@ -4,11 +4,16 @@ use crate::cmd::data::scan::ElementScan;
 use crate::cmd::error::answer;
 use crate::cmd::{Exec, Reply};
 use crate::collections::Elements;
+use crate::keyspace::EventClasses;
 
 pub(in crate::cmd) fn sadd(x: &mut Exec<'_>, reply: &mut dyn Reply) {
     answer(reply, |reply| {
         let set = x.ks.set_or_create(x.args.get(1))?;
-        reply.int(x.args.iter_from(2).filter(|member| set.insert(member)).count() as i64);
+        let added = x.args.iter_from(2).filter(|member| set.insert(member)).count();
+        if added > 0 {
+            x.ks.note(EventClasses::SET, "sadd", x.args.get(1));
+        }
+        reply.int(added as i64);
         Ok(())
     });
 }
@@ -59,8 +64,13 @@ pub(in crate::cmd) fn srem(x: &mut Exec<'_>, reply: &mut dyn Reply) {
             reply.int(0);
             return Ok(());
         };
-        reply.int(x.args.iter_from(2).filter(|member| set.remove(member)).count() as i64);
-        if set.is_empty() {
+        let removed = x.args.iter_from(2).filter(|member| set.remove(member)).count();
+        let is_empty = set.is_empty();
+        if removed > 0 {
+            x.ks.note(EventClasses::SET, "srem", key);
+        }
+        reply.int(removed as i64);
+        if is_empty {
             x.ks.drop_if_empty(key);
         }
         Ok(())
@@ -71,20 +81,24 @@ pub(in crate::cmd) fn srem(x: &mut Exec<'_>, reply: &mut dyn Reply) {
 pub(in crate::cmd) fn smove(x: &mut Exec<'_>, reply: &mut dyn Reply) {
     answer(reply, |reply| {
         let (source, target, member) = (x.args.get(1), x.args.get(2), x.args.get(3));
-        let found = match x.ks.set(source)? {
+        let found = match x.ks.set_to_change(source)? {
             Some(set) => set.contains(member),
             None => {
                 reply.int(0);
                 return Ok(());
             }
         };
-        x.ks.set(target)?;
+        x.ks.set_to_change(target)?;
         if found && source != target {
-            x.ks.set_or_create(target)?.insert(member);
-            let set = x.ks.set_mut(source)?.expect("it was there, and nothing removed it");
+            let set = x.ks.set_mut(source)?.expect("it was found above");
             set.remove(member);
-            if set.is_empty() {
+            let is_empty = set.is_empty();
+            x.ks.note(EventClasses::SET, "srem", source);
+            if is_empty {
                 x.ks.drop_if_empty(source);
+            }
+            if x.ks.set_or_create(target)?.insert(member) {
+                x.ks.note(EventClasses::SET, "sadd", target);
             }
         }
         reply.int(i64::from(found));

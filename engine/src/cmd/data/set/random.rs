@@ -5,6 +5,7 @@ use crate::cmd::error::{CmdError, answer};
 use crate::cmd::parse::{count, symmetric_integer};
 use crate::cmd::{Exec, Reply};
 use crate::collections::Elements;
+use crate::keyspace::EventClasses;
 
 /// Takes members by the entry's seed: replicas hold the same members in the same order and so take the same ones.
 pub(in crate::cmd) fn spop(x: &mut Exec<'_>, reply: &mut dyn Reply) {
@@ -30,13 +31,19 @@ pub(in crate::cmd) fn spop(x: &mut Exec<'_>, reply: &mut dyn Reply) {
             // The whole set goes at once; a huge one is freed in slices.
             set.for_each(|member| reply.bulk(member));
             x.ks.del(key);
+            x.ks.note(EventClasses::SET, "spop", key);
+            x.ks.note(EventClasses::GENERIC, "del", key);
             return Ok(());
         }
         for i in 0..taken {
             let n = draw(x.seed, i as u64, set.len());
             set.take_nth(n, |member| reply.bulk(member));
         }
-        if set.is_empty() {
+        let is_empty = set.is_empty();
+        if taken > 0 {
+            x.ks.note(EventClasses::SET, "spop", key);
+        }
+        if is_empty {
             x.ks.drop_if_empty(key);
         }
         Ok(())

@@ -4,7 +4,7 @@ use crate::cmd::error::{CmdError, answer};
 use crate::cmd::parse::{float, is};
 use crate::cmd::{Exec, Reply};
 use crate::collections::{Elements, ZSet};
-use crate::keyspace::Keyspace;
+use crate::keyspace::{EventClasses, Keyspace};
 
 /// What ZADD was told about members that exist, or do not.
 #[derive(Clone, Copy, Default)]
@@ -89,6 +89,10 @@ impl AddOptions {
                 }
             }
         }
+        if added + updated > 0 {
+            let event = if self.incr { "zincr" } else { "zadd" };
+            ks.note(EventClasses::ZSET, event, key);
+        }
         match last {
             Some(score) if self.incr => reply.double(score),
             None if self.incr => reply.null(),
@@ -149,7 +153,11 @@ pub(in crate::cmd) fn zincrby(x: &mut Exec<'_>, reply: &mut dyn Reply) {
             ..AddOptions::default()
         };
         match options.apply(zset, x.args.get(3), increment)? {
-            Outcome::Added(score) | Outcome::Updated(score) | Outcome::Same(score) => reply.double(score),
+            Outcome::Added(score) | Outcome::Updated(score) => {
+                x.ks.note(EventClasses::ZSET, "zincr", x.args.get(1));
+                reply.double(score);
+            }
+            Outcome::Same(score) => reply.double(score),
             Outcome::Refused => unreachable!("only options refuse a pair"),
         }
         Ok(())
@@ -164,7 +172,11 @@ pub(in crate::cmd) fn zrem(x: &mut Exec<'_>, reply: &mut dyn Reply) {
             return Ok(());
         };
         let removed = x.args.iter_from(2).filter(|member| zset.remove(member)).count();
-        if zset.is_empty() {
+        let is_empty = zset.is_empty();
+        if removed > 0 {
+            x.ks.note(EventClasses::ZSET, "zrem", key);
+        }
+        if is_empty {
             x.ks.drop_if_empty(key);
         }
         reply.int(removed as i64);

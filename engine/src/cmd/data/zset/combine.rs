@@ -5,7 +5,7 @@ use crate::cmd::error::{CmdError, answer};
 use crate::cmd::parse::{integer, is};
 use crate::cmd::{Exec, Reply};
 use crate::collections::{Collection, Elements, Set, ZSet};
-use crate::keyspace::Keyspace;
+use crate::keyspace::{EventClasses, Keyspace};
 use crate::number::parse_f64;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -262,15 +262,17 @@ fn answer_members(x: &mut Exec<'_>, reply: &mut dyn Reply, operation: Operation,
     });
 }
 
-fn store(x: &mut Exec<'_>, reply: &mut dyn Reply, operation: Operation, command: &str) {
+fn store(x: &mut Exec<'_>, reply: &mut dyn Reply, operation: Operation, command: &'static str) {
     answer_or_refuse(reply, |reply| {
         let query = Query::parse(x, 2, operation, Form::Store, command)?;
         let mut zset = ZSet::default();
         for (member, score) in query.run(x.ks, operation)? {
             zset.insert(&member, score);
         }
+        let (target, is_empty) = (x.args.get(1), zset.is_empty());
         reply.int(zset.len() as i64);
-        x.ks.replace_zset(x.args.get(1), zset);
+        let existed = x.ks.replace_zset(target, zset);
+        x.ks.note_stored(EventClasses::ZSET, command, target, is_empty, existed);
         Ok(())
     });
 }

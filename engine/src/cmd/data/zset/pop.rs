@@ -4,6 +4,7 @@ use crate::cmd::error::{CmdError, answer};
 use crate::cmd::parse::{at_least_one, count, is};
 use crate::cmd::{Exec, Reply};
 use crate::collections::{Elements, ZSet};
+use crate::keyspace::EventClasses;
 
 /// Answers with up to `count` members and scores from one end, and removes them; pair by pair if `nested`.
 fn take(zset: &mut ZSet, highest: bool, count: usize, nested: bool, reply: &mut dyn Reply) {
@@ -20,6 +21,10 @@ fn take(zset: &mut ZSet, highest: bool, count: usize, nested: bool, reply: &mut 
     }
 }
 
+fn event(highest: bool) -> &'static str {
+    if highest { "zpopmax" } else { "zpopmin" }
+}
+
 fn pop(x: &mut Exec<'_>, highest: bool, reply: &mut dyn Reply) -> Result<(), CmdError> {
     if x.args.len() > 3 {
         return Err(CmdError::Syntax);
@@ -33,7 +38,11 @@ fn pop(x: &mut Exec<'_>, highest: bool, reply: &mut dyn Reply) -> Result<(), Cmd
     // RESP3 pairs members with scores when a count was asked for.
     let nested = reply.proto() == 3 && wanted.is_some();
     take(zset, highest, wanted.unwrap_or(1), nested, reply);
-    if zset.is_empty() {
+    let is_empty = zset.is_empty();
+    if wanted != Some(0) {
+        x.ks.note(EventClasses::ZSET, event(highest), key);
+    }
+    if is_empty {
         x.ks.drop_if_empty(key);
     }
     Ok(())
@@ -73,7 +82,9 @@ pub(in crate::cmd) fn zmpop(x: &mut Exec<'_>, reply: &mut dyn Reply) {
             reply.array(2);
             reply.bulk(key);
             take(zset, highest, count, true, reply);
-            if zset.is_empty() {
+            let is_empty = zset.is_empty();
+            x.ks.note(EventClasses::ZSET, event(highest), key);
+            if is_empty {
                 x.ks.drop_if_empty(key);
             }
             return Ok(());

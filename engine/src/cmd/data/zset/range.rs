@@ -7,6 +7,7 @@ use crate::cmd::error::{CmdError, answer};
 use crate::cmd::parse::{integer, is};
 use crate::cmd::{Exec, Reply};
 use crate::collections::{Elements, ZSet};
+use crate::keyspace::EventClasses;
 
 /// A whole call: which members, in which order, how many of them.
 struct Query<'a> {
@@ -137,8 +138,10 @@ pub(in crate::cmd) fn zrangestore(x: &mut Exec<'_>, reply: &mut dyn Reply) {
                 copy.insert(member, score);
             });
         }
+        let (target, is_empty) = (x.args.get(1), copy.is_empty());
         reply.int(copy.len() as i64);
-        x.ks.replace_zset(x.args.get(1), copy);
+        let existed = x.ks.replace_zset(target, copy);
+        x.ks.note_stored(EventClasses::ZSET, "zrangestore", target, is_empty, existed);
         Ok(())
     });
 }
@@ -169,11 +172,19 @@ fn remove(x: &mut Exec<'_>, reply: &mut dyn Reply, by: By) {
             return Ok(());
         };
         let (start, count) = bounds.resolve(zset, false);
+        let event = match by {
+            By::Rank => "zremrangebyrank",
+            By::Score => "zremrangebyscore",
+            By::Lex => "zremrangebylex",
+        };
         if count == zset.len() {
             // A huge set is freed in slices that way.
             x.ks.del(key);
-        } else {
+            x.ks.note(EventClasses::ZSET, event, key);
+            x.ks.note(EventClasses::GENERIC, "del", key);
+        } else if count > 0 {
             zset.remove_range(start, count);
+            x.ks.note(EventClasses::ZSET, event, key);
         }
         reply.int(count as i64);
         Ok(())

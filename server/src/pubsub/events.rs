@@ -1,0 +1,71 @@
+//! Keyspace notifications: what happens to keys of this core, as messages to whoever listens on any core.
+//!
+//! Events are noted by the commands while they are executed, and by the keyspace when something expires; after each
+//! command they are taken and published. Only the core that answers clients for a key listens to its events, so a replica
+//! publishes none.
+
+use crate::core_state::CoreState;
+use crate::parcel::Cast;
+use slotcore_engine::ord::slot_of;
+
+/// What stands in a channel's name before the key, and before the event. There is one database.
+const BY_KEY: &[u8] = b"__keyspace@0__:";
+const BY_EVENT: &[u8] = b"__keyevent@0__:";
+
+impl CoreState {
+    /// To be called after anything that may have changed keys.
+    #[inline]
+    pub(crate) fn after_changes(&mut self) {
+        if self.keyspace.has_events() {
+            self.tell_events();
+        }
+    }
+
+    #[cold]
+    fn tell_events(&mut self) {
+        let mut events = std::mem::take(&mut self.events);
+        self.keyspace.take_events(&mut events);
+        let notify = self.server.config.settings().notify_keyspace_events;
+        for event in events.iter().filter(|event| notify.wanted().has_any(event.class)) {
+            if notify.by_key {
+                self.broadcast(&[BY_KEY, event.key].concat(), event.name.as_bytes());
+            }
+            if notify.by_event {
+                self.broadcast(&[BY_EVENT, event.name.as_bytes()].concat(), event.key);
+            }
+        }
+        self.events = events;
+    }
+
+    /// Publishes a message of the server's own.
+    fn broadcast(&mut self, channel: &[u8], message: &[u8]) {
+        let slot = slot_of(channel);
+        for core in 0..self.mesh.cores() as u16 {
+            if !self.pubsub.interest().may_hear(core, false, slot) {
+                continue;
+            }
+            if core == self.mesh.me().0 {
+                self.deliver(false, channel, message);
+            } else {
+                self.mesh.to(core).push_cast(Cast::Message, channel, message);
+            }
+        }
+    }
+
+    /// Takes in what another core tells without wanting an answer.
+    pub(crate) fn take_casts(&mut self, casts: &[u8]) {
+        for (cast, first, second) in crate::parcel::casts(casts) {
+            match cast {
+                Cast::Message => {
+                    self.deliver(false, first, second);
+                }
+            }
+        }
+    }
+
+    /// Has the keyspace note what somebody wants to know.
+    pub(crate) fn listen_to_keys(&mut self) {
+        let notify = self.server.config.settings().notify_keyspace_events;
+        self.keyspace.listen_to(notify.wanted());
+    }
+}
