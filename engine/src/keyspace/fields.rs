@@ -58,12 +58,16 @@ impl Keyspace {
         }
     }
 
-    /// The object is now at `key`: if it is a hash with fields that expire, they are timed.
+    /// The object is now at `key`: if it is a hash with fields that expire, they are timed. A timer that was left of fields
+    /// that do not expire any more knows an older key.
     pub(super) fn time_fields(&mut self, id: Id, key: &[u8]) {
-        if let Object::Coll(Collection::Hash(hash)) = self.objects.get(id)
-            && let Some(moment) = hash.first_expiry()
-        {
-            self.field_timers.set(id, key, moment, self.clock_ms);
+        let Object::Coll(Collection::Hash(hash)) = self.objects.get(id) else {
+            return;
+        };
+        match hash.first_expiry() {
+            Some(moment) => self.field_timers.set(id, key, moment, self.clock_ms),
+            None if hash.has_expiry() => self.field_timers.forget(id),
+            None => {}
         }
     }
 
