@@ -19,3 +19,4 @@ pub mod sst;
 pub mod store;
 pub mod table;
 pub mod varint;
+pub mod waiters;

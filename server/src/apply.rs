@@ -10,7 +10,7 @@ use slotcore_rt::clock::{Clock, SystemClock};
 
 use crate::batch::{Item, ItemKind, Sealed, Who};
 use crate::core_state::{CoreState, lane_of};
-use crate::dispatch::run_data;
+use crate::dispatch::{Outcome, run_data};
 use crate::elsewhere::Place;
 use crate::entry_ops::EntryOps;
 use crate::reply::RespReply;
@@ -19,6 +19,33 @@ use crate::reply::RespReply;
 pub(crate) const PROPOSED_MAX: usize = 32;
 /// Waiting commands of a connection below which its input is looked at again.
 const WAITING_RESUME: u32 = 1024;
+
+/// Where the command comes from that is executed now.
+#[derive(Clone, Copy)]
+pub(crate) enum From {
+    /// From the log: its seed, and which operation of its entry it is.
+    Log(u64, u32),
+    /// From beside it, with this seed.
+    Side(u64),
+}
+
+impl From {
+    /// Decides its random choices.
+    pub(crate) fn seed(self) -> u64 {
+        match self {
+            Self::Log(seed, _) | Self::Side(seed) => seed,
+        }
+    }
+
+    /// The command, about to be carried out.
+    #[inline]
+    pub(crate) fn exec<'a>(self, keyspace: &'a mut Keyspace, args: Args<'a>) -> Exec<'a> {
+        match self {
+            Self::Log(seed, number) => Exec::logged(keyspace, args, seed, number),
+            Self::Side(seed) => Exec::new(keyspace, args, seed),
+        }
+    }
+}
 
 impl CoreState {
     /// False when no more commands should be taken: too many batches wait for their entry.
@@ -64,10 +91,9 @@ impl CoreState {
             Ok(header) => header,
             Err(error) => panic!("a committed entry cannot be read: {error}"),
         };
-        self.keyspace.set_time(header.time_ms, header.time_ms);
         let ours = header.origin == self.origin && self.proposed.front().is_some_and(|b| b.seq == header.batch_seq);
         let mut ops = std::mem::take(&mut self.ops);
-        ops.begin(header.seed);
+        ops.begin(&mut self.keyspace, &header);
         if ours && let Some(sealed) = self.proposed.pop_front() {
             let began = SystemClock.tick();
             for item in &sealed.items {
@@ -89,26 +115,37 @@ impl CoreState {
     fn apply_item(&mut self, item: &Item, sealed: &Sealed, ops: &mut EntryOps, payload: &[u8]) {
         let place = match item.who {
             Who::Client(conn) => self.begin_ordered(conn),
-            Who::Core(..) => Place::Alone,
+            Who::Core(..) | Who::Waiter(_) => Place::Alone,
         };
+        let mut waits = false;
         match item.kind {
             ItemKind::Write => {
                 let found = ops
                     .next(&self.keyspace, payload)
                     .expect("the entry holds an operation for every write of its batch");
                 found.announce(&mut self.keyspace);
-                let (spec, args, seed) = (found.spec, found.args, found.seed);
+                let (spec, args, seed, number) = (found.spec, found.args, found.seed, found.number);
+                let from = From::Log(seed, number);
                 let watched = (!self.watches.is_empty()).then(|| self.before_write(item.who, spec, &args));
                 match item.who {
-                    Who::Client(conn) => self.run_for(conn, spec, args, seed),
+                    Who::Client(conn) => {
+                        self.run_for(conn, spec, args, from);
+                    }
                     Who::Core(core, asker, how) => {
-                        self.run_for_core(core, asker, how, spec, args, seed);
+                        self.run_for_core(core, asker, how, spec, args, from);
+                    }
+                    Who::Waiter(id) => {
+                        if let Run::Data(f) = spec.run {
+                            f(&mut from.exec(&mut self.keyspace, args), &mut NoReply);
+                        }
+                        self.wait_ended(id);
                     }
                 }
                 self.keyspace.forget_key();
                 if let Some(watched) = watched {
                     self.after_write(item.who, spec, watched);
                 }
+                waits = self.keyspace.waiters().has_news() && self.take_news(item.who);
             }
             ItemKind::Forget => return self.forget_applied(item.who, place),
             ItemKind::Said(at) => {
@@ -122,15 +159,24 @@ impl CoreState {
             ItemKind::Aside(at) => {
                 let mut spans = std::mem::take(&mut self.spans);
                 let aside = &sealed.asides[at as usize..];
-                let (id, _) = op::decode_op(aside, &mut spans).expect("encoded by this process");
+                let (id, bytes) = op::decode_op(aside, &mut spans).expect("encoded by this process");
                 let spec = by_id(id).expect("encoded by this process");
                 let args = Args::new(aside, &spans);
-                match (item.who, spec.run) {
-                    (Who::Client(conn), Run::Server(cmd)) => self.run_server(conn, spec, cmd, args),
-                    (Who::Client(conn), _) => self.run_for(conn, spec, args, self.seeds),
-                    (Who::Core(core, asker, how), _) => {
-                        self.run_for_core(core, asker, how, spec, args, self.seeds);
+                let from = From::Side(self.seeds);
+                let outcome = match (item.who, spec.run) {
+                    (Who::Client(conn), Run::Server(cmd)) => {
+                        self.run_server(conn, spec, cmd, args);
+                        Outcome::Answered
                     }
+                    (Who::Client(conn), _) => self.run_for(conn, spec, args, from),
+                    (Who::Core(core, asker, how), _) => self.run_for_core(core, asker, how, spec, args, from),
+                    (Who::Waiter(_), _) => Outcome::Answered,
+                };
+                if outcome == Outcome::Waits {
+                    // It may wait only from the log.
+                    waits = true;
+                    self.batch.push_encoded_write(item.who, &aside[..bytes]);
+                    self.note_blocking(item.who, spec);
                 }
                 self.spans = spans;
             }
@@ -143,31 +189,39 @@ impl CoreState {
                 self.spans = spans;
             }
         }
-        if let Who::Client(conn) = item.who {
-            self.end_ordered(conn, place);
+        match (item.who, waits) {
+            (Who::Client(conn), false) => self.end_ordered(conn, place),
+            (Who::Client(conn), true) => self.unanswered(conn, place),
+            (Who::Core(..) | Who::Waiter(_), _) => {}
         }
         self.after_changes();
-        self.waited(item.who);
+        if !waits {
+            self.waited(item.who);
+        }
+        if self.keyspace.waiters().has_news() {
+            self.serve_ready();
+        }
     }
 
     /// Executes a command that touches keys; answers if the connection is still there.
     #[inline]
-    fn run_for(&mut self, id: ConnId, spec: &'static CommandSpec, args: Args<'_>, seed: u64) {
+    fn run_for(&mut self, id: ConnId, spec: &'static CommandSpec, args: Args<'_>, from: From) -> Outcome {
         let f = match spec.run {
             Run::Data(f) => f,
             Run::Transaction(step) => {
-                self.run_step(Who::Client(id), spec, step, args, seed);
-                return;
+                self.run_step(Who::Client(id), spec, step, args, from.seed());
+                return Outcome::Answered;
             }
-            Run::Server(_) | Run::Container => return,
+            Run::Server(_) | Run::Container => return Outcome::Answered,
         };
         let timed = self.times_all || (!spec.flags.has(Flags::FAST) && spec.id.0 != self.untimed_id);
         let began = timed.then(|| SystemClock.tick());
-        let mut exec = Exec::new(&mut self.keyspace, args, seed);
+        let mut exec = from.exec(&mut self.keyspace, args);
+        let mut outcome = Outcome::Answered;
         match self.net.io(id) {
             Some((_, out)) => match self.server.clients.get_mut(id.index()) {
                 Some(client) => {
-                    run_data(&mut exec, client, out, spec, f, self.now, &mut self.server.metrics);
+                    outcome = run_data(&mut exec, client, out, spec, f, self.now, &mut self.server.metrics);
                 }
                 None => f(&mut exec, &mut NoReply),
             },
@@ -177,6 +231,7 @@ impl CoreState {
         if let Some(began) = began {
             self.note_slow(Who::Client(id), args, spec, began);
         }
+        outcome
     }
 
     #[cold]
@@ -184,6 +239,7 @@ impl CoreState {
         let id = match who {
             Who::Client(id) => id,
             Who::Core(core, asker, how) => return self.refuse_core(core, asker, how, text),
+            Who::Waiter(id) => return self.blocked.refused(id, self.now.tick),
         };
         let Some(client) = self.server.clients.get_mut(id.index()) else {
             return;
@@ -199,10 +255,11 @@ impl CoreState {
 
     /// One command less that waits for its entry.
     #[inline]
-    fn waited(&mut self, who: Who) {
+    pub(crate) fn waited(&mut self, who: Who) {
         let id = match who {
             Who::Client(id) => id,
             Who::Core(core, asker, _) => return self.waited_for_core(core, asker),
+            Who::Waiter(_) => return,
         };
         if self.net.conn(id).is_none() {
             return;
@@ -223,6 +280,7 @@ impl CoreState {
         if lane.waiting == 0 && lane.order.is_none() && lane.is_ending() {
             self.finish_ending(id);
         }
+        self.resume_behind(id);
     }
 
     /// Takes back a payload that could not be proposed now; it is the first to be proposed later.
@@ -264,7 +322,6 @@ pub fn replay(keyspace: &mut Keyspace, payload: &[u8], ops: &mut EntryOps) {
         Ok(header) => header,
         Err(error) => panic!("a committed entry cannot be read: {error}"),
     };
-    keyspace.set_time(header.time_ms, header.time_ms);
-    ops.begin(header.seed);
+    ops.begin(keyspace, &header);
     ops.run_all(keyspace, payload);
 }

@@ -7,6 +7,7 @@
 use bytes::Bytes;
 use slotcore_engine::cmd::op::{BATCH_HEADER_BYTES, BatchHeader, encode_header, encode_op};
 use slotcore_engine::cmd::{Args, CommandId};
+use slotcore_engine::waiters::WaiterId;
 use slotcore_netio::ConnId;
 use slotcore_rt::clock::Tick;
 
@@ -33,6 +34,8 @@ pub enum Who {
     Client(ConnId),
     /// Another core, for one of its connections; or this core itself, for a part of a command.
     Core(u16, Asker, How),
+    /// Whoever this waiter is, if it still waits: the command ends its wait.
+    Waiter(WaiterId),
 }
 
 /// See [`Item`].
@@ -59,6 +62,7 @@ pub struct Batch {
     payload: Vec<u8>,
     asides: Vec<u8>,
     items: Vec<Item>,
+    writes: u32,
     header: Vec<u8>,
 }
 
@@ -80,6 +84,7 @@ impl Batch {
     pub fn push_write(&mut self, conn: ConnId, id: CommandId, args: &Args<'_>) {
         self.touch();
         encode_op(&mut self.payload, id, args);
+        self.writes += 1;
         self.items.push(Item {
             who: Who::Client(conn),
             kind: ItemKind::Write,
@@ -90,6 +95,7 @@ impl Batch {
     pub fn push_encoded_write(&mut self, who: Who, op: &[u8]) {
         self.touch();
         self.payload.extend_from_slice(op);
+        self.writes += 1;
         self.items.push(Item {
             who,
             kind: ItemKind::Write,
@@ -153,6 +159,11 @@ impl Batch {
         u32::try_from(self.asides.len()).expect("the side buffer is bounded by BATCH_BYTES_MAX and one command")
     }
 
+    /// Writes gathered so far: the number that the next one will have in the entry.
+    pub fn writes(&self) -> u32 {
+        self.writes
+    }
+
     /// Commands gathered so far.
     pub fn len(&self) -> usize {
         self.items.len()
@@ -184,6 +195,7 @@ impl Batch {
         // Asides alone make an entry, too.
         self.touch();
         self.header.clear();
+        self.writes = 0;
         encode_header(&mut self.header, header);
         self.payload[..BATCH_HEADER_BYTES].copy_from_slice(&self.header);
         let sealed = Sealed {

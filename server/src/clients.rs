@@ -92,6 +92,8 @@ pub struct ClientState {
     pub no_evict: bool,
     /// `CLIENT NO-TOUCH on`.
     pub no_touch: bool,
+    /// It waits for a key.
+    pub blocked: bool,
     /// To be closed as soon as what was written for it has been sent.
     pub close_after_reply: bool,
 }
@@ -124,6 +126,7 @@ impl ClientState {
             watched: 0,
             no_evict: false,
             no_touch: false,
+            blocked: false,
             close_after_reply: false,
         }
     }
@@ -321,7 +324,8 @@ impl ClientRegistry {
         }
         let end = (from + budget).min(self.slots.len());
         for slot in from..end {
-            let silent = self.get(slot).map(|client| now.since(client.last_command_at).as_secs());
+            let waits_by_itself = self.get(slot).filter(|client| !client.blocked);
+            let silent = waits_by_itself.map(|client| now.since(client.last_command_at).as_secs());
             if silent.is_some_and(|seconds| seconds > u64::from(idle_timeout_s)) {
                 out.push(slot);
             }

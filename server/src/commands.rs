@@ -282,6 +282,13 @@ pub enum Flow {
     Hello,
     /// Close the connections in these slots at once.
     Kill(Vec<usize>),
+    /// End the wait of the connection in this slot, with an error or as if its time were up.
+    Unblock {
+        /// Its slot.
+        slot: usize,
+        /// As an error.
+        error: bool,
+    },
     /// Put changed settings into force.
     Reconfigure(Vec<Setting>),
     /// Hold the whole core for this long before anything is sent (`DEBUG SLEEP`).
@@ -326,6 +333,7 @@ fn run(cmd: ServerCmd, ctx: &mut ServerCtx<'_>, conn: &mut ClientState, args: Ar
         C::ClientNoEvict => client::no_evict(conn, args, out),
         C::ClientNoTouch => client::no_touch(conn, args, out),
         C::ClientReply => client::reply(conn, args, out),
+        C::ClientUnblock => client::unblock(ctx, args, out),
         C::ClientHelp => help::write("CLIENT", help::CLIENT, out),
         C::PubsubHelp => help::write("PUBSUB", help::PUBSUB, out),
         // Carried out where the connections are.

@@ -300,6 +300,7 @@ impl CoreLoop {
                 state.run_ready();
                 state.take_own_mail();
             }
+            state.end_due_waits(now);
             // The keys' clock moves only by entries: when keys are due and nobody writes, the time is an entry itself.
             let due = state.server.active_expire
                 && state.keyspace.next_deadline().is_some_and(|at| at <= now.wall_ms())
@@ -640,7 +641,9 @@ impl CoreLoop {
         } else {
             longest
         };
-        let timeout = longest.min(log_wait).min(mesh_wait).min(delayed);
+        let deadline = self.state.borrow().blocked.next_deadline();
+        let deadline = deadline.map_or(longest, |at| at.since(now));
+        let timeout = longest.min(log_wait).min(mesh_wait).min(delayed).min(deadline);
         if !self.state.borrow().mesh.port().may_sleep() {
             self.state.borrow().mesh.port().get_up();
             self.ring.submit()?;

@@ -18,10 +18,12 @@ use slotcore_engine::keyspace::{Events, Keyspace};
 use slotcore_netio::resp::decode::Limits;
 use slotcore_netio::{ConnId, Net, NetEvent};
 use slotcore_rt::clock::Tick;
+use slotcore_rt::ids::CoreId;
 
 use crate::acl::DEFAULT_USER;
 use crate::batch::{Batch, Sealed};
 use crate::belonging::Belonging;
+use crate::blocked::{BlockedClients, Ending};
 use crate::clients::{BufferUse, Buffers, ClientState, Endpoint};
 use crate::commands::ServerState;
 use crate::config::Setting;
@@ -86,6 +88,8 @@ pub(crate) struct Lane {
     pub publishes_away: u32,
     /// Set while there are such.
     pub order: Option<Box<ReplyOrder>>,
+    /// The core that answers a command of its which may block: nothing more is taken until that is answered.
+    pub blocks: Option<CoreId>,
     /// Where the connection would be better off.
     pub belonging: Belonging,
     /// Its input was taken up to a `QUIT`; what follows is nobody's business.
@@ -150,6 +154,8 @@ pub struct CoreState {
     /// The next core that a connection by the any-slot port is given to.
     pub(crate) next_home: u16,
     pub(crate) tally: Tally,
+    /// Who waits for keys of this core.
+    pub blocked: BlockedClients,
     pub(crate) batch: Batch,
     /// Payloads that are ready to be proposed, in order.
     pub(crate) outbox: VecDeque<Bytes>,
@@ -225,6 +231,7 @@ impl CoreState {
             next_home: 0,
             mesh,
             tally: Tally::default(),
+            blocked: BlockedClients::default(),
             batch: Batch::default(),
             outbox: VecDeque::new(),
             proposed: VecDeque::new(),
@@ -305,6 +312,7 @@ impl CoreState {
                 NetEvent::Closed(id) => {
                     self.pubsub.forget(id);
                     self.end_session(id);
+                    self.end_wait_of(id, Ending::Gone);
                     self.server.clients.remove(id.index());
                 }
             }
@@ -359,7 +367,9 @@ impl CoreState {
     /// True when nothing is under way: no command, no reply, no message.
     pub fn is_quiet(&self) -> bool {
         let gathers = self.gatherings.len() > self.free_gatherings.len();
-        let away = self.lanes.iter().any(|lane| lane.order.is_some());
+        // Who waits for a key is not waited for.
+        let is_away = |lane: &Lane| lane.order.is_some() && (lane.blocks.is_none() || lane.away > 1);
+        let away = self.lanes.iter().any(is_away);
         self.commands_in_flight() == 0
             && !self.net.has_ready()
             && self.net.unsent() == 0

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use slotcore_engine::cmd::transaction::Step;
-use slotcore_engine::cmd::{Args, CommandSpec, DataFn, Exec, Flags, NoReply, Reply, Run, ServerCmd, resolve};
+use slotcore_engine::cmd::waiting::may_wait;
+use slotcore_engine::cmd::{Args, CommandSpec, DataFn, Exec, Flags, NoReply, Reply, Run, ServerCmd, Waiting, resolve};
 use slotcore_netio::ConnId;
 use slotcore_netio::resp::decode::Request;
 use slotcore_rt::clock::{Clock, SystemClock, Tick};
 
 use crate::batch::Who;
+use crate::blocked::Ending;
 use crate::clients::{ClientState, Endpoint};
 use crate::commands::refusals::{DISK_FULL, ONLY_LISTENS};
 use crate::commands::{Around, Flow, NOAUTH, hello_reply};
@@ -31,6 +33,8 @@ pub(crate) enum Outcome {
     Answered,
     /// Nothing was answered: the group clock must be brought up to the wall clock first.
     NeedsTick,
+    /// Nothing was answered: it waits, or is to be executed from the log, where it may.
+    Waits,
 }
 
 impl CoreState {
@@ -80,6 +84,15 @@ impl CoreState {
                 pending.left_input = true;
                 break;
             }
+            if lane.blocks.is_some() {
+                if self.net.has_ended(id) {
+                    window.taken.push((id, taken));
+                    self.run_window(window);
+                    self.give_up_blocked(id);
+                    return;
+                }
+                break;
+            }
             // A client that does not read its replies is given no more of them; it is looked at again once it has read.
             if lane.said_quit || lane.is_ending() || self.net.is_choked(id) {
                 break;
@@ -118,6 +131,7 @@ impl CoreState {
                         {
                             window.commands.pop();
                             window.spans.truncate(first);
+                            lane_of(&mut self.lanes, id).blocks = None;
                             self.clogged.push(id);
                             break;
                         }
@@ -214,6 +228,14 @@ impl CoreState {
                             self.movers.push(id);
                         }
                     }
+                }
+                if may_wait(spec, &args) {
+                    let owner = if let Route::Core(core) = route {
+                        core
+                    } else {
+                        self.server.core
+                    };
+                    lane_of(&mut self.lanes, id).blocks = Some(owner);
                 }
                 let reads_now = route == Route::Here && spec.flags.has(Flags::READONLY) && spec.first_key > 0;
                 let key = reads_now.then(|| self.keyspace.key_hash(args.get(spec.first_key as usize)));
@@ -325,6 +347,7 @@ impl CoreState {
             if bytes > 0 {
                 self.net.consume(id, bytes);
             }
+            self.resume_behind(id);
         }
         if !window.commands.is_empty() {
             let ended = SystemClock.tick();
@@ -379,6 +402,7 @@ impl CoreState {
                     self.watches.gathered(spec, &args, batch);
                 }
                 self.batch.push_write(id, spec.id, &args);
+                self.note_blocking(Who::Client(id), spec);
                 self.waits(id);
             }
             (Ok(spec), None) if waiting > 0 => {
@@ -403,6 +427,11 @@ impl CoreState {
                         Outcome::Answered => self.tally.note(spec),
                         Outcome::NeedsTick => {
                             self.batch.push_aside(id, spec.id, &args);
+                            self.waits(id);
+                        }
+                        Outcome::Waits => {
+                            self.batch.push_write(id, spec.id, &args);
+                            self.note_blocking(Who::Client(id), spec);
                             self.waits(id);
                         }
                     }
@@ -530,6 +559,12 @@ impl CoreState {
                     }
                 }
             }
+            Flow::Unblock { slot, error } => {
+                if let Some(id) = self.net.id_at(slot) {
+                    let ending = if error { Ending::Unblocked } else { Ending::TimeUp };
+                    self.end_wait_of(id, ending);
+                }
+            }
             Flow::Reconfigure(settings) => {
                 self.wishes.changed.extend(settings);
                 self.take_over_settings();
@@ -561,6 +596,7 @@ impl CoreState {
                 },
                 // The client is another core's, which knows it.
                 Who::Core(core, ..) => (format!("core-{core}"), Vec::new()),
+                Who::Waiter(_) => return,
             };
             let len_max = settings.slow_log_len_max;
             self.server
@@ -696,6 +732,9 @@ pub(crate) fn run_data(
     client.begin_command(spec.full_name, now.tick);
     if !client.wants_reply() {
         f(exec, &mut NoReply);
+        if exec.waiting == Waiting::Waits {
+            return Outcome::Waits;
+        }
         client.end_command();
         return Outcome::Answered;
     }
@@ -709,6 +748,9 @@ pub(crate) fn run_data(
         out.truncate(mark);
         exec.ks.forget_events();
         return Outcome::NeedsTick;
+    }
+    if exec.waiting == Waiting::Waits {
+        return Outcome::Waits;
     }
     Outcome::Answered
 }

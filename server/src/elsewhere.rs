@@ -55,6 +55,7 @@ impl CoreState {
             return;
         };
         client.begin_command(spec.full_name, self.now.tick);
+        client.blocked = self.lanes[id.index()].blocks.is_some();
         let how = How::of(client);
         client.end_command();
         let Some((input, _)) = self.net.io(id) else { return };
@@ -288,6 +289,13 @@ impl CoreState {
         }
         self.diverted = false;
         self.close_order(id);
+    }
+
+    /// Instead, when nothing was written: the reply comes later.
+    pub(crate) fn unanswered(&mut self, id: ConnId, place: Place) {
+        if let Place::Early = place {
+            self.swap_back(id);
+        }
     }
 
     pub(crate) fn swap_back(&mut self, id: ConnId) {

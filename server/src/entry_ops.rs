@@ -4,8 +4,8 @@
 //! a window at a time, and while that goes on the index buckets of their keys are fetched, then the records; by the time
 //! they are executed both are near. (`window.rs` does the same for commands as they arrive.)
 
-use slotcore_engine::cmd::op::{self, BATCH_HEADER_BYTES, op_seed};
-use slotcore_engine::cmd::{Args, CommandSpec, Exec, NoReply, Run, by_id, transaction};
+use slotcore_engine::cmd::op::{self, BATCH_HEADER_BYTES, BatchHeader, op_seed};
+use slotcore_engine::cmd::{Args, CommandSpec, Exec, NoReply, Run, by_id, transaction, waiting};
 use slotcore_engine::keyspace::Keyspace;
 use slotcore_engine::ord::KeyHash;
 
@@ -23,7 +23,7 @@ pub struct EntryOps {
     /// Where the next window starts in the payload.
     at: usize,
     /// Operations given out.
-    number: u64,
+    number: u32,
     seed: u64,
 }
 
@@ -42,15 +42,19 @@ pub struct Found<'a> {
     pub args: Args<'a>,
     /// Decides its random choices.
     pub seed: u64,
+    /// Which one of its entry it is, from 0.
+    pub number: u32,
     /// The hash of its first key, if it has one in a fixed place.
     pub key: Option<KeyHash>,
 }
 
 impl EntryOps {
-    /// From the first operation of an entry on, whose header gave `seed`.
-    pub fn begin(&mut self, seed: u64) {
+    /// From the first operation of an entry on. The keyspace is at the entry's time, and its waiters are told.
+    pub fn begin(&mut self, ks: &mut Keyspace, header: &BatchHeader) {
+        ks.set_time(header.time_ms, header.time_ms);
+        ks.waiters_mut().begin_entry(header.origin, header.batch_seq);
         self.window.clear();
-        (self.next, self.at, self.number, self.seed) = (0, BATCH_HEADER_BYTES, 0, seed);
+        (self.next, self.at, self.number, self.seed) = (0, BATCH_HEADER_BYTES, 0, header.seed);
     }
 
     /// The next operation of the entry that [`EntryOps::begin`] began.
@@ -61,7 +65,8 @@ impl EntryOps {
         }
         let ahead = self.window.get(self.next)?;
         self.next += 1;
-        let seed = op_seed(self.seed, self.number);
+        let number = self.number;
+        let seed = op_seed(self.seed, u64::from(number));
         self.number += 1;
         Some(Found {
             spec: ahead.spec,
@@ -70,6 +75,7 @@ impl EntryOps {
                 &self.spans[ahead.spans.0 as usize..ahead.spans.1 as usize],
             ),
             seed,
+            number,
             key: ahead.key,
         })
     }
@@ -108,15 +114,18 @@ impl EntryOps {
     /// Executes all operations of an entry that nobody waits for.
     pub fn run_all(&mut self, ks: &mut Keyspace, payload: &[u8]) {
         while let Some(found) = self.next(ks, payload) {
-            let (args, seed) = (found.args, found.seed);
+            let (args, seed, number) = (found.args, found.seed, found.number);
             match found.spec.run {
                 Run::Data(f) => {
                     found.announce(ks);
-                    f(&mut Exec::new(ks, args, seed), &mut NoReply);
+                    f(&mut Exec::logged(ks, args, seed, number), &mut NoReply);
                     ks.forget_key();
                 }
                 Run::Transaction(_) => transaction::replay(ks, &args, seed),
                 Run::Server(_) | Run::Container => {}
+            }
+            if ks.waiters().has_news() {
+                waiting::settle(ks);
             }
         }
     }

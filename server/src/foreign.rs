@@ -1,10 +1,11 @@
 //! Commands that other cores forward because their keys live here, and parts of this core's own.
 
-use slotcore_engine::cmd::{Args, CommandSpec, Exec, Flags, NoReply, Reply, Run, ServerCmd};
+use slotcore_engine::cmd::{Args, CommandSpec, END_WAIT, Flags, NoReply, Reply, Run, ServerCmd, Waiting};
 use slotcore_rt::clock::{Clock, SystemClock};
 
-use crate::apply::PROPOSED_MAX;
+use crate::apply::{From, PROPOSED_MAX};
 use crate::batch::Who;
+use crate::blocked::Ending;
 use crate::commands::{Around, Flow};
 use crate::core_state::{CoreState, NetBuffers};
 use crate::dispatch::{Outcome, note_error, refuse_now};
@@ -109,6 +110,9 @@ impl CoreState {
     fn run_request(&mut self, from: u16, request: &Request, op: &[u8], spans: &[(u32, u32)]) {
         let Request { asker, how, spec, .. } = *request;
         let args = Args::new(op, spans);
+        if spec.id == END_WAIT.id {
+            return self.end_wait_for(from, asker.conn, Ending::from_byte(asker.part as u8));
+        }
         self.server.metrics.net.commands_for_others += u64::from(from != self.mesh.me().0);
         if let Run::Server(cmd) = spec.run {
             self.run_visiting(from, asker, how, spec, cmd, args);
@@ -141,26 +145,40 @@ impl CoreState {
                 self.note_gathered(spec, &args);
             }
             self.batch.push_encoded_write(who, op);
+            self.note_blocking(who, spec);
             self.core_waits(from, asker);
-        } else if waits || !self.reads_allowed || !self.read_for_core(from, request, args) {
-            self.batch.push_encoded_aside(who, op);
+        } else {
+            let now = !waits && self.reads_allowed;
+            let outcome = if now {
+                self.read_for_core(from, request, args)
+            } else {
+                Outcome::NeedsTick
+            };
+            match outcome {
+                Outcome::Answered => return,
+                Outcome::NeedsTick => self.batch.push_encoded_aside(who, op),
+                Outcome::Waits => {
+                    self.batch.push_encoded_write(who, op);
+                    self.note_blocking(who, spec);
+                }
+            }
             self.core_waits(from, asker);
         }
     }
 
-    /// Executes a command that only reads. False: the group's clock must be brought up to the wall clock first.
+    /// Executes a command that only reads.
     #[inline]
-    fn read_for_core(&mut self, from: u16, request: &Request, args: Args<'_>) -> bool {
+    fn read_for_core(&mut self, from: u16, request: &Request, args: Args<'_>) -> Outcome {
         let Request { asker, how, spec, .. } = *request;
         if let Some(hash) = request.key {
             self.keyspace.expect_key(args.get(spec.first_key as usize), hash);
         }
-        let outcome = self.run_for_core(from, asker, how, spec, args, self.seeds);
+        let outcome = self.run_for_core(from, asker, how, spec, args, From::Side(self.seeds));
         self.keyspace.forget_key();
         if !spec.flags.has(Flags::FAST) {
             self.seeds = self.seeds.wrapping_add(0x9e37_79b9_7f4a_7c15);
         }
-        outcome == Outcome::Answered
+        outcome
     }
 
     /// Executes a command that touches keys, for a connection of another core.
@@ -171,16 +189,18 @@ impl CoreState {
         how: How,
         spec: &'static CommandSpec,
         args: Args<'_>,
-        seed: u64,
+        origin: From,
     ) -> Outcome {
         let f = match spec.run {
             Run::Data(f) => f,
-            Run::Transaction(step) => return self.run_step(Who::Core(core, asker, how), spec, step, args, seed),
+            Run::Transaction(step) => {
+                return self.run_step(Who::Core(core, asker, how), spec, step, args, origin.seed());
+            }
             Run::Server(_) | Run::Container => return Outcome::Answered,
         };
         let timed = self.times_all || (!spec.flags.has(Flags::FAST) && spec.id.0 != self.untimed_id);
         let began = timed.then(|| SystemClock.tick());
-        let mut exec = Exec::new(&mut self.keyspace, args, seed);
+        let mut exec = origin.exec(&mut self.keyspace, args);
         let parcel = self.mesh.to(core);
         let mark = parcel.replies.len();
         let failed = parcel.push_reply(asker, |out| {
@@ -196,6 +216,11 @@ impl CoreState {
             parcel.cut_replies(mark);
             exec.ks.forget_events();
             return Outcome::NeedsTick;
+        }
+        if exec.waiting == Waiting::Waits {
+            parcel.cut_replies(mark);
+            self.tally.note(spec);
+            return Outcome::Waits;
         }
         if failed {
             let text = &parcel.replies[mark + REPLY_HEAD_BYTES..];

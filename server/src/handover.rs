@@ -33,7 +33,11 @@ impl CoreState {
                 self.movers.swap_remove(at);
                 continue;
             }
-            let quiet = lane.waiting == 0 && lane.order.is_none() && !lane.held && !lane.session.is_bound();
+            let quiet = lane.waiting == 0
+                && lane.blocks.is_none()
+                && lane.order.is_none()
+                && !lane.held
+                && !lane.session.is_bound();
             if quiet && self.net.release(id) {
                 self.movers.swap_remove(at);
             } else {

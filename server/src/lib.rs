@@ -6,6 +6,8 @@ pub mod apply;
 pub mod auth_guard;
 pub mod batch;
 pub mod belonging;
+pub mod blocked;
+mod blocking;
 pub mod boot;
 pub mod clients;
 pub mod cluster_map;

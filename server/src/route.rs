@@ -261,7 +261,7 @@ fn server_route(cmd: ServerCmd, args: &Args<'_>) -> Option<Everywhere> {
         C::PubsubNumSub | C::PubsubShardNumSub => Everywhere::SumByName,
         C::ClientList => Everywhere::ClientList,
         C::ClientKill if args.len() == 3 => Everywhere::OneOk,
-        C::ClientKill => Everywhere::Sum,
+        C::ClientKill | C::ClientUnblock => Everywhere::Sum,
         _ => return None,
     })
 }

@@ -1,7 +1,7 @@
 //! [`Replica`]: the keyspace of one group, executing entries as the server's state machine does.
 
 use slotcore_engine::cmd::op::{BATCH_HEADER_BYTES, decode_header, decode_op, op_seed};
-use slotcore_engine::cmd::{Args, Exec, Run, by_id};
+use slotcore_engine::cmd::{Args, Exec, Run, by_id, waiting};
 use slotcore_engine::collections::Elements as _;
 use slotcore_engine::keyspace::{Keyspace, KeyspaceOptions};
 
@@ -40,6 +40,7 @@ impl Replica {
         let header = decode_header(payload).map_err(|error| error.to_string())?;
         let time_ms = local_ms.unwrap_or(header.time_ms);
         self.keyspace.set_time(time_ms, time_ms);
+        self.keyspace.waiters_mut().begin_entry(header.origin, header.batch_seq);
         let (mut at, mut answers) = (BATCH_HEADER_BYTES, Vec::new());
         while at < payload.len() {
             let buf = &payload[at..];
@@ -48,9 +49,16 @@ impl Replica {
             let Run::Data(run) = spec.run else {
                 return Err(format!("{} is no data command", spec.name));
             };
-            let seed = op_seed(header.seed, answers.len() as u64);
-            let mut exec = Exec::new(&mut self.keyspace, Args::new(buf, &self.spans), seed);
-            run(&mut exec, &mut self.answer);
+            let number = answers.len() as u32;
+            let seed = op_seed(header.seed, u64::from(number));
+            let args = Args::new(buf, &self.spans);
+            run(
+                &mut Exec::logged(&mut self.keyspace, args, seed, number),
+                &mut self.answer,
+            );
+            if self.keyspace.waiters().has_news() {
+                waiting::settle(&mut self.keyspace);
+            }
             answers.push(self.answer.take());
             at += used;
         }

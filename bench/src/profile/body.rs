@@ -148,7 +148,7 @@ impl Core {
             };
             let mut reply = RespReply::new(&mut self.out, PROTO);
             let args = Args::new(rest, &self.op_spans);
-            let mut exec = Exec::new(&mut self.keyspace, args, op_seed(SEED, number));
+            let mut exec = Exec::logged(&mut self.keyspace, args, op_seed(SEED, number), number as u32);
             execute(&mut exec, &mut reply);
             refuse_errors(&reply)?;
             at += len;

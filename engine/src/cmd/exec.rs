@@ -1,5 +1,6 @@
 //! [`Exec`]: one command being carried out on the keyspace.
 
+use super::waiting::Waiting;
 use super::{Args, Reply};
 use crate::keyspace::Keyspace;
 
@@ -12,31 +13,40 @@ pub struct Exec<'a> {
     pub args: Args<'a>,
     /// Decides what SPOP and RANDOMKEY choose.
     pub seed: u64,
-    /// False inside a transaction or a script: a command that would wait answers at once, as if its time were up.
-    pub may_block: bool,
+    /// What becomes of a command that finds nothing and would wait.
+    pub waiting: Waiting,
 }
 
 impl<'a> Exec<'a> {
-    /// A command by itself, for a client that can wait.
+    /// A command by itself, outside the log: it changes nothing.
     #[inline]
     pub fn new(ks: &'a mut Keyspace, args: Args<'a>, seed: u64) -> Self {
         Self {
             ks,
             args,
             seed,
-            may_block: true,
+            waiting: Waiting::Unlogged,
         }
     }
 
-    /// A command inside another one: a transaction, a script.
+    /// Operation number `op` (from 0) of an entry.
+    #[inline]
+    pub fn logged(ks: &'a mut Keyspace, args: Args<'a>, seed: u64, op: u32) -> Self {
+        Self {
+            waiting: Waiting::May(op),
+            ..Self::new(ks, args, seed)
+        }
+    }
+
+    /// A command inside another one: a transaction, a script. One that would wait answers at once, as if its time were up.
     #[inline]
     pub fn nested(ks: &'a mut Keyspace, args: Args<'a>, seed: u64) -> Self {
         Self {
-            may_block: false,
+            waiting: Waiting::Never,
             ..Self::new(ks, args, seed)
         }
     }
 }
 
-/// Carries out one command and writes exactly one reply value.
+/// Carries out one command and writes exactly one reply value, or none if it waits ([`Exec::wait`]).
 pub type DataFn = for<'a> fn(&mut Exec<'a>, &mut dyn Reply);

@@ -20,6 +20,7 @@ pub mod server_cmd;
 pub mod spec;
 pub mod table;
 pub mod transaction;
+pub mod waiting;
 
 pub use args::Args;
 pub use data::object::{debug_digest, debug_object};
@@ -31,4 +32,5 @@ pub use reply::{NoReply, Reply};
 pub use resolve::{arity_error, resolve, unknown_command, unknown_subcommand};
 pub use server_cmd::ServerCmd;
 pub use spec::{Categories, CommandId, CommandSpec, Flags, Group, KeyFind, KeyFlags, KeySearch, KeySpec, Run};
-pub use table::{by_id, commands, lookup};
+pub use table::{END_WAIT, by_id, commands, lookup};
+pub use waiting::Waiting;

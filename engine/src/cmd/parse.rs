@@ -1,7 +1,7 @@
 //! Arguments as numbers, with Redis's errors.
 
 use super::error::CmdError;
-use crate::number::{parse_f64, parse_i64};
+use crate::number::{parse_f64, parse_f64_lenient, parse_i64};
 
 pub(super) fn integer(arg: &[u8]) -> Result<i64, CmdError> {
     parse_i64(arg).ok_or(CmdError::NotAnInteger)
@@ -24,6 +24,19 @@ pub(super) fn at_least_one(arg: &[u8], error: &'static str) -> Result<usize, Cmd
         .and_then(|n| usize::try_from(n).ok())
         .filter(|n| *n > 0)
         .ok_or(CmdError::Other(error))
+}
+
+/// How long a command shall wait, written in seconds: in milliseconds, rounded up; 0 is for ever.
+pub(super) fn timeout_ms(arg: &[u8]) -> Result<u64, CmdError> {
+    let is_number = !arg.is_empty() && !arg[0].is_ascii_whitespace() && !arg.contains(&0);
+    let seconds = parse_f64_lenient(arg).filter(|_| is_number);
+    let seconds = seconds.ok_or(CmdError::Other("ERR timeout is not a float or out of range"))?;
+    // Redis rounds to an integer of 64 bits, in which what is too large comes out negative.
+    let ms = (seconds * 1000.0).ceil();
+    if ms < 0.0 || ms >= i64::MAX as f64 {
+        return Err(CmdError::Other("ERR timeout is negative"));
+    }
+    Ok(ms as u64)
 }
 
 /// A number and its negative: everything but the lowest integer.
@@ -56,7 +69,42 @@ pub(super) fn index_range(start: i64, end: i64, len: usize) -> (usize, usize) {
 
 #[cfg(test)]
 mod tests {
-    use super::index_range;
+    use super::{CmdError, index_range, timeout_ms};
+
+    #[test]
+    fn timeouts_are_read_as_redis_reads_them() {
+        let fine: [(&str, u64); 9] = [
+            ("0", 0),
+            ("0.001", 1),
+            ("0.0001", 1),
+            ("-0.0001", 0),
+            (".5", 500),
+            ("+1", 1000),
+            ("1e3", 1_000_000),
+            ("0x10", 16_000),
+            ("9223370200000000", 9_223_370_200_000_000_000),
+        ];
+        for (text, ms) in fine {
+            assert_eq!(timeout_ms(text.as_bytes()), Ok(ms), "{text}");
+        }
+        let refused = |text: &str, error| {
+            assert_eq!(timeout_ms(text.as_bytes()), Err(CmdError::Other(error)), "{text:?}");
+        };
+        for text in ["abc", "nan", "", " 1", "1 ", "1\0"] {
+            refused(text, "ERR timeout is not a float or out of range");
+        }
+        for text in [
+            "-1",
+            "1e400",
+            "9223372036854775807",
+            "inf",
+            "-inf",
+            "1e18",
+            "92233720368547758",
+        ] {
+            refused(text, "ERR timeout is negative");
+        }
+    }
 
     #[test]
     fn index_ranges_are_cut_to_what_exists() {

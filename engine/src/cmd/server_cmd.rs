@@ -25,6 +25,7 @@ pub enum ServerCmd {
     ClientNoEvict,
     ClientNoTouch,
     ClientReply,
+    ClientUnblock,
     ClientHelp,
     Info,
     ConfigGet,

@@ -55,6 +55,7 @@ macro_rules! collection_access {
                 self.note(EventClasses::NEW, "new", key);
                 let rec = self.place(None, hash, key, shape, None);
                 rec.set_object(self.objects.insert(Object::Coll(Collection::$variant(<$ty>::default()))));
+                self.waiters.signal(key);
             }
             self.$get_mut(key).map(|x| x.expect("found or made above"))
         }
@@ -123,6 +124,7 @@ impl Keyspace {
         self.place(None, self.key_hash(key), key, shape, expire)
             .set_object(object);
         self.time_fields(object, key);
+        self.waiters.signal(key);
         existed
     }
 

@@ -33,6 +33,7 @@ use crate::collections::Collection;
 use crate::expiry::Wheel;
 use crate::ord::KeyHash;
 use crate::table::{Id, ObjTable, Rec, Shape, Spot};
+use crate::waiters::Waiters;
 use events::Listening;
 use field_timers::FieldTimers;
 use object::{Graveyard, Object, Objects};
@@ -56,6 +57,7 @@ pub struct Keyspace {
     listening: Listening,
     stats: KeyspaceStats,
     limits: Limits,
+    waiters: Waiters,
 }
 
 /// A value taken from its key, on the way to another.
@@ -91,7 +93,26 @@ impl Keyspace {
             listening: Listening::default(),
             stats: KeyspaceStats::default(),
             limits: Limits::default(),
+            waiters: Waiters::default(),
         }
+    }
+
+    /// Commands that wait for keys.
+    #[inline]
+    pub fn waiters(&self) -> &Waiters {
+        &self.waiters
+    }
+
+    /// Commands that wait for keys.
+    #[inline]
+    pub fn waiters_mut(&mut self) -> &mut Waiters {
+        &mut self.waiters
+    }
+
+    /// `key` has got something that commands may wait for. Called by itself when a collection comes to be at a key.
+    #[inline]
+    pub fn signal_ready(&mut self, key: &[u8]) {
+        self.waiters.signal(key);
     }
 
     /// Seed of the key hash.
@@ -201,7 +222,9 @@ impl Keyspace {
 
     #[cold]
     fn remove_expired(&mut self, hash: KeyHash, spot: Spot, key: &[u8]) {
-        self.remove(hash, spot);
+        // Not signalled: when it happens differs from replica to replica.
+        self.release_value(spot);
+        self.remove_record(hash, spot);
         self.stats.expired += 1;
         self.note(EventClasses::EXPIRED, "expired", key);
     }
@@ -245,8 +268,18 @@ impl Keyspace {
 
     /// Removes the record at `spot` with all that it names.
     fn remove(&mut self, hash: KeyHash, spot: Spot) {
+        self.signal_gone(spot);
         self.release_value(spot);
         self.remove_record(hash, spot);
+    }
+
+    /// The value at `spot` goes; another one may take its place.
+    #[inline]
+    fn signal_gone(&mut self, spot: Spot) {
+        if self.waiters.mind_removal() {
+            let key = self.table.key(self.table.rec(spot.at));
+            self.waiters.signal(key);
+        }
     }
 
     fn remove_record(&mut self, hash: KeyHash, spot: Spot) {
@@ -309,6 +342,12 @@ impl Keyspace {
         Some(self.table.rec(spot.at).kind().into())
     }
 
+    /// The same, not counted as a read.
+    pub(crate) fn kind_unread(&mut self, key: &[u8]) -> Option<Kind> {
+        let spot = self.live(self.key_hash(key), key)?;
+        Some(self.table.rec(spot.at).kind().into())
+    }
+
     /// Removes `key`; says whether it existed. A huge value is freed in slices by [`Keyspace::free_work`].
     pub fn del(&mut self, key: &[u8]) -> bool {
         let hash = self.key_hash(key);
@@ -363,6 +402,7 @@ impl Keyspace {
         } else {
             Detached::Object(rec.object())
         };
+        self.signal_gone(spot);
         self.remove_record(from_hash, spot);
         self.attach(to, shape, expire, value);
         true
@@ -394,6 +434,7 @@ impl Keyspace {
         let hash = self.key_hash(key);
         let found = self.live(hash, key);
         if let Some(spot) = found {
+            self.signal_gone(spot);
             self.release_value(spot);
         }
         self.note(EventClasses::NEW, "new", key);
@@ -403,6 +444,7 @@ impl Keyspace {
             Detached::Object(id) => {
                 rec.set_object(id);
                 self.time_fields(id, key);
+                self.waiters.signal(key);
             }
         }
     }

@@ -74,6 +74,10 @@ impl Keyspace {
 
     /// [`Keyspace::set_str_hashed`] in general.
     fn replace_str(&mut self, mut found: Option<Spot>, hash: KeyHash, key: &[u8], value: &[u8], expire: Expire) {
+        if self.waiters.mind_removal() {
+            // Whether or not an expired value still lies there.
+            self.waiters.signal(key);
+        }
         if let Some(spot) = found
             && self.table.rec(spot.at).is_special()
         {

@@ -22,6 +22,7 @@ impl Keyspace {
         self.field_timers = FieldTimers::default();
         self.retired.push(Retired { table, objects });
         self.clear_tier();
+        self.waiters.signal_all_gone();
     }
 
     /// Removes keys and fields of hashes whose expiry the group clock has reached, at most `budget` steps of work. Returns the steps done;

@@ -3,7 +3,7 @@
 
 use super::wire::{Value, Wire, normalised, parse};
 use slotcore_engine::cmd::op::{decode_op, encode_op, op_seed};
-use slotcore_engine::cmd::{Args, Exec, NoReply, Reply, Run, ServerCmd, by_id, introspect, resolve};
+use slotcore_engine::cmd::{Args, Exec, NoReply, Reply, Run, ServerCmd, Waiting, by_id, introspect, resolve};
 use slotcore_engine::keyspace::{Keyspace, KeyspaceOptions};
 
 pub struct Machine {
@@ -81,9 +81,24 @@ impl Machine {
                     (by_id(id).map(|s| s.full_name), used),
                     (Some(spec.full_name), coded.len())
                 );
-                f(&mut Exec::new(&mut self.ks, Args::new(&coded, &spans), seed), reply);
+                let args = Args::new(&coded, &spans);
+                self.ks.waiters_mut().begin_entry(1, self.executed);
+                let mut exec = Exec::logged(&mut self.ks, args, seed, 0);
+                f(&mut exec, reply);
+                if exec.waiting == Waiting::Waits {
+                    // Nobody waits here: its time is up at once.
+                    let registered = self.ks.waiters_mut().take_registered().expect("it waits");
+                    self.ks.waiters_mut().cancel(registered.id);
+                    reply.null_array();
+                }
             }
-            Run::Data(f) => f(&mut Exec::new(&mut self.ks, *args, seed), reply),
+            Run::Data(f) => {
+                let mut exec = Exec::new(&mut self.ks, *args, seed);
+                f(&mut exec, reply);
+                if exec.waiting == Waiting::Waits {
+                    reply.null_array();
+                }
+            }
             Run::Server(ServerCmd::CommandGetKeys) => introspect::command_getkeys(&args.tail(2), false, reply),
             Run::Server(ServerCmd::CommandGetKeysAndFlags) => introspect::command_getkeys(&args.tail(2), true, reply),
             Run::Server(_) | Run::Transaction(_) | Run::Container => reply.simple("(not about the keyspace)"),

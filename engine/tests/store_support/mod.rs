@@ -458,12 +458,7 @@ impl Node {
             }
         }
         while let Some(spec) = spec.filter(|spec| is_rehearsed(spec)) {
-            let mut exec = Exec {
-                ks: &mut self.machine.ks,
-                args,
-                seed: 0,
-                may_block: false,
-            };
+            let mut exec = Exec::nested(&mut self.machine.ks, args, 0);
             rehearse(spec, &mut exec);
             let Some(missed) = self.ks().take_missed() else { break };
             self.fetch_missed(missed)?;

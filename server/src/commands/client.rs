@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use slotcore_engine::cmd::{Args, Reply};
 use slotcore_rt::clock::Tick;
 
-use super::arguments::{SYNTAX, integer, is, is_attribute, on_off, quoted, refuse};
+use super::arguments::{NOT_AN_INTEGER, SYNTAX, integer, is, is_attribute, on_off, quoted, refuse};
 use super::{Flow, ServerCtx};
 use crate::acl::AclTable;
 use crate::clients::{BufferUse, ClientId, ClientState, ReplyMode};
@@ -133,6 +133,37 @@ pub(super) fn kill(ctx: &ServerCtx<'_>, conn: &mut ClientState, args: Args<'_>, 
         count => out.int(count as i64),
     }
     Flow::Kill(slots)
+}
+
+/// `CLIENT UNBLOCK id [TIMEOUT|ERROR]`: 1 if the client waits for a key. What it is told is decided in the order of the
+/// log: a push that comes first is served.
+pub(super) fn unblock(ctx: &ServerCtx<'_>, args: Args<'_>, out: &mut dyn Reply) -> Flow {
+    if args.len() > 4 {
+        return refuse(
+            out,
+            "ERR unknown subcommand or wrong number of arguments for 'UNBLOCK'. Try CLIENT HELP.",
+        );
+    }
+    let error = match args.try_get(3) {
+        None => false,
+        Some(word) if is(word, "timeout") => false,
+        Some(word) if is(word, "error") => true,
+        Some(_) => return refuse(out, "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"),
+    };
+    let Some(id) = integer(args.get(2)) else {
+        return refuse(out, NOT_AN_INTEGER);
+    };
+    let waits = |client: &ClientState| client.blocked && i64::try_from(client.id.0) == Ok(id);
+    match ctx.clients.iter().find(|(_, client)| waits(client)) {
+        Some((slot, _)) => {
+            out.int(1);
+            Flow::Unblock { slot, error }
+        }
+        None => {
+            out.int(0);
+            Flow::Done
+        }
+    }
 }
 
 /// `CLIENT NO-EVICT on|off`
@@ -296,6 +327,7 @@ fn line(client: &ClientState, buffers: BufferUse, now: Tick) -> String {
         ('P', client.listens),
         ('x', client.queued >= 0),
         ('c', client.close_after_reply),
+        ('b', client.blocked),
         ('e', client.no_evict),
         ('T', client.no_touch),
     ] {

@@ -136,7 +136,7 @@ fn clients(shown: &Shown<'_>, _: &ProcessUse, page: &mut Page) {
     page.put("maxclients", shown.config.settings().clients_max);
     page.put("client_recent_max_input_buffer", shown.conns.input_buffer_bytes_max);
     page.put("client_recent_max_output_buffer", shown.conns.output_buffer_bytes_max);
-    page.put("blocked_clients", 0);
+    page.put("blocked_clients", shown.facts.blocked_clients);
     page.put("tracking_clients", 0);
     page.put("watching_clients", shown.facts.watching_clients);
     page.put("clients_in_timeout_table", 0);

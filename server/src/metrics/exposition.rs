@@ -108,6 +108,12 @@ const OF_CORE: &[OfCore] = &[
         "Commands waiting for their log entry.",
         |s| s.facts.commands_in_flight,
     ),
+    (
+        "blocked_clients",
+        Gauge,
+        "Commands waiting for a key to have something.",
+        |s| s.facts.blocked_clients,
+    ),
     ("slow_commands", Gauge, "Entries in the slow log.", |s| {
         s.metrics.slow_log.len() as u64
     }),

@@ -20,6 +20,8 @@ pub struct CoreFacts {
     pub raft_term: u64,
     /// Log position known to be on a quorum; the highest of the core's groups.
     pub raft_commit_index: u64,
+    /// Commands that wait for keys of this core now.
+    pub blocked_clients: u64,
     /// Log position applied to the keyspace.
     pub raft_applied_index: u64,
     /// Frames written to the log.
@@ -54,6 +56,7 @@ impl CoreFacts {
         self.watched_keys += other.watched_keys;
         self.raft_term = self.raft_term.max(other.raft_term);
         self.raft_commit_index += other.raft_commit_index;
+        self.blocked_clients += other.blocked_clients;
         self.raft_applied_index += other.raft_applied_index;
         self.log_frames += other.log_frames;
         self.log_bytes += other.log_bytes;

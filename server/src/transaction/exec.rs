@@ -98,8 +98,8 @@ impl CoreState {
             match (outcome, place) {
                 (Outcome::Answered, place) => return self.end_ordered(id, place),
                 // Answered when its entry is applied: nothing was written.
-                (Outcome::NeedsTick, Place::Early) => self.swap_back(id),
-                (Outcome::NeedsTick, _) => {}
+                (Outcome::NeedsTick | Outcome::Waits, Place::Early) => self.swap_back(id),
+                (Outcome::NeedsTick | Outcome::Waits, _) => {}
             }
         }
         self.batch.push_aside(id, spec.id, &args);

@@ -15,6 +15,7 @@ mod scratch;
 mod server;
 
 mod acl;
+mod blocking;
 mod cores;
 mod damaged_log;
 mod durability;

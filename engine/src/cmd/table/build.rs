@@ -72,6 +72,11 @@ pub(super) const fn all(index: i32, flags: &[KeyFlags]) -> KeySpec {
     range(index, -1, 1, flags)
 }
 
+/// All arguments from `index` on but the last one.
+pub(super) const fn all_but_last(index: i32, flags: &[KeyFlags]) -> KeySpec {
+    range(index, -2, 1, flags)
+}
+
 /// Every second argument from `index` on.
 pub(super) const fn pairs(index: i32, flags: &[KeyFlags]) -> KeySpec {
     range(index, -1, 2, flags)

@@ -4,6 +4,7 @@
 //! number of a removed command stays unused.
 
 mod bitmap;
+mod blocking;
 mod build;
 mod cluster;
 mod connection;
@@ -20,12 +21,15 @@ mod string;
 mod transaction;
 mod zset;
 
+pub use blocking::END_WAIT;
+
 use super::spec::{CommandId, CommandSpec};
 
-static FAMILIES: [&[CommandSpec]; 15] = [
+static FAMILIES: [&[CommandSpec]; 16] = [
     &string::COMMANDS,
     &generic::COMMANDS,
     &list::COMMANDS,
+    &blocking::COMMANDS,
     &set::COMMANDS,
     &hash::COMMANDS,
     &zset::COMMANDS,
@@ -200,6 +204,7 @@ static BY_ID: [Option<&'static CommandSpec>; ID_END] = {
         place(&mut ids, &transaction::OPERATIONS[i]);
         i += 1;
     }
+    place(&mut ids, &END_WAIT);
     ids
 };
 

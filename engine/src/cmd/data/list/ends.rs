@@ -1,8 +1,10 @@
 //! Both ends of a list: LPUSH, RPOP and the like; LMPOP.
 
+use std::ops::Range;
+
 use crate::cmd::error::{CmdError, answer};
 use crate::cmd::parse::{at_least_one, count, is};
-use crate::cmd::{Exec, Reply};
+use crate::cmd::{Args, Exec, Reply};
 use crate::collections::{Elements, End, List};
 use crate::keyspace::EventClasses;
 
@@ -62,7 +64,7 @@ pub(in crate::cmd) fn rpushx(x: &mut Exec<'_>, reply: &mut dyn Reply) {
 }
 
 /// Answers with `taken` elements, without a header, and removes them; there are at least so many.
-fn take(list: &mut List, taken: usize, end: End, reply: &mut dyn Reply) {
+pub(super) fn take(list: &mut List, taken: usize, end: End, reply: &mut dyn Reply) {
     for _ in 0..taken {
         reply.bulk(list.peek(end).expect("no more are taken than there are"));
         list.drop_end(end);
@@ -117,38 +119,73 @@ pub(super) fn side(word: &[u8]) -> Result<End, CmdError> {
     }
 }
 
-/// LMPOP numkeys key [key ...] LEFT|RIGHT [COUNT count]: from the first list that is there.
-pub(in crate::cmd) fn lmpop(x: &mut Exec<'_>, reply: &mut dyn Reply) {
-    answer(reply, |reply| {
-        let keys = at_least_one(x.args.get(1), "ERR numkeys should be greater than 0")?;
-        let keys_end = keys.saturating_add(2);
-        let end = side(x.args.try_get(keys_end).ok_or(CmdError::Syntax)?)?;
-        let wanted = match (x.args.try_get(keys_end + 1), x.args.try_get(keys_end + 2)) {
+/// What LMPOP is asked for, from argument `first` on: numkeys key [key ...] LEFT|RIGHT [COUNT count].
+pub(super) struct PopOfMany {
+    /// The arguments that are keys.
+    pub keys: Range<usize>,
+    end: End,
+    wanted: usize,
+}
+
+impl PopOfMany {
+    pub(super) fn parse(args: &Args<'_>, first: usize) -> Result<Self, CmdError> {
+        let keys = at_least_one(args.get(first), "ERR numkeys should be greater than 0")?;
+        let keys_end = keys.saturating_add(first + 1);
+        let end = side(args.try_get(keys_end).ok_or(CmdError::Syntax)?)?;
+        let wanted = match (args.try_get(keys_end + 1), args.try_get(keys_end + 2)) {
             (None, _) => 1,
             (Some(word), Some(number)) if is(word, "COUNT") => {
                 at_least_one(number, "ERR count should be greater than 0")?
             }
             _ => return Err(CmdError::Syntax),
         };
-        if x.args.len() > keys_end + 3 {
+        if args.len() > keys_end + 3 {
             return Err(CmdError::Syntax);
         }
-        for i in 2..keys_end {
+        Ok(Self {
+            keys: first + 1..keys_end,
+            end,
+            wanted,
+        })
+    }
+
+    /// Answers from the first list that is there; false when there is none.
+    pub(super) fn pop(&self, x: &mut Exec<'_>, reply: &mut dyn Reply) -> Result<bool, CmdError> {
+        for i in self.keys.clone() {
             let key = x.args.get(i);
-            let Some(list) = x.ks.list_mut(key)? else { continue };
-            let taken = wanted.min(list.len());
+            let Some(list) = list_to_pop(x, key)? else { continue };
+            let taken = self.wanted.min(list.len());
             reply.array(2);
             reply.bulk(key);
             reply.array(taken);
-            take(list, taken, end, reply);
+            take(list, taken, self.end, reply);
             let is_empty = list.is_empty();
-            x.ks.note(EventClasses::LIST, pop_event(end), key);
+            x.ks.note(EventClasses::LIST, pop_event(self.end), key);
             if is_empty {
                 x.ks.drop_if_empty(key);
             }
-            return Ok(());
+            return Ok(true);
         }
-        reply.null_array();
+        Ok(false)
+    }
+}
+
+/// The list at `key`. Once a command has waited, whatever else is there does not concern it.
+pub(super) fn list_to_pop<'a>(x: &'a mut Exec<'_>, key: &[u8]) -> Result<Option<&'a mut List>, CmdError> {
+    let has_waited = x.has_waited();
+    match x.ks.list_mut(key) {
+        Err(_) if has_waited => Ok(None),
+        found => Ok(found?),
+    }
+}
+
+/// LMPOP
+pub(in crate::cmd) fn lmpop(x: &mut Exec<'_>, reply: &mut dyn Reply) {
+    answer(reply, |reply| {
+        let asked = PopOfMany::parse(&x.args, 1)?;
+        if !asked.pop(x, reply)? {
+            reply.null_array();
+        }
         Ok(())
     });
 }

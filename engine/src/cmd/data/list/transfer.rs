@@ -7,7 +7,7 @@ use crate::collections::{Elements, End};
 use crate::keyspace::EventClasses;
 
 /// Moves an element, and answers with it. Nothing moves if either key is no list.
-fn transfer(x: &mut Exec<'_>, reply: &mut dyn Reply, from: End, to: End) -> Result<(), CmdError> {
+pub(super) fn transfer(x: &mut Exec<'_>, reply: &mut dyn Reply, from: End, to: End) -> Result<(), CmdError> {
     let (source, target) = (x.args.get(1), x.args.get(2));
     let Some(list) = x.ks.list_mut(source)? else {
         reply.null();

@@ -60,6 +60,7 @@ pub(in crate::cmd) fn xadd(x: &mut Exec<'_>, reply: &mut dyn Reply) {
         stream.push(id, pairs(args, first), limits);
         put_id(id, reply);
         parsed.carry_out(stream);
+        x.ks.signal_ready(key);
         Ok(())
     });
 }

@@ -123,6 +123,7 @@ pub(in crate::cmd) fn destroy(x: &mut Exec<'_>, reply: &mut dyn Reply) {
         reply.int(i64::from(taken.is_some()));
         if let Some(rest) = taken {
             x.ks.discard(Collection::Stream(rest));
+            x.ks.signal_ready(x.args.get(2));
         }
         Ok(())
     });

@@ -4,9 +4,10 @@ use super::ids::id;
 use super::reply::{limit, no_key_or_group, put_entry, put_id, put_range, put_stream_name};
 use crate::cmd::error::{CmdError, answer};
 use crate::cmd::parse::{integer, is};
+use crate::cmd::waiting::WaitFor;
 use crate::cmd::{Args, Exec, Reply};
 use crate::collections::stream::{Group, Pending, Reading, StreamId};
-use crate::keyspace::Keyspace;
+use crate::keyspace::{Keyspace, Kind};
 
 /// What follows the id from which on entries are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +98,30 @@ impl<'a> Options<'a> {
         args.iter_from(self.first_key).take(count)
     }
 
+    /// The arguments that mean the same when there are further entries: each id as it is now.
+    fn resume(&self, args: &Args<'a>, ids: impl Iterator<Item = StreamId>) -> Vec<Vec<u8>> {
+        let up_to_keys = args.iter_from(1).take(self.first_key - 1).map(<[u8]>::to_vec);
+        let keys = self.keys(args).map(<[u8]>::to_vec);
+        let ids = ids.map(|id| format!("{}-{}", id.ms, id.seq).into_bytes());
+        up_to_keys.chain(keys).chain(ids).collect()
+    }
+
+    /// Waits for entries, to go on with `resume` then, or with the same arguments if that is empty. False: it shall not
+    /// wait, or may not.
+    fn wait(&self, x: &mut Exec<'a>, command: &'static str, resume: &[Vec<u8>], even_if_gone: bool) -> bool {
+        let Some(timeout_ms) = self.block_ms else { return false };
+        let keys: Vec<&[u8]> = self.keys(&x.args).collect();
+        let resume: Vec<&[u8]> = resume.iter().map(Vec::as_slice).collect();
+        x.wait(WaitFor {
+            command,
+            kind: Kind::Stream,
+            keys: &keys,
+            timeout_ms,
+            resume: (!resume.is_empty()).then_some(&resume),
+            even_if_gone,
+        })
+    }
+
     fn ids(&self, args: &Args<'a>) -> impl Iterator<Item = &'a [u8]> + Clone + use<'a> {
         let count = (args.len() - self.first_key) / 2;
         args.iter_from(self.first_key + count)
@@ -119,7 +144,11 @@ pub(in crate::cmd) fn xread(x: &mut Exec<'_>, reply: &mut dyn Reply) {
         let o = Options::parse(&args, false)?;
         let mut wanted = Vec::new();
         for (key, from) in o.keys(&args).zip(o.ids(&args)) {
-            let stream = x.ks.stream(key)?;
+            let has_waited = x.has_waited();
+            let stream = match x.ks.stream(key) {
+                Err(_) if has_waited => None,
+                found => found?,
+            };
             let last_id = stream.map_or(StreamId::MIN, |stream| stream.last_id);
             let highest = stream.and_then(|stream| stream.entries().last_id());
             let behind = match from {
@@ -136,7 +165,10 @@ pub(in crate::cmd) fn xread(x: &mut Exec<'_>, reply: &mut dyn Reply) {
         }
         let found = wanted.iter().filter(|(.., found)| *found).count();
         if found == 0 {
-            reply.null_array();
+            let resume = o.resume(&args, wanted.iter().map(|(_, behind, _)| *behind));
+            if !o.wait(x, "xread", &resume, false) {
+                reply.null_array();
+            }
             return Ok(());
         }
         put_header(found, reply);
@@ -158,7 +190,18 @@ pub(in crate::cmd) fn xreadgroup(x: &mut Exec<'_>, reply: &mut dyn Reply) {
         let member = o.member.expect("parsing demands it");
         let mut wanted = Vec::new();
         for (key, from) in o.keys(&args).zip(o.ids(&args)) {
-            let stream = x.ks.stream(key)?;
+            let has_waited = x.has_waited();
+            let stream = match x.ks.stream(key) {
+                Ok(None) | Err(_) if has_waited => {
+                    return Err(CmdError::Other("UNBLOCKED the stream key no longer exists"));
+                }
+                found => found?,
+            };
+            if has_waited && stream.is_some_and(|stream| stream.group(member.0).is_none()) {
+                return Err(CmdError::Other(
+                    "NOGROUP the consumer group this client was blocked on no longer exists",
+                ));
+            }
             let Some((stream, group)) = stream.and_then(|s| Some((s, s.group(member.0)?))) else {
                 no_key_or_group(key, member.0, " in XREADGROUP with GROUP option", reply);
                 return Ok(());
@@ -192,7 +235,9 @@ pub(in crate::cmd) fn xreadgroup(x: &mut Exec<'_>, reply: &mut dyn Reply) {
         }
         let found = wanted.iter().filter(|(.., found)| *found).count();
         if found == 0 {
-            reply.null_array();
+            if !o.wait(x, "xreadgroup", &[], true) {
+                reply.null_array();
+            }
             return Ok(());
         }
         put_header(found, reply);

@@ -1,6 +1,7 @@
 //! Sorted sets.
 
 pub(in crate::cmd) mod add;
+pub(in crate::cmd) mod blocking;
 mod bound;
 pub(in crate::cmd) mod combine;
 pub(in crate::cmd) mod pop;

@@ -1,8 +1,10 @@
 //! Members taken away from either end: ZPOPMIN, ZPOPMAX, ZMPOP.
 
+use std::ops::Range;
+
 use crate::cmd::error::{CmdError, answer};
 use crate::cmd::parse::{at_least_one, count, is};
-use crate::cmd::{Exec, Reply};
+use crate::cmd::{Args, Exec, Reply};
 use crate::collections::{Elements, ZSet};
 use crate::keyspace::EventClasses;
 
@@ -56,40 +58,75 @@ pub(in crate::cmd) fn zpopmax(x: &mut Exec<'_>, reply: &mut dyn Reply) {
     answer(reply, |reply| pop(x, true, reply));
 }
 
-/// ZMPOP numkeys key [key ...] MIN|MAX [COUNT count]: from the first sorted set that is not empty.
-pub(in crate::cmd) fn zmpop(x: &mut Exec<'_>, reply: &mut dyn Reply) {
-    answer(reply, |reply| {
-        let keys = at_least_one(x.args.get(1), "ERR numkeys should be greater than 0")?;
-        let end = keys.saturating_add(2);
-        let highest = match x.args.try_get(end) {
+/// What ZMPOP is asked for, from argument `first` on: numkeys key [key ...] MIN|MAX [COUNT count].
+pub(super) struct PopOfMany {
+    /// The arguments that are keys.
+    pub keys: Range<usize>,
+    highest: bool,
+    count: usize,
+}
+
+impl PopOfMany {
+    pub(super) fn parse(args: &Args<'_>, first: usize) -> Result<Self, CmdError> {
+        let keys = at_least_one(args.get(first), "ERR numkeys should be greater than 0")?;
+        let end = keys.saturating_add(first + 1);
+        let highest = match args.try_get(end) {
             Some(word) if is(word, "MIN") => false,
             Some(word) if is(word, "MAX") => true,
             _ => return Err(CmdError::Syntax),
         };
-        let count = match (x.args.try_get(end + 1), x.args.try_get(end + 2)) {
+        let count = match (args.try_get(end + 1), args.try_get(end + 2)) {
             (None, _) => 1,
             (Some(word), Some(number)) if is(word, "COUNT") => {
                 at_least_one(number, "ERR count should be greater than 0")?
             }
             _ => return Err(CmdError::Syntax),
         };
-        if x.args.len() > end + 3 {
+        if args.len() > end + 3 {
             return Err(CmdError::Syntax);
         }
-        for i in 2..end {
+        Ok(Self {
+            keys: first + 1..end,
+            highest,
+            count,
+        })
+    }
+
+    /// Answers from the first sorted set that is there; false when there is none.
+    pub(super) fn pop(&self, x: &mut Exec<'_>, reply: &mut dyn Reply) -> Result<bool, CmdError> {
+        for i in self.keys.clone() {
             let key = x.args.get(i);
-            let Some(zset) = x.ks.zset_mut(key)? else { continue };
+            let Some(zset) = zset_to_pop(x, key)? else { continue };
             reply.array(2);
             reply.bulk(key);
-            take(zset, highest, count, true, reply);
+            take(zset, self.highest, self.count, true, reply);
             let is_empty = zset.is_empty();
-            x.ks.note(EventClasses::ZSET, event(highest), key);
+            x.ks.note(EventClasses::ZSET, event(self.highest), key);
             if is_empty {
                 x.ks.drop_if_empty(key);
             }
-            return Ok(());
+            return Ok(true);
         }
-        reply.null_array();
+        Ok(false)
+    }
+}
+
+/// The sorted set at `key`. Once a command has waited, whatever else is there does not concern it.
+pub(super) fn zset_to_pop<'a>(x: &'a mut Exec<'_>, key: &[u8]) -> Result<Option<&'a mut ZSet>, CmdError> {
+    let has_waited = x.has_waited();
+    match x.ks.zset_mut(key) {
+        Err(_) if has_waited => Ok(None),
+        found => Ok(found?),
+    }
+}
+
+/// ZMPOP
+pub(in crate::cmd) fn zmpop(x: &mut Exec<'_>, reply: &mut dyn Reply) {
+    answer(reply, |reply| {
+        let asked = PopOfMany::parse(&x.args, 1)?;
+        if !asked.pop(x, reply)? {
+            reply.null_array();
+        }
         Ok(())
     });
 }

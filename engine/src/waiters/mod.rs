@@ -1,0 +1,321 @@
+//! [`Waiters`]: the commands of one group that wait for a key: BLPOP and its like.
+//!
+//! They are replicated state beside the keys, changed by executing entries only: a blocking command is an operation of the
+//! log which, finding nothing, registers here instead of answering. An operation that makes a key ready has those who wait
+//! for it tried again in the same step ([`crate::cmd::waiting::next_turn`]), and what ends a wait otherwise (its time is
+//! up, the client is gone) is an operation, too. So every replica and every replay agrees on who got which element, and an
+//! element is never both delivered and still there.
+//!
+//! Whose connection waits is known only to the process that proposed the command. A new process, or another leader, stamps
+//! its entries with another *origin*: with its first entry all older waiters are gone, as their connections are.
+//!
+//! Order: by key, in the order of the log; ready keys in the order in which they became ready. Nothing depends on time.
+
+pub mod codec;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
+
+use crate::keyspace::Kind;
+
+/// Which waiter: where in the log its command was. Ordered as they came, unique within one origin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WaiterId {
+    /// The number of the batch, as its proposer counts.
+    pub batch: u64,
+    /// The number of the operation within it, from 0.
+    pub op: u32,
+}
+
+/// A command that waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiter {
+    /// The type of value it can do something with.
+    pub kind: Kind,
+    /// It is tried again, too, when a key is gone or has become something else.
+    pub even_if_gone: bool,
+    /// What it waits for, each once.
+    pub keys: Vec<Box<[u8]>>,
+    /// What is executed then: one operation of the log, `docs/formats/op.md`.
+    pub op: Box<[u8]>,
+}
+
+/// A command has begun to wait: told to whoever executed it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Registered {
+    /// What it is called.
+    pub id: WaiterId,
+    /// How long it wants to wait, in milliseconds; 0: for ever. Kept by whoever can end its wait, not here.
+    pub timeout_ms: u64,
+}
+
+/// See the module's text.
+#[derive(Clone, Debug, Default)]
+pub struct Waiters {
+    origin: u64,
+    batch: u64,
+    by_id: BTreeMap<WaiterId, Waiter>,
+    by_key: BTreeMap<Box<[u8]>, BTreeSet<WaiterId>>,
+    /// Waiters that are tried even if their key is gone.
+    minding: usize,
+    /// Keys that somebody waits for and that may have become ready, in that order.
+    ready: VecDeque<Box<[u8]>>,
+    /// The key being served, and who of its waiters had a turn last.
+    serving: Option<(Box<[u8]>, WaiterId)>,
+    registered: Option<Registered>,
+    news: bool,
+}
+
+impl Waiters {
+    /// An entry begins: the waiters of any other origin are gone.
+    #[inline]
+    pub fn begin_entry(&mut self, origin: u64, batch: u64) {
+        self.batch = batch;
+        if self.origin != origin {
+            self.turn_over(origin);
+        }
+    }
+
+    #[cold]
+    fn turn_over(&mut self, origin: u64) {
+        *self = Self {
+            origin,
+            batch: self.batch,
+            ..Self::default()
+        };
+    }
+
+    /// True when nobody waits: no write has anything to signal.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// True when an operation has registered a waiter or made a key ready since this was last seen to.
+    #[inline]
+    pub fn has_news(&self) -> bool {
+        self.news
+    }
+
+    /// The waiter that the operation just executed has become, if it has.
+    pub fn take_registered(&mut self) -> Option<Registered> {
+        self.news &= !self.ready.is_empty() || self.serving.is_some();
+        self.registered.take()
+    }
+
+    /// Operation `op` of the present entry waits from now on.
+    pub(crate) fn register(&mut self, op: u32, timeout_ms: u64, waiter: Waiter) {
+        let id = WaiterId { batch: self.batch, op };
+        self.insert(id, waiter);
+        self.registered = Some(Registered { id, timeout_ms });
+        self.news = true;
+    }
+
+    fn insert(&mut self, id: WaiterId, waiter: Waiter) {
+        for key in &waiter.keys {
+            self.by_key.entry(key.clone()).or_default().insert(id);
+        }
+        self.minding += usize::from(waiter.even_if_gone);
+        self.by_id.insert(id, waiter);
+    }
+
+    /// Ends a wait; false when there is no such waiter any more.
+    pub fn cancel(&mut self, id: WaiterId) -> bool {
+        let Some(waiter) = self.by_id.remove(&id) else {
+            return false;
+        };
+        for key in &waiter.keys {
+            if let Some(ids) = self.by_key.get_mut(key) {
+                ids.remove(&id);
+                if ids.is_empty() {
+                    self.by_key.remove(key);
+                }
+            }
+        }
+        self.minding -= usize::from(waiter.even_if_gone);
+        true
+    }
+
+    /// `key` may have become ready: it was made, or got something new.
+    #[inline]
+    pub(crate) fn signal(&mut self, key: &[u8]) {
+        if !self.is_empty() {
+            self.note_ready(key);
+        }
+    }
+
+    /// Whether the removal of a key must be signalled.
+    #[inline]
+    pub(crate) fn mind_removal(&self) -> bool {
+        self.minding > 0
+    }
+
+    #[cold]
+    fn note_ready(&mut self, key: &[u8]) {
+        if let Some((key, _)) = self.by_key.get_key_value(key) {
+            self.ready.push_back(key.clone());
+            self.news = true;
+        }
+    }
+
+    /// All keys are gone.
+    pub(crate) fn signal_all_gone(&mut self) {
+        if !self.mind_removal() {
+            return;
+        }
+        let minds = |ids: &BTreeSet<WaiterId>| ids.iter().any(|id| self.by_id[id].even_if_gone);
+        let keys = self.by_key.iter().filter(|(_, ids)| minds(ids));
+        self.ready.extend(keys.map(|(key, _)| key.clone()));
+        self.news |= !self.ready.is_empty();
+    }
+
+    /// The key whose waiters are to be looked at next; `None`: nothing is left to do.
+    pub(crate) fn ready_key(&mut self) -> Option<Box<[u8]>> {
+        let key = match &self.serving {
+            Some((key, _)) => Some(key.clone()),
+            None => self.ready.front().cloned(),
+        };
+        self.news &= key.is_some();
+        key
+    }
+
+    /// The next waiter to be tried on the ready key, which holds a value of `kind`. `None`: no other one; the next ready
+    /// key is due.
+    pub(crate) fn next_on(&mut self, key: &[u8], kind: Option<Kind>) -> Option<WaiterId> {
+        let after = match self.serving.take() {
+            Some((_, id)) => Bound::Excluded(id),
+            None => {
+                self.ready.pop_front();
+                Bound::Unbounded
+            }
+        };
+        if kind.is_none() && !self.mind_removal() {
+            return None;
+        }
+        let suits = |id: &&WaiterId| {
+            let waiter = &self.by_id[*id];
+            waiter.even_if_gone || Some(waiter.kind) == kind
+        };
+        let (key, ids) = self.by_key.get_key_value(key)?;
+        let id = *ids.range((after, Bound::Unbounded)).find(suits)?;
+        self.serving = Some((key.clone(), id));
+        Some(id)
+    }
+
+    /// Lends out what a waiter is to execute; give it back with [`Waiters::put_back_op`] if it waits on.
+    pub(crate) fn take_op(&mut self, id: WaiterId) -> Box<[u8]> {
+        let waiter = self.by_id.get_mut(&id).expect("it has its turn");
+        std::mem::take(&mut waiter.op)
+    }
+
+    /// See [`Waiters::take_op`].
+    pub(crate) fn put_back_op(&mut self, id: WaiterId, op: Box<[u8]>) {
+        if let Some(waiter) = self.by_id.get_mut(&id) {
+            waiter.op = op;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiter(keys: &[&str], even_if_gone: bool) -> Waiter {
+        Waiter {
+            kind: Kind::List,
+            even_if_gone,
+            keys: keys.iter().map(|key| key.as_bytes().into()).collect(),
+            op: Box::default(),
+        }
+    }
+
+    fn id(batch: u64, op: u32) -> WaiterId {
+        WaiterId { batch, op }
+    }
+
+    /// Who has a turn while all keys hold `kind`.
+    fn turns(waiters: &mut Waiters, kind: Option<Kind>) -> Vec<WaiterId> {
+        let mut turns = Vec::new();
+        while let Some(key) = waiters.ready_key() {
+            turns.extend(waiters.next_on(&key, kind));
+        }
+        assert!(!waiters.has_news());
+        turns
+    }
+
+    fn three() -> Waiters {
+        let mut waiters = Waiters::default();
+        for (batch, op, keys) in [(4, 7, &["b", "a"][..]), (4, 9, &["a"]), (5, 0, &["b"])] {
+            waiters.begin_entry(1, batch);
+            waiters.register(op, 0, waiter(keys, false));
+            let registered = waiters.take_registered().unwrap();
+            assert_eq!(
+                registered,
+                Registered {
+                    id: id(batch, op),
+                    timeout_ms: 0
+                }
+            );
+        }
+        waiters
+    }
+
+    #[test]
+    fn turns_are_given_by_key_in_the_order_of_the_log() {
+        let mut waiters = three();
+        assert!(!waiters.has_news());
+        waiters.signal(b"b");
+        waiters.signal(b"nobody waits for it");
+        waiters.signal(b"a");
+        assert!(waiters.has_news());
+        assert_eq!(
+            turns(&mut waiters, Some(Kind::List)),
+            [id(4, 7), id(5, 0), id(4, 7), id(4, 9)]
+        );
+        waiters.signal(b"a");
+        assert_eq!(turns(&mut waiters, Some(Kind::ZSet)), []);
+        waiters.signal(b"a");
+        assert_eq!(turns(&mut waiters, None), []);
+    }
+
+    #[test]
+    fn whoever_is_cancelled_has_no_turn() {
+        let mut waiters = three();
+        waiters.signal(b"b");
+        assert!(waiters.cancel(id(4, 7)) && !waiters.cancel(id(4, 7)));
+        assert_eq!(turns(&mut waiters, Some(Kind::List)), [id(5, 0)]);
+        assert!(waiters.cancel(id(5, 0)) && waiters.cancel(id(4, 9)));
+        assert!(waiters.is_empty() && waiters.by_key.is_empty());
+    }
+
+    #[test]
+    fn entries_of_another_origin_end_all_waits() {
+        let mut waiters = three();
+        waiters.begin_entry(1, 6);
+        assert_eq!(waiters.len(), 3);
+        waiters.signal(b"a");
+        waiters.begin_entry(2, 1);
+        assert!(waiters.is_empty() && !waiters.has_news());
+    }
+
+    #[test]
+    fn only_those_who_mind_are_told_that_a_key_is_gone() {
+        let mut waiters = three();
+        assert!(!waiters.mind_removal());
+        waiters.signal_all_gone();
+        assert!(!waiters.has_news());
+        waiters.register(1, 0, waiter(&["a", "c"], true));
+        waiters.take_registered();
+        waiters.signal(b"a");
+        assert_eq!(turns(&mut waiters, None), [id(5, 1)]);
+        waiters.signal_all_gone();
+        assert_eq!(turns(&mut waiters, None), [id(5, 1), id(5, 1)]);
+        assert!(waiters.cancel(id(5, 1)));
+        assert!(!waiters.mind_removal());
+    }
+}
