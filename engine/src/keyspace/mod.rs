@@ -19,6 +19,7 @@ mod events;
 mod field_timers;
 mod fields;
 mod object;
+mod records;
 mod strings;
 mod tier;
 mod types;

@@ -106,7 +106,7 @@ impl Keyspace {
     }
 
     /// Whether the record's time has passed, though it lies there still.
-    fn is_gone(&self, rec: Rec) -> bool {
+    pub(super) fn is_gone(&self, rec: Rec) -> bool {
         rec.is_absent() || rec.expire().is_some_and(|t| t <= self.clock_ms) || self.is_spent(rec)
     }
 

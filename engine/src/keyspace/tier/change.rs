@@ -130,7 +130,7 @@ impl Keyspace {
 
 impl Object {
     /// Bytes of the value, encoded as a sorted file holds it, into `out`.
-    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+    pub(in super::super) fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Object::Str(bytes) => out.extend_from_slice(bytes),
             Object::Coll(collection) => collection.encode(out),

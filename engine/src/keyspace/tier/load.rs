@@ -6,7 +6,7 @@ use super::Residency;
 use crate::collections::{Collection, DecodeError};
 use crate::ord::KeyHash;
 use crate::sst::Kind;
-use crate::table::{Generation, Marks, RecKind, Shape, VALUE_INLINE_MAX};
+use crate::table::{Generation, Marks, RecKind, Shape, SlabRef, VALUE_INLINE_MAX};
 
 /// A value as a file holds it.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +19,29 @@ pub struct Loaded<'a> {
     pub expire_ms: Option<u64>,
 }
 
+impl Loaded<'_> {
+    /// What record it takes, and what lies outside of it.
+    pub(in super::super) fn decoded(&self) -> Result<(Shape, Option<Object>), DecodeError> {
+        let object = match self.kind {
+            Kind::Str if self.bytes.len() <= VALUE_INLINE_MAX => None,
+            Kind::Str => Some(Object::Str(self.bytes.to_vec())),
+            _ => {
+                let (collection, used) = Collection::decode(self.bytes)?;
+                if used != self.bytes.len() || collection.is_empty() {
+                    return Err(DecodeError::Length);
+                }
+                Some(Object::Coll(collection))
+            }
+        };
+        let shape = Shape {
+            kind: object.as_ref().map_or(RecKind::Str, Object::rec_kind),
+            value_len: self.bytes.len(),
+            volatile: self.expire_ms.is_some(),
+        };
+        Ok((shape, object))
+    }
+}
+
 impl Keyspace {
     /// The newest word of the files about `key` is this value. Nothing changes unless the key is unknown.
     ///
@@ -28,23 +51,15 @@ impl Keyspace {
         if self.residency(hash, key) != Residency::Unknown {
             return Ok(());
         }
-        let object = match value.kind {
-            Kind::Str if value.bytes.len() <= VALUE_INLINE_MAX => None,
-            Kind::Str => Some(Object::Str(value.bytes.to_vec())),
-            _ => {
-                let (collection, used) = Collection::decode(value.bytes)?;
-                if used != value.bytes.len() || collection.is_empty() {
-                    return Err(DecodeError::Length);
-                }
-                Some(Object::Coll(collection))
-            }
-        };
-        let shape = Shape {
-            kind: object.as_ref().map_or(RecKind::Str, Object::rec_kind),
-            value_len: value.bytes.len(),
-            volatile: value.expire_ms.is_some(),
-        };
+        let (shape, object) = value.decoded()?;
         let at = self.table.create(hash, key, shape, Marks::new(Generation::CLEAN, true));
+        self.fill(at, key, value, object);
+        self.tier.clean_bytes += self.bytes_of(self.table.rec(at), at);
+        Ok(())
+    }
+
+    /// Gives a record just created its expiry and its value.
+    pub(in super::super) fn fill(&mut self, at: SlabRef, key: &[u8], value: Loaded<'_>, object: Option<Object>) {
         let rec = self.table.rec(at);
         if let Some(at_ms) = value.expire_ms {
             self.wheel.skip_to(self.clock_ms);
@@ -58,8 +73,6 @@ impl Keyspace {
                 self.time_fields(id, key);
             }
         }
-        self.tier.clean_bytes += self.bytes_of(rec, at);
-        Ok(())
     }
 
     /// The files have no such key. Nothing changes unless it is unknown.
