@@ -230,11 +230,25 @@ fn compare_says_what_is_missing() {
 #[test]
 fn the_other_commands_run_in_a_tiny_size() {
     let dir = directory("others");
-    let floor = succeeds(&["floor", "--seconds", "0.02", "--dir", dir.to_str().unwrap()]);
+    let json = directory("floor").join("floor.json");
+    let tiny = "floor --seconds 0.02 --read-mib 1 --memory-mib 1 --dir".split(' ');
+    let tiny: Vec<&str> = tiny.chain([dir.to_str().unwrap(), "--json"]).collect();
+    let floor = succeeds(&[&tiny[..], &[json.to_str().unwrap()]].concat());
     assert!(
-        floor.contains("Durable appends") && floor.contains("| GET |"),
+        [
+            "| epoll | 50 |",
+            "Durable appends",
+            "Random reads",
+            "| GET |",
+            "| copy |"
+        ]
+        .iter()
+        .all(|part| floor.contains(part)),
         "{floor}"
     );
+    let figures: serde_json::Value = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
+    assert_eq!(figures["reads"].as_array().map(Vec::len), Some(4), "{figures}");
+    assert!(fails(&[&tiny[..], &["/dev/full"]].concat()).contains("cannot write /dev/full"));
     assert!(succeeds(&["scale", "--nodes", "30", "--cores", "4"]).contains("| groups led by a node |"));
     // What is counted under callgrind, without it.
     succeeds(&["profile", "--body", "get"]);

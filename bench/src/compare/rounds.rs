@@ -13,7 +13,7 @@ use super::placement::Placement;
 use super::result::{Figure, Line, Table};
 use super::suites::{Stage, Suite};
 use super::workloads::{KEYS, Workload};
-use crate::floor::echo;
+use crate::floor::{By, echo};
 use crate::machine::ServerFacts;
 use crate::peer::Peer;
 
@@ -101,7 +101,7 @@ fn floors(options: &Options, placement: &Placement, workloads: &[&Workload]) -> 
     for workload in workloads.iter().filter(|workload| workload.has_floor()) {
         let shape = (workload.connections, workload.pipeline);
         if let std::collections::btree_map::Entry::Vacant(floor) = floors.entry(shape) {
-            floor.insert(echo(shape.0 as usize, shape.1 as usize, time)?.rate);
+            floor.insert(echo(By::Ring, shape.0 as usize, shape.1 as usize, time)?.rate);
         }
     }
     Ok(floors)

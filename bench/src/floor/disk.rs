@@ -25,7 +25,7 @@ const WRITE_BIT: u64 = 1 << 8;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What one way of appending gave.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Serialize)]
 pub struct Appends {
     /// Durable appends per second.
     pub rate: f64,

@@ -1,4 +1,5 @@
-//! The network's floor: a server on one processor that sends back what it receives, by the ring, and nothing else.
+//! The network's floor: a server on one processor that sends back what it receives, and nothing else: by io_uring, or by
+//! epoll, read and write, as most servers do.
 
 use std::hint::spin_loop;
 use std::io;
@@ -11,6 +12,7 @@ use slotcore_netio::buffers::{BUFFER_GROUP, ProvidedBuffers};
 use slotcore_rt::ring::{Class, Ring};
 use slotcore_rt::thread;
 
+use super::epoll;
 use crate::load::client::SPIN;
 use crate::load::live::Live;
 use crate::load::pace::{Pace, Stop};
@@ -36,6 +38,15 @@ const SPINS: u32 = 10_000;
 /// Longest sleep of the server.
 const NAP: Duration = Duration::from_secs(1);
 
+/// How the server talks to the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// Multishot receives into provided buffers, sends from them.
+    Ring,
+    /// One read and one write for each connection that has something.
+    Epoll,
+}
+
 /// What the echo gave.
 #[derive(Clone, Copy, Debug)]
 pub struct Echo {
@@ -51,11 +62,15 @@ pub struct Echo {
 ///
 /// # Errors
 /// No io_uring, or no memory for it.
-pub fn echo(connections: usize, pipeline: usize, time: Duration) -> io::Result<Echo> {
+pub fn echo(by: By, connections: usize, pipeline: usize, time: Duration) -> io::Result<Echo> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let addr = listener.local_addr()?;
     let server = thread::spawn("echo-server", if_there(SERVER_CPU), move || {
-        serve(&listener, connections)
+        let bytes = match by {
+            By::Ring => serve(&listener, connections)?,
+            By::Epoll => epoll::serve(&listener, connections)?,
+        };
+        io::Result::Ok((thread_cpu(), bytes / FRAME.len() as u64))
     })?;
     let client = thread::spawn("echo-client", if_there(CLIENT_CPU), move || {
         drive(addr, connections, pipeline, time)
@@ -86,8 +101,8 @@ fn drive(addr: SocketAddr, connections: usize, pipeline: usize, time: Duration) 
     ))
 }
 
-/// Sends back what comes until every connection was closed. Returns its processor time and the frames echoed.
-fn serve(listener: &TcpListener, connections: usize) -> io::Result<(Duration, u64)> {
+/// Sends back what comes until every connection was closed. Returns the bytes sent back.
+fn serve(listener: &TcpListener, connections: usize) -> io::Result<u64> {
     let mut ring = Ring::new(1024)?;
     let mut buffers = ProvidedBuffers::new(&ring, BUFFERS, BUFFER_BYTES)?;
     let mut streams = Vec::with_capacity(connections);
@@ -139,7 +154,7 @@ fn serve(listener: &TcpListener, connections: usize) -> io::Result<(Duration, u6
             }
         }
     }
-    Ok((thread_cpu(), bytes / FRAME.len() as u64))
+    Ok(bytes)
 }
 
 fn receive(ring: &mut Ring, stream: &TcpStream, index: usize) -> io::Result<()> {
@@ -163,12 +178,14 @@ mod tests {
 
     #[test]
     fn what_is_sent_comes_back() {
-        for (connections, pipeline) in [(1, 1), (7, 16)] {
-            let echo = echo(connections, pipeline, Duration::from_millis(50)).unwrap();
-            assert!(
-                echo.rate > 0.0 && echo.p50_us > 0.0 && echo.server_cpu_us > 0.0,
-                "{echo:?}"
-            );
+        for by in [By::Ring, By::Epoll] {
+            for (connections, pipeline) in [(1, 1), (7, 16)] {
+                let echo = echo(by, connections, pipeline, Duration::from_millis(50)).unwrap();
+                assert!(
+                    echo.rate > 0.0 && echo.p50_us > 0.0 && echo.server_cpu_us > 0.0,
+                    "{by:?}: {echo:?}"
+                );
+            }
         }
     }
 }

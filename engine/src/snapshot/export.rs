@@ -34,7 +34,11 @@ pub fn export(ks: &Keyspace, server: &[u8]) -> Vec<u8> {
 
 fn put_key(out: &mut Vec<u8>, key: &[u8], value: &Loaded<'_>) {
     let expires = if value.expire_ms.is_some() { flag::EXPIRES } else { 0 };
-    let collection = if value.kind == sst::Kind::Str { 0 } else { flag::COLLECTION };
+    let collection = if value.kind == sst::Kind::Str {
+        0
+    } else {
+        flag::COLLECTION
+    };
     out.push(expires | collection);
     if let Some(at) = value.expire_ms {
         put_u64(out, at);
