@@ -66,7 +66,7 @@ impl CoreState {
         let timeout = Duration::from_millis(registered.timeout_ms);
         let deadline = (registered.timeout_ms > 0).then(|| SystemClock.tick() + timeout);
         self.blocked.begin(registered.id, who, proto, deadline);
-        self.server.facts.blocked_clients = self.blocked.len() as u64;
+        self.count_blocked();
         true
     }
 
@@ -97,7 +97,7 @@ impl CoreState {
 
     /// Somebody waits no more.
     fn answer_blocked(&mut self, who: Who, reply: &[u8]) {
-        self.server.facts.blocked_clients = self.blocked.len() as u64;
+        self.count_blocked();
         match who {
             Who::Client(conn) => {
                 if self.net.conn(conn).is_none() {

@@ -18,6 +18,7 @@ use crate::clients::{Buffers, ClientRegistry, ClientState, Endpoint};
 use crate::cluster_map::ClusterMap;
 use crate::config::{Config, ConfigRegistry, Setting};
 use crate::metrics::{ConnFacts, CoreFacts, CoreMetrics, CoreSnapshot, DataFacts};
+use crate::pause::Pause;
 use shown::Shown;
 
 mod acl;
@@ -289,6 +290,10 @@ pub enum Flow {
         /// As an error.
         error: bool,
     },
+    /// Hold commands of clients.
+    Pause(Pause),
+    /// Hold them no longer.
+    Unpause,
     /// Put changed settings into force.
     Reconfigure(Vec<Setting>),
     /// Hold the whole core for this long before anything is sent (`DEBUG SLEEP`).
@@ -333,6 +338,8 @@ fn run(cmd: ServerCmd, ctx: &mut ServerCtx<'_>, conn: &mut ClientState, args: Ar
         C::ClientNoEvict => client::no_evict(conn, args, out),
         C::ClientNoTouch => client::no_touch(conn, args, out),
         C::ClientReply => client::reply(conn, args, out),
+        C::ClientPause => client::pause(ctx, args, out),
+        C::ClientUnpause => client::unpause(out),
         C::ClientUnblock => client::unblock(ctx, args, out),
         C::ClientHelp => help::write("CLIENT", help::CLIENT, out),
         C::PubsubHelp => help::write("PUBSUB", help::PUBSUB, out),

@@ -301,8 +301,10 @@ impl CoreLoop {
                 state.take_own_mail();
             }
             state.end_due_waits(now);
+            state.end_due_pause(now);
             // The keys' clock moves only by entries: when keys are due and nobody writes, the time is an entry itself.
             let due = state.server.active_expire
+                && state.pause.is_none()
                 && state.keyspace.next_deadline().is_some_and(|at| at <= now.wall_ms())
                 && state.write_barrier.is_none();
             let mut bytes = 0;
@@ -484,7 +486,7 @@ impl CoreLoop {
             let missed = now.tick.since(self.next_upkeep).as_millis() / UPKEEP_EVERY.as_millis();
             let turns = (1 + missed).min(FREE_TURNS_MAX) as usize;
             self.next_upkeep = now.tick + UPKEEP_EVERY;
-            if state.server.active_expire {
+            if state.server.active_expire && state.pause.is_none() {
                 state.keyspace.expire_work(EXPIRE_BUDGET);
                 state.after_changes();
             }
@@ -641,7 +643,7 @@ impl CoreLoop {
         } else {
             longest
         };
-        let deadline = self.state.borrow().blocked.next_deadline();
+        let deadline = self.state.borrow().next_deadline();
         let deadline = deadline.map_or(longest, |at| at.since(now));
         let timeout = longest.min(log_wait).min(mesh_wait).min(delayed).min(deadline);
         if !self.state.borrow().mesh.port().may_sleep() {

@@ -30,6 +30,7 @@ use crate::config::Setting;
 use crate::entry_ops::EntryOps;
 use crate::gathering::Gathering;
 use crate::mesh::Mesh;
+use crate::pause::Pause;
 use crate::pubsub::{Encoded, Interest, Subscriptions};
 use crate::reply_order::ReplyOrder;
 use crate::requests_ahead::RequestsAhead;
@@ -156,6 +157,10 @@ pub struct CoreState {
     pub(crate) tally: Tally,
     /// Who waits for keys of this core.
     pub blocked: BlockedClients,
+    /// Commands of clients are held.
+    pub(crate) pause: Option<Pause>,
+    /// Connections whose next command is held.
+    pub(crate) paused: Vec<ConnId>,
     pub(crate) batch: Batch,
     /// Payloads that are ready to be proposed, in order.
     pub(crate) outbox: VecDeque<Bytes>,
@@ -232,6 +237,8 @@ impl CoreState {
             mesh,
             tally: Tally::default(),
             blocked: BlockedClients::default(),
+            pause: None,
+            paused: Vec::new(),
             batch: Batch::default(),
             outbox: VecDeque::new(),
             proposed: VecDeque::new(),
@@ -313,6 +320,7 @@ impl CoreState {
                     self.pubsub.forget(id);
                     self.end_session(id);
                     self.end_wait_of(id, Ending::Gone);
+                    self.forget_paused(id);
                     self.server.clients.remove(id.index());
                 }
             }

@@ -16,6 +16,7 @@ use crate::commands::refusals::{DISK_FULL, ONLY_LISTENS};
 use crate::commands::{Around, Flow, NOAUTH, hello_reply};
 use crate::core_state::{CoreState, NetBuffers, Now, WriteBarrier, lane_of};
 use crate::metrics::{CoreMetrics, LatencyKind, SlowLog, slow_log};
+use crate::pause::Held;
 use crate::pubsub;
 use crate::reply::RespReply;
 use crate::route::{CROSSSLOT, Route};
@@ -126,6 +127,22 @@ impl CoreState {
                             window.urgent = true;
                             continue;
                         }
+                        if self.pause.is_some() {
+                            let held = self.held(window);
+                            if held != Held::Not {
+                                window.commands.pop();
+                                window.spans.truncate(first);
+                            }
+                            match held {
+                                Held::Not => {}
+                                Held::Now if self.net.has_ended(id) => return self.end_input(window, id, taken),
+                                Held::Now => break,
+                                Held::AskAgain => {
+                                    window.urgent = true;
+                                    continue;
+                                }
+                            }
+                        }
                         if let Route::Core(core) = route
                             && self.mesh.is_clogged(core.0)
                         {
@@ -139,13 +156,7 @@ impl CoreState {
                     taken += bytes;
                 }
                 // No whole request is left, and no more bytes will come.
-                Ok(Request::Incomplete) if self.net.has_ended(id) => {
-                    window.taken.push((id, taken));
-                    self.run_window(window);
-                    lane_of(&mut self.lanes, id).quits = true;
-                    self.end_if_answered(id);
-                    return;
-                }
+                Ok(Request::Incomplete) if self.net.has_ended(id) => return self.end_input(window, id, taken),
                 Ok(Request::Incomplete | Request::Quoted(_)) => break,
                 Err(error) => {
                     self.server.metrics.net.protocol_errors += 1;
@@ -158,6 +169,15 @@ impl CoreState {
             }
         }
         window.taken.push((id, taken));
+    }
+
+    /// Nothing more is taken from a connection that has sent all it will: it is closed when what was taken is answered.
+    #[cold]
+    fn end_input(&mut self, window: &mut Window, id: ConnId, taken: usize) {
+        window.taken.push((id, taken));
+        self.run_window(window);
+        lane_of(&mut self.lanes, id).quits = true;
+        self.end_if_answered(id);
     }
 
     /// [`CoreState::look_up`] for a client whose user may not do everything.
@@ -565,6 +585,8 @@ impl CoreState {
                     self.end_wait_of(id, ending);
                 }
             }
+            Flow::Pause(pause) => self.begin_pause(pause),
+            Flow::Unpause => self.end_pause(),
             Flow::Reconfigure(settings) => {
                 self.wishes.changed.extend(settings);
                 self.take_over_settings();

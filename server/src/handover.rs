@@ -49,6 +49,7 @@ impl CoreState {
     /// Sends off what the ring has let go of.
     pub(crate) fn send_released(&mut self) {
         while let Some(released) = self.net.next_released() {
+            self.forget_paused(released.id);
             let lane = lane_of(&mut self.lanes, released.id);
             let home = lane.belonging.wish();
             if let (Some(home), Some(client)) = (home, self.server.clients.remove(released.id.index())) {

@@ -27,6 +27,7 @@ pub mod logging;
 pub mod mesh;
 pub mod metrics;
 pub mod parcel;
+pub mod pause;
 pub mod pubsub;
 pub mod reply;
 pub mod reply_order;

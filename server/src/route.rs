@@ -252,7 +252,9 @@ fn server_route(cmd: ServerCmd, args: &Args<'_>) -> Option<Everywhere> {
         C::AclDelUser => Everywhere::AnyOf,
         C::AclLog if args.len() > 2 && is_word(args, 2, "reset") => Everywhere::AllOk,
         C::AclLog => Everywhere::Concat,
-        C::ConfigSet | C::ConfigResetStat | C::SlowlogReset | C::MemoryPurge => Everywhere::AllOk,
+        C::ClientPause | C::ClientUnpause | C::ConfigSet | C::ConfigResetStat | C::SlowlogReset | C::MemoryPurge => {
+            Everywhere::AllOk
+        }
         C::LatencyReset => Everywhere::Sum,
         C::Debug if is_word(args, 1, "set-active-expire") => Everywhere::AllOk,
         C::Debug if is_word(args, 1, "digest") => Everywhere::Digest,

@@ -364,7 +364,7 @@ impl World {
                         killed = slots;
                     }
                     Flow::Shutdown { .. } => outside = format!("  => {flow:?}\n"),
-                    Flow::Reconfigure(_) | Flow::Sleep(_) | Flow::Unblock { .. } => {
+                    Flow::Reconfigure(_) | Flow::Sleep(_) | Flow::Unblock { .. } | Flow::Pause(_) | Flow::Unpause => {
                         out.assert_one_value(false);
                         outside = format!("  => {flow:?}\n");
                     }

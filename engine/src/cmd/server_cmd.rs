@@ -26,6 +26,8 @@ pub enum ServerCmd {
     ClientNoTouch,
     ClientReply,
     ClientUnblock,
+    ClientPause,
+    ClientUnpause,
     ClientHelp,
     Info,
     ConfigGet,

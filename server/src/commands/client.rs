@@ -1,6 +1,7 @@
 //! CLIENT ID, GETNAME, SETNAME, SETINFO, INFO, LIST, KILL, NO-EVICT, NO-TOUCH, REPLY.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use slotcore_engine::cmd::{Args, Reply};
 use slotcore_rt::clock::Tick;
@@ -9,6 +10,7 @@ use super::arguments::{NOT_AN_INTEGER, SYNTAX, integer, is, is_attribute, on_off
 use super::{Flow, ServerCtx};
 use crate::acl::AclTable;
 use crate::clients::{BufferUse, ClientId, ClientState, ReplyMode};
+use crate::pause::Pause;
 
 /// `CLIENT ID`
 pub(super) fn id(conn: &ClientState, out: &mut dyn Reply) -> Flow {
@@ -164,6 +166,39 @@ pub(super) fn unblock(ctx: &ServerCtx<'_>, args: Args<'_>, out: &mut dyn Reply) 
             Flow::Done
         }
     }
+}
+
+/// `CLIENT PAUSE timeout [WRITE|ALL]`: in milliseconds. While a pause is in force, another one can only make it longer
+/// and wider.
+pub(super) fn pause(ctx: &ServerCtx<'_>, args: Args<'_>, out: &mut dyn Reply) -> Flow {
+    if args.len() > 4 {
+        return refuse(
+            out,
+            "ERR unknown subcommand or wrong number of arguments for 'PAUSE'. Try CLIENT HELP.",
+        );
+    }
+    let all = match args.try_get(3) {
+        None => true,
+        Some(word) if is(word, "all") => true,
+        Some(word) if is(word, "write") => false,
+        Some(_) => return refuse(out, "ERR CLIENT PAUSE mode must be WRITE or ALL"),
+    };
+    let ms = match integer(args.get(2)) {
+        None => return refuse(out, "ERR timeout is not an integer or out of range"),
+        Some(ms) => match u64::try_from(ms) {
+            Ok(ms) => ms,
+            Err(_) => return refuse(out, "ERR timeout is negative"),
+        },
+    };
+    out.ok();
+    let until = ctx.now + Duration::from_millis(ms);
+    Flow::Pause(Pause { until, all })
+}
+
+/// `CLIENT UNPAUSE`
+pub(super) fn unpause(out: &mut dyn Reply) -> Flow {
+    out.ok();
+    Flow::Unpause
 }
 
 /// `CLIENT NO-EVICT on|off`

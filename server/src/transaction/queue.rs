@@ -6,6 +6,8 @@ use slotcore_engine::cmd::op::encode_op;
 use slotcore_engine::cmd::{Args, CommandSpec, Flags, Run};
 use slotcore_rt::ids::CoreId;
 
+use crate::pause::waits_with_writes;
+
 /// Bytes of the commands that a transaction may keep: it becomes one log record, whose own limit is 1 MiB more.
 pub const QUEUED_BYTES_MAX: usize = 512 << 20;
 /// Commands that a transaction may keep: as many as an operation of the log may have arguments.
@@ -60,6 +62,8 @@ pub struct Queue {
     pub crosses_slots: bool,
     /// Some command of it writes.
     pub writes: bool,
+    /// Some command of it has to wait while those that write do.
+    pub waits_with_writes: bool,
     /// Some command of it is refused when memory is exhausted.
     pub grows: bool,
     /// Some command was refused: EXEC will be, too.
@@ -82,6 +86,7 @@ impl Queue {
             for_server,
         });
         self.writes |= spec.is_write();
+        self.waits_with_writes |= waits_with_writes(spec);
         self.grows |= spec.flags.has(Flags::DENYOOM);
         self.server_commands += u32::from(for_server);
         true

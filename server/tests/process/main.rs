@@ -24,6 +24,7 @@ mod linearizability;
 mod malformed;
 mod metrics;
 mod notifications;
+mod pause;
 mod pubsub;
 mod redis_rs;
 mod refused_starts;

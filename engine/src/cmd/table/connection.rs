@@ -5,7 +5,7 @@ use crate::cmd::server_cmd::ServerCmd;
 use crate::cmd::spec::{Categories, CommandSpec, Group, Run};
 
 #[rustfmt::skip]
-static CLIENT_SUBCOMMANDS: [CommandSpec; 12] = [
+static CLIENT_SUBCOMMANDS: [CommandSpec; 14] = [
     CommandSpec::new(520, "client|getname", 2, flags(&[NOSCRIPT, LOADING, STALE]), Categories::CONNECTION, &[], Run::Server(ServerCmd::ClientGetName))
         .doc(Group::Connection, "2.6.9", "O(1)", "The connection's name."),
     CommandSpec::new(521, "client|help", 2, flags(&[LOADING, STALE]), Categories::CONNECTION, &[], Run::Server(ServerCmd::ClientHelp))
@@ -30,6 +30,10 @@ static CLIENT_SUBCOMMANDS: [CommandSpec; 12] = [
         .doc(Group::Connection, "7.2.0", "O(1)", "Names the client's library."),
     CommandSpec::new(531, "client|unblock", -3, flags(&[ADMIN, NOSCRIPT, LOADING, STALE]), Categories::CONNECTION, &[], Run::Server(ServerCmd::ClientUnblock))
         .doc(Group::Connection, "5.0.0", "O(log N) where N is the number of client connections", "Ends the wait of a client that is blocked."),
+    CommandSpec::new(532, "client|pause", -3, flags(&[ADMIN, NOSCRIPT, LOADING, STALE]), Categories::CONNECTION, &[], Run::Server(ServerCmd::ClientPause))
+        .doc(Group::Connection, "2.9.50", "O(1)", "Holds the commands of clients for some time."),
+    CommandSpec::new(533, "client|unpause", 2, flags(&[ADMIN, NOSCRIPT, LOADING, STALE]), Categories::CONNECTION, &[], Run::Server(ServerCmd::ClientUnpause))
+        .doc(Group::Connection, "6.2.0", "O(N) where N is the number of paused clients", "Lets clients that are paused go on."),
     CommandSpec::new(530, "client|setname", 3, flags(&[NOSCRIPT, LOADING, STALE]), Categories::CONNECTION, &[], Run::Server(ServerCmd::ClientSetName))
         .doc(Group::Connection, "2.6.9", "O(1)", "Names the connection."),
 ];
