@@ -41,6 +41,20 @@ pub struct WaitFor<'a> {
     pub even_if_gone: bool,
 }
 
+impl<'a> WaitFor<'a> {
+    /// For a value of `kind` at one of `keys`; the command is tried again as it is.
+    pub fn value(command: &'static str, kind: Kind, keys: &'a [&'a [u8]], timeout_ms: u64) -> Self {
+        Self {
+            command,
+            kind,
+            keys,
+            timeout_ms,
+            resume: None,
+            even_if_gone: false,
+        }
+    }
+}
+
 impl Exec<'_> {
     /// Nothing is there for the command: it waits. True: it must return without an answer. False: it may not wait, and
     /// must answer as if its time were up.

@@ -3,10 +3,10 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
-use crate::buf::BUF_ALIGN;
+use crate::buf::{AlignedBuf, BUF_ALIGN};
 use crate::disk::DiskError;
 
 /// Whether files bypass the page cache.
@@ -55,6 +55,24 @@ pub fn alignment(file: &File) -> Alignment {
         offset: found.stx_dio_offset_align,
         memory: found.stx_dio_mem_align,
     }
+}
+
+/// Reads `len` bytes at `offset` (both aligned) into `buf`, which is cleared first; it stays shorter at the end of the file.
+/// Blocking.
+pub(super) fn read_up_to(file: &File, offset: u64, len: usize, buf: &mut AlignedBuf) -> io::Result<()> {
+    buf.clear();
+    buf.extend_zeroed(len);
+    let mut filled = 0;
+    while filled < len {
+        match file.read_at(&mut buf[filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    buf.set_len(filled);
+    Ok(())
 }
 
 /// Opens `path` for reading and writing, creating it when `create` (it must not exist then). Returns whether the page

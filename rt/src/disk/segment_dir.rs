@@ -241,19 +241,7 @@ impl SegmentFile {
     /// # Errors
     /// As the system says.
     pub fn read_at(&self, offset: u64, len: usize, buf: &mut AlignedBuf) -> Result<(), DiskError> {
-        buf.clear();
-        buf.extend_zeroed(len);
-        let mut filled = 0;
-        while filled < len {
-            match self.file.read_at(&mut buf[filled..], offset + filled as u64) {
-                Ok(0) => break,
-                Ok(n) => filled += n,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(DiskError::at("read", &self.path)(error)),
-            }
-        }
-        buf.set_len(filled);
-        Ok(())
+        dio::read_up_to(&self.file, offset, len, buf).map_err(DiskError::at("read", &self.path))
     }
 
     /// The file's name, for messages.

@@ -9,18 +9,6 @@ use crate::cmd::{Exec, Reply};
 use crate::collections::{Elements, End};
 use crate::keyspace::Kind;
 
-/// Waits for a list at one of `keys`; false when it may not.
-fn wait(x: &mut Exec<'_>, command: &'static str, keys: &[&[u8]], timeout_ms: u64) -> bool {
-    x.wait(WaitFor {
-        command,
-        kind: Kind::List,
-        keys,
-        timeout_ms,
-        resume: None,
-        even_if_gone: false,
-    })
-}
-
 fn pop(x: &mut Exec<'_>, reply: &mut dyn Reply, end: End, command: &'static str) {
     answer(reply, |reply| {
         let last = x.args.len() - 1;
@@ -37,7 +25,7 @@ fn pop(x: &mut Exec<'_>, reply: &mut dyn Reply, end: End, command: &'static str)
             return Ok(());
         }
         let keys: Vec<&[u8]> = x.args.iter_from(1).take(last - 1).collect();
-        if !wait(x, command, &keys, timeout_ms) {
+        if !x.wait(WaitFor::value(command, Kind::List, &keys, timeout_ms)) {
             reply.null_array();
         }
         Ok(())
@@ -63,7 +51,7 @@ pub(in crate::cmd) fn blmpop(x: &mut Exec<'_>, reply: &mut dyn Reply) {
             return Ok(());
         }
         let keys: Vec<&[u8]> = asked.keys.map(|i| x.args.get(i)).collect();
-        if !wait(x, "blmpop", &keys, timeout_ms) {
+        if !x.wait(WaitFor::value("blmpop", Kind::List, &keys, timeout_ms)) {
             reply.null_array();
         }
         Ok(())
@@ -82,7 +70,7 @@ fn transfer_or_wait(
         return transfer(x, reply, from, to);
     }
     let source = x.args.get(1);
-    if !wait(x, command, &[source], timeout_ms) {
+    if !x.wait(WaitFor::value(command, Kind::List, &[source], timeout_ms)) {
         reply.null();
     }
     Ok(())

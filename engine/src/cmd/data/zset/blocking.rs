@@ -8,18 +8,6 @@ use crate::cmd::{Exec, Reply};
 use crate::collections::Elements;
 use crate::keyspace::Kind;
 
-/// Waits for a sorted set at one of `keys`; false when it may not.
-fn wait(x: &mut Exec<'_>, command: &'static str, keys: &[&[u8]], timeout_ms: u64) -> bool {
-    x.wait(WaitFor {
-        command,
-        kind: Kind::ZSet,
-        keys,
-        timeout_ms,
-        resume: None,
-        even_if_gone: false,
-    })
-}
-
 fn pop(x: &mut Exec<'_>, reply: &mut dyn Reply, highest: bool, command: &'static str) {
     answer(reply, |reply| {
         let last = x.args.len() - 1;
@@ -39,7 +27,7 @@ fn pop(x: &mut Exec<'_>, reply: &mut dyn Reply, highest: bool, command: &'static
             return Ok(());
         }
         let keys: Vec<&[u8]> = x.args.iter_from(1).take(last - 1).collect();
-        if !wait(x, command, &keys, timeout_ms) {
+        if !x.wait(WaitFor::value(command, Kind::ZSet, &keys, timeout_ms)) {
             reply.null_array();
         }
         Ok(())
@@ -65,7 +53,7 @@ pub(in crate::cmd) fn bzmpop(x: &mut Exec<'_>, reply: &mut dyn Reply) {
             return Ok(());
         }
         let keys: Vec<&[u8]> = asked.keys.map(|i| x.args.get(i)).collect();
-        if !wait(x, "bzmpop", &keys, timeout_ms) {
+        if !x.wait(WaitFor::value("bzmpop", Kind::ZSet, &keys, timeout_ms)) {
             reply.null_array();
         }
         Ok(())
