@@ -235,6 +235,7 @@ fn reserve(file: &File, bytes: u64) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::FileExt;
     use std::os::unix::fs::MetadataExt;
 
     use super::*;
