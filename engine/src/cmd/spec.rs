@@ -439,6 +439,8 @@ pub struct CommandSpec {
     pub summary: &'static str,
     /// Since which Redis version it is out of use and what replaces it.
     pub deprecated: Option<(&'static str, &'static str)>,
+    /// What a client of Redis would find different; empty for nothing.
+    pub differs: &'static str,
     /// Who carries it out.
     pub run: Run,
 }
@@ -478,6 +480,7 @@ impl CommandSpec {
             complexity: "",
             summary: "",
             deprecated: None,
+            differs: "",
             run,
         }
     }
@@ -500,6 +503,11 @@ impl CommandSpec {
 
     pub(super) const fn deprecated(mut self, since: &'static str, replaced_by: &'static str) -> Self {
         self.deprecated = Some((since, replaced_by));
+        self
+    }
+
+    pub(super) const fn differs(mut self, differs: &'static str) -> Self {
+        self.differs = differs;
         self
     }
 

@@ -104,9 +104,11 @@ pub(super) static COMMANDS: [CommandSpec; 29] = [
         .doc(Group::Generic, "3.0.0", "O(1)", "Waits until replicas have acknowledged this connection's writes.")
         .tips(&["request_policy:all_shards", "response_policy:agg_min"]),
     CommandSpec::new(95, "sort", -2, flags(&[WRITE, DENYOOM]), SORTABLE, &[one(1, &[RO, ACCESS]), unknown(&[RO, ACCESS]).noted(SORT_PATTERNS), sort_store(&[OW, UPDATE]).noted(SORT_TARGET)], Run::Data(sort::sort))
-        .doc(Group::Generic, "1.0.0", "O(N+M*log(M))", "Sorts the elements of a list, a set or a sorted set."),
+        .doc(Group::Generic, "1.0.0", "O(N+M*log(M))", "Sorts the elements of a list, a set or a sorted set.")
+        .differs("`ALPHA` compares bytes, whatever the locale."),
     CommandSpec::new(96, "sort_ro", -2, READONLY, SORTABLE, &[one(1, &[RO, ACCESS]), unknown(&[RO, ACCESS]).noted(SORT_PATTERNS)], Run::Data(sort::sort_ro))
-        .doc(Group::Generic, "7.0.0", "O(N+M*log(M))", "Sorts the elements of a list, a set or a sorted set, and stores nothing."),
+        .doc(Group::Generic, "7.0.0", "O(N+M*log(M))", "Sorts the elements of a list, a set or a sorted set, and stores nothing.")
+        .differs("`ALPHA` compares bytes, whatever the locale."),
     CommandSpec::new(97, "dump", 2, READONLY, Categories::KEYSPACE, &[one(1, &[RO, ACCESS])], Run::Data(dump::dump))
         .doc(Group::Generic, "2.6.0", "O(N)", "A value as bytes that RESTORE takes.")
         .tips(&["nondeterministic_output"]),

@@ -44,6 +44,7 @@ pub(super) static COMMANDS: [CommandSpec; 28] = [
         .tips(&["nondeterministic_output"]),
     CommandSpec::new(207, "hrandfield", -2, READONLY, Categories::HASH, &[one(1, &[RO, ACCESS])], Run::Data(read::hrandfield))
         .doc(Group::Hash, "6.2.0", "O(N)", "Random fields.")
+        .differs("No more than 1,048,576 fields at once with repeats.")
         .tips(&["nondeterministic_output"]),
     CommandSpec::new(208, "hexpire", -6, flags(&[WRITE, DENYOOM, FAST]), Categories::HASH, &[one(1, &[RW, UPDATE])], Run::Data(expiry::hexpire))
         .doc(Group::Hash, "7.4.0", "O(N)", "Sets the lifetime of fields, in seconds."),

@@ -77,6 +77,7 @@ static LATENCY_SUBCOMMANDS: [CommandSpec; 7] = [
         .tips(&["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"]),
     CommandSpec::new(671, "latency|reset", -2, flags(&[ADMIN, NOSCRIPT, LOADING, STALE]), Categories::NONE, &[], Run::Server(ServerCmd::LatencyReset))
         .doc(Group::Server, "2.8.13", "O(1)", "Forgets records.")
+        .differs("With several cores an event counts once for each.")
         .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
 ];
 
@@ -119,7 +120,8 @@ static ACL_SUBCOMMANDS: [CommandSpec; 13] = [
     CommandSpec::new(987, "acl|load", 2, flags(&[ADMIN, NOSCRIPT, LOADING, STALE]), Categories::NONE, &[], Run::Server(ServerCmd::AclLoad))
         .doc(Group::Server, "6.0.0", "O(N)", "Reads the users from the ACL file."),
     CommandSpec::new(988, "acl|log", -2, flags(&[ADMIN, NOSCRIPT, LOADING, STALE]), Categories::NONE, &[], Run::Server(ServerCmd::AclLog))
-        .doc(Group::Server, "6.0.0", "O(N)", "What was denied of late."),
+        .doc(Group::Server, "6.0.0", "O(N)", "What was denied of late.")
+        .differs("Lists core after core."),
     CommandSpec::new(989, "acl|save", 2, flags(&[ADMIN, NOSCRIPT, LOADING, STALE]), Categories::NONE, &[], Run::Server(ServerCmd::AclSave))
         .doc(Group::Server, "6.0.0", "O(N)", "Writes the users to the ACL file."),
     CommandSpec::new(990, "acl|setuser", -3, flags(&[ADMIN, NOSCRIPT, LOADING, STALE]), Categories::NONE, &[], Run::Server(ServerCmd::AclSetUser))
@@ -150,7 +152,8 @@ pub(super) static COMMANDS: [CommandSpec; 11] = [
         .doc(Group::Server, "1.0.0", "O(1)", "When the data was last written, in seconds since 1970.")
         .tips(&["nondeterministic_output"]),
     CommandSpec::new(657, "shutdown", -1, flags(&[ADMIN, NOSCRIPT, LOADING, STALE, NO_MULTI, ALLOW_BUSY]), Categories::NONE, &[], Run::Server(ServerCmd::Shutdown))
-        .doc(Group::Server, "1.0.0", "O(N)", "Ends the server."),
+        .doc(Group::Server, "1.0.0", "O(N)", "Ends the server.")
+        .differs("`SAVE` and `NOSAVE` make no difference: the log is the data."),
     CommandSpec::new(658, "debug", -2, flags(&[ADMIN, NOSCRIPT, LOADING, STALE]), Categories::NONE, &[], Run::Server(ServerCmd::Debug))
         .doc(Group::Server, "1.0.0", "depends on the subcommand", "For tests of the server."),
     CommandSpec::new(659, "slowlog", -2, NONE, Categories::NONE, &[], Run::Container)

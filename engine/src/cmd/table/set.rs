@@ -29,6 +29,7 @@ pub(super) static COMMANDS: [CommandSpec; 17] = [
         .doc(Group::Set, "1.0.0", "O(1)", "Moves a member to another set."),
     CommandSpec::new(168, "srandmember", -2, READONLY, Categories::SET, &[one(1, &[RO, ACCESS])], Run::Data(random::srandmember))
         .doc(Group::Set, "1.0.0", "O(N)", "Random members.")
+        .differs("No more than 1,048,576 members at once with repeats.")
         .tips(&["nondeterministic_output"]),
     CommandSpec::new(169, "sscan", -3, READONLY, Categories::SET, &[one(1, &[RO, ACCESS])], Run::Data(members::sscan))
         .doc(Group::Set, "2.8.0", "O(1)", "Walks through all members, step by step.")

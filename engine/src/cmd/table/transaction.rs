@@ -18,7 +18,8 @@ pub(super) static COMMANDS: [CommandSpec; 5] = [
     CommandSpec::new(962, "discard", 1, SESSION, Categories::TRANSACTION, &[], Run::Transaction(Step::Discard))
         .doc(Group::Transactions, "2.0.0", "O(N) for N commands kept", "Gives a transaction up."),
     CommandSpec::new(963, "watch", -2, SESSION, Categories::TRANSACTION, &[all(1, &[RO])], Run::Transaction(Step::Watch))
-        .doc(Group::Transactions, "2.2.0", "O(1) for every key", "Makes the next EXEC depend on keys not being changed."),
+        .doc(Group::Transactions, "2.2.0", "O(1) for every key", "Makes the next EXEC depend on keys not being changed.")
+        .differs("A few commands that change nothing count as a change ([protocol.md](protocol.md#transactions))."),
     CommandSpec::new(964, "unwatch", 1, SESSION, Categories::TRANSACTION, &[], Run::Transaction(Step::Unwatch))
         .doc(Group::Transactions, "2.2.0", "O(1)", "Forgets the watched keys."),
 ];

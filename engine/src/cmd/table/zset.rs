@@ -8,7 +8,8 @@ use crate::cmd::spec::{Categories, CommandSpec, Group, Run};
 #[rustfmt::skip]
 pub(super) static COMMANDS: [CommandSpec; 32] = [
     CommandSpec::new(224, "zadd", -4, flags(&[WRITE, DENYOOM, FAST]), Categories::SORTEDSET, &[one(1, &[RW, UPDATE])], Run::Data(add::zadd))
-        .doc(Group::SortedSet, "1.2.0", "O(log(N))", "Adds members or changes their scores."),
+        .doc(Group::SortedSet, "1.2.0", "O(log(N))", "Adds members or changes their scores.")
+        .differs("A score of -0 becomes 0."),
     CommandSpec::new(225, "zpopmin", -2, flags(&[WRITE, FAST]), Categories::SORTEDSET, &[one(1, &[RW, ACCESS, DELETE])], Run::Data(pop::zpopmin))
         .doc(Group::SortedSet, "5.0.0", "O(log(N)", "Takes the members with the lowest scores away."),
     CommandSpec::new(226, "zcard", 2, flags(&[READONLY, FAST]), Categories::SORTEDSET, &[one(1, &[RO])], Run::Data(read::zcard))
@@ -22,7 +23,8 @@ pub(super) static COMMANDS: [CommandSpec; 32] = [
     CommandSpec::new(230, "zmpop", -4, WRITE, Categories::SORTEDSET, &[counted(1, &[RW, ACCESS, DELETE])], Run::Data(pop::zmpop))
         .doc(Group::SortedSet, "7.0.0", "O(log(N))", "Takes members away from the first sorted set that has any."),
     CommandSpec::new(231, "zincrby", 4, flags(&[WRITE, DENYOOM, FAST]), Categories::SORTEDSET, &[one(1, &[RW, ACCESS, UPDATE])], Run::Data(add::zincrby))
-        .doc(Group::SortedSet, "1.2.0", "O(log(N))", "Adds to the score of a member."),
+        .doc(Group::SortedSet, "1.2.0", "O(log(N))", "Adds to the score of a member.")
+        .differs("A score of -0 becomes 0."),
     CommandSpec::new(232, "zrem", -3, flags(&[WRITE, FAST]), Categories::SORTEDSET, &[one(1, &[RW, DELETE])], Run::Data(add::zrem))
         .doc(Group::SortedSet, "1.2.0", "O(M*log(N))", "Removes members."),
     CommandSpec::new(233, "zmscore", -3, flags(&[READONLY, FAST]), Categories::SORTEDSET, &[one(1, &[RO, ACCESS])], Run::Data(read::zmscore))
@@ -33,6 +35,7 @@ pub(super) static COMMANDS: [CommandSpec; 32] = [
         .doc(Group::SortedSet, "2.0.0", "O(log(N))", "The position of a member, highest score first."),
     CommandSpec::new(236, "zrandmember", -2, READONLY, Categories::SORTEDSET, &[one(1, &[RO, ACCESS])], Run::Data(read::zrandmember))
         .doc(Group::SortedSet, "6.2.0", "O(N)", "Random members.")
+        .differs("No more than 1,048,576 members at once with repeats.")
         .tips(&["nondeterministic_output"]),
     CommandSpec::new(237, "zscan", -3, READONLY, Categories::SORTEDSET, &[one(1, &[RO, ACCESS])], Run::Data(read::zscan))
         .doc(Group::SortedSet, "2.8.0", "O(1)", "Walks through all members, step by step.")
