@@ -14,7 +14,7 @@
 //! exists several voters run in `always` only; a single voter may choose, since it forgets nobody's entries but its own.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::Future;
 use std::pin::pin;
@@ -38,6 +38,7 @@ use crate::inbound::Inbound;
 use crate::lease::{Lease, LeaseInput};
 use crate::log_hub::LogHub;
 use crate::log_store::{GroupLogStore, LogStore};
+use crate::members::{ChangeRefused, MemberChange, MemberStep, Members, check};
 use crate::options::{GroupOptions, PROPOSALS_WAITING_MAX};
 use crate::outgoing::Outgoing;
 use crate::proposal::Outcome;
@@ -168,6 +169,54 @@ impl<RT: Runtime, S: StateMachine> Group<RT, S> {
     pub fn transfer_leader(&mut self, to: ReplicaId) -> Result<(), ProposeError> {
         self.lease.learn(LeaseInput::TransferBegins);
         sent_at_once(self.raft.trigger().transfer_leader(to.0))
+    }
+
+    /// The group's replicas, as this one knows them.
+    pub fn members(&self) -> Members {
+        Members::of(self.server.borrow_watched().membership_config.membership())
+    }
+
+    /// Entries that `replica` lacks of this one's log, as far as it has told; `None`: it has not been heard from, or this
+    /// replica does not lead.
+    pub fn lag_of(&self, replica: ReplicaId) -> Option<u64> {
+        let data = self.data.borrow_watched();
+        let last = data.last_log.map_or(0, |last| last.index);
+        let held = (*data.replication.as_ref()?.get(&replica.0)?)?;
+        Some(last.saturating_sub(held.index))
+    }
+
+    /// Begins a change of the group's replicas, which ends in the background: [`GroupState::is_changing`] tells when, and
+    /// [`Group::members`] what came of it. See [`crate::members`] for changes whose leader is lost.
+    ///
+    /// # Errors
+    /// [`ChangeRefused`]: nothing was changed.
+    pub fn change_members(&mut self, change: MemberChange) -> Result<(), ChangeRefused> {
+        if self.role() != Role::Leader {
+            return Err(ChangeRefused::NotLeader);
+        }
+        if self.state.is_changing() {
+            return Err(ChangeRefused::UnderWay);
+        }
+        check(&self.members(), self.options.id, &change, |id| self.lag_of(id))?;
+        // From here on others read this replica's log and must hear from it, if nobody did before.
+        self.state.set_alone(false);
+        self.raft.runtime_config().tick(true);
+        self.raft.runtime_config().elect(true);
+        self.state.change_begins();
+        let (raft, state) = (self.raft.clone(), self.state.clone());
+        drop(RT::spawn(async move {
+            let ended = raft.change_membership(change.for_raft(), false).await;
+            state.change_ended(ended.err().map(|error| error.to_string()));
+        }));
+        Ok(())
+    }
+
+    /// What this replica, if it leads, has to do next so that `goal` become the voters; see [`Members::step_towards`].
+    pub fn step_towards(&self, goal: &BTreeSet<ReplicaId>) -> MemberStep {
+        match self.role() == Role::Leader && !self.state.is_changing() {
+            true => self.members().step_towards(self.options.id, goal, |id| self.lag_of(id)),
+            false => MemberStep::Wait,
+        }
     }
 
     /// Asks for a snapshot of the state machine as it is when its turn comes.
@@ -313,7 +362,8 @@ impl<RT: Runtime, S: StateMachine> Starting<RT, S> {
     }
 
     async fn take_part(&mut self) -> Result<(), String> {
-        let alone = match self.restarted {
+        let members = match self.restarted {
+            false if self.first_voters.is_empty() => Members::default(),
             // What is published of the group follows only after the answer.
             false => {
                 match self.raft.initialize(self.first_voters.clone()).await {
@@ -322,31 +372,33 @@ impl<RT: Runtime, S: StateMachine> Starting<RT, S> {
                     Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {}
                     Err(error) => return Err(error.to_string()),
                 }
-                self.first_voters.keys().eq([&self.id.0])
+                Members {
+                    voters: self.first_voters.keys().copied().map(ReplicaId).collect(),
+                    ..Members::default()
+                }
             }
             true => {
                 if self.core.changed().await.is_err() {
                     return Err("the group's core ended before it had begun".to_owned());
                 }
-                is_only_voter(self.id, self.core.borrow_watched().membership_config.membership())
+                Members::of(self.core.borrow_watched().membership_config.membership())
             }
         };
+        let alone = members.is_only(self.id);
         self.state.set_alone(alone);
+        let only_voter = !members.joint && members.voters.iter().eq([&self.id]);
+        if only_voter && self.restarted {
+            // It has promised nothing to anybody else. Initializing elects, too.
+            let elected = self.raft.trigger().elect(false).await;
+            elected.map_err(|fatal| fatal.to_string())?;
+        }
         if alone {
-            // It hears from nobody and waits for nobody: no timer, no idle cost, elected at once.
+            // It hears from nobody and waits for nobody: no timer, no idle cost.
             self.raft.runtime_config().tick(false);
-            return match self.restarted {
-                true => self
-                    .raft
-                    .trigger()
-                    .elect(false)
-                    .await
-                    .map_err(|fatal| fatal.to_string()),
-                false => Ok(()), // Initializing elects.
-            };
+            return Ok(());
         }
         let now = RT::now();
-        if self.hold_off_until > now {
+        if self.hold_off_until > now && !only_voter {
             RT::sleep(self.hold_off_until.since(now)).await;
         }
         self.raft.runtime_config().elect(true);

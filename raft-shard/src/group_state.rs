@@ -18,6 +18,8 @@ pub struct GroupState {
     membership: RefCell<StoredMembership>,
     commit_sent: Cell<LogIndex>,
     alone: Cell<bool>,
+    changing: Cell<bool>,
+    change_failed: RefCell<Option<String>>,
     refused: RefCell<Vec<(ProposalId, Refusal)>>,
     failure: RefCell<Option<String>>,
 }
@@ -54,7 +56,17 @@ impl GroupState {
         self.commit_sent.get()
     }
 
-    /// Whether this replica is the group's only voter, and so the only reader of its log.
+    /// Whether a change of the group's replicas, begun here, has not ended.
+    pub fn is_changing(&self) -> bool {
+        self.changing.get()
+    }
+
+    /// Why the last change of the group's replicas that was begun here came to nothing, if it did.
+    pub fn change_failed(&self) -> Option<String> {
+        self.change_failed.borrow().clone()
+    }
+
+    /// Whether this replica is the group's only one, and so the only reader of its log.
     pub fn is_alone(&self) -> bool {
         self.alone.get()
     }
@@ -100,6 +112,15 @@ impl GroupState {
 
     pub(crate) fn set_alone(&self, alone: bool) {
         self.alone.set(alone);
+    }
+
+    pub(crate) fn change_begins(&self) {
+        self.changing.set(true);
+    }
+
+    pub(crate) fn change_ended(&self, failed: Option<String>) {
+        self.changing.set(false);
+        *self.change_failed.borrow_mut() = failed;
     }
 
     pub(crate) fn refuse(&self, id: ProposalId, refusal: Refusal) {

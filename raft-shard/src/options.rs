@@ -15,7 +15,7 @@ pub const PROPOSALS_WAITING_MAX: u64 = 64;
 const CORE_QUEUE_MAX: u64 = 1024;
 
 /// Entries in one message to a follower; see [`crate::log_store::REPLICATION_BYTES_MAX`] for their bytes.
-const REPLICATION_ENTRIES_MAX: u64 = 64;
+pub(crate) const REPLICATION_ENTRIES_MAX: u64 = 64;
 
 /// Settings of one group's replica.
 #[derive(Clone, Debug)]
@@ -23,7 +23,7 @@ pub struct GroupOptions {
     /// This replica.
     pub id: ReplicaId,
     /// The voters of a group that has never been started; ignored once its log holds anything. Each of them is opened
-    /// with the same set.
+    /// with the same set. Empty: the group exists, and this replica waits until its leader adds it.
     pub first_voters: BTreeSet<ReplicaId>,
     /// How often a leader reassures its followers. Default 50 ms: a tenth of a percent of a core for six groups. Lower
     /// wastes messages; above a third of `election_min` a delayed message costs an election.
@@ -68,6 +68,11 @@ impl GroupOptions {
             clock_drift: Duration::from_millis(5),
             planted: Planted::default(),
         }
+    }
+
+    /// A replica that an existing group will add.
+    pub fn joining(id: ReplicaId) -> Self {
+        Self::among(id, [])
     }
 
     /// How long a restarted voter gives no vote and does not campaign.

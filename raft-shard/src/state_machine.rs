@@ -144,9 +144,11 @@ impl<RT: Runtime, S: StateMachine> RaftStateMachine<RaftTypes<RT>> for Applier<S
         Strm: Stream<Item = io::Result<EntryResponder<RaftTypes<RT>>>> + Unpin + OptionalSend,
     {
         while let Some(item) = entries.next().await {
-            // The responder is dropped: the entry itself tells whose proposal it was.
-            let (entry, _responder) = item?;
+            // Dropped with what was proposed: such an entry tells itself whose proposal it was. Whoever changes the
+            // group's replicas waits for an answer.
+            let (entry, mut responder) = item?;
             let (index, term) = position(Some(&entry.log_id));
+            let is_membership = matches!(entry.payload, EntryPayload::Membership(_));
             match entry.payload {
                 EntryPayload::Blank => {}
                 EntryPayload::Normal(payload) => self.state.borrow_mut().apply(index, term, &payload.bytes),
@@ -158,6 +160,9 @@ impl<RT: Runtime, S: StateMachine> RaftStateMachine<RaftTypes<RT>> for Applier<S
             }
             self.position.borrow_mut().last = Some(entry.log_id);
             self.group.set_applied(index, term);
+            if let Some(responder) = responder.take_if(|_| is_membership) {
+                responder.send(());
+            }
         }
         Ok(())
     }

@@ -46,12 +46,26 @@ struct Replica {
     running: Option<Running>,
 }
 
+impl Replica {
+    fn new(id: u64) -> Self {
+        Replica {
+            id,
+            log: MemoryLog::default(),
+            snapshot: DurableSnapshot::default(),
+            disk_stalled: Rc::default(),
+            running: None,
+        }
+    }
+}
+
 pub struct Cluster {
     pub sim: Sim,
     pub net: SimNet<Bytes>,
     pub oracle: Rc<RefCell<Oracle>>,
     pub rng: SeededRng,
     replicas: Vec<Replica>,
+    /// How many of them the group was started with.
+    founders: u64,
     planted: Planted,
     /// How long a second of each replica's clock lasts, in percent.
     seconds: Vec<u32>,
@@ -70,20 +84,14 @@ impl Cluster {
     pub fn with_clocks(seed: u64, count: u64, planted: Planted, seconds: Vec<u32>) -> Cluster {
         let sim = Sim::new(seed);
         let (net, rng) = (SimNet::new(&sim), sim.rng("test"));
-        let replica = |id| Replica {
-            id,
-            log: MemoryLog::default(),
-            snapshot: DurableSnapshot::default(),
-            disk_stalled: Rc::default(),
-            running: None,
-        };
-        let replicas = (1..=count).map(replica).collect();
+        let replicas = (1..=count).map(Replica::new).collect();
         let mut cluster = Cluster {
             sim,
             net,
             oracle: Rc::default(),
             rng,
             replicas,
+            founders: count,
             planted,
             seconds,
             next_write: 1,
@@ -96,13 +104,31 @@ impl Cluster {
         self.replicas.iter().map(|replica| replica.id).collect()
     }
 
+    /// One more replica, that knows nothing of the group and waits to be added.
+    pub fn join(&mut self) -> u64 {
+        let id = self.replicas.len() as u64 + 1;
+        self.replicas.push(Replica::new(id));
+        self.seconds.push(100);
+        self.start(id);
+        id
+    }
+
+    /// The replicas that belong to the group in the eyes of its leader; all when there is none.
+    pub fn members(&self) -> Vec<u64> {
+        let members = self
+            .leader()
+            .and_then(|leader| self.ask(leader, |group| group.members()));
+        let is_member = |id: &u64| members.as_ref().is_none_or(|members| members.contains(ReplicaId(*id)));
+        self.ids().into_iter().filter(is_member).collect()
+    }
+
     pub fn node(id: u64) -> NodeId {
         NodeId(u32::try_from(id).unwrap())
     }
 
     /// Starts a replica from what its disk holds.
     pub fn start(&mut self, id: u64) {
-        let voters = self.ids();
+        let voters = 1..=(if id <= self.founders { self.founders } else { 0 });
         let replica = &mut self.replicas[id as usize - 1];
         assert!(replica.running.is_none(), "replica {id} is running");
         let (machine, at) = Machine::restored(id, self.oracle.clone(), replica.snapshot.clone());
@@ -113,7 +139,7 @@ impl Cluster {
         };
         replica.running = Some(running.clone());
 
-        let mut options = GroupOptions::among(ReplicaId(id), voters.into_iter().map(ReplicaId));
+        let mut options = GroupOptions::among(ReplicaId(id), voters.map(ReplicaId));
         options.planted = self.planted;
         let stretch = |time: &mut Duration| *time = *time * self.seconds[id as usize - 1] / 100;
         stretch(&mut options.heartbeat);
@@ -189,7 +215,7 @@ impl Cluster {
         let running = self.replicas[id as usize - 1].running.as_ref()?;
         let mut group = running.group.borrow_mut();
         let group = group.as_mut()?;
-        Some(self.sim.enter(|| ask(group)))
+        Some(self.sim.enter_on(Self::node(id), || ask(group)))
     }
 
     /// The position up to which a replica has executed.
@@ -258,10 +284,10 @@ impl Cluster {
         self.leader().unwrap()
     }
 
-    /// Runs until all replicas that are up have executed the same.
+    /// Runs until all members that are up have executed the same.
     pub fn settle(&self) {
         let settled = |cluster: &Cluster| {
-            let up = cluster.ids().into_iter().filter(|id| cluster.is_up(*id));
+            let up = cluster.members().into_iter().filter(|id| cluster.is_up(*id));
             let last = up.clone().map(|id| {
                 cluster
                     .log(id)
@@ -281,7 +307,7 @@ impl Cluster {
     /// What the oracle has seen go wrong, and what the final states lack.
     pub fn violations(&self) -> Vec<String> {
         let mut violations = self.oracle.borrow().violations.clone();
-        for id in self.ids().into_iter().filter(|id| self.is_up(*id)) {
+        for id in self.members().into_iter().filter(|id| self.is_up(*id)) {
             let missing = self.oracle.borrow().missing_in(&self.executed(id));
             if !missing.is_empty() {
                 violations.push(format!("node {id} lacks acknowledged writes {missing:?}"));

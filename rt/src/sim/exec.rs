@@ -167,6 +167,14 @@ impl Sim {
         body()
     }
 
+    /// As [`Sim::enter`]; tasks that `body` starts run on `node`, and end with it.
+    pub fn enter_on<T>(&self, node: NodeId, body: impl FnOnce() -> T) -> T {
+        let before = std::mem::replace(&mut self.core.state.borrow_mut().node, node);
+        let value = self.enter(body);
+        self.core.state.borrow_mut().node = before;
+        value
+    }
+
     /// Starts a task on `node`.
     pub fn spawn_on<T: 'static>(&self, node: NodeId, future: impl Future<Output = T> + 'static) -> JoinHandle<T> {
         self.core.spawn(node, future)
