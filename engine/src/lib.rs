@@ -15,6 +15,7 @@ pub mod manifest;
 pub mod number;
 pub mod ord;
 pub mod rdb;
+pub mod sessions;
 pub mod snapshot;
 pub mod sst;
 pub mod store;

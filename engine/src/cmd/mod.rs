@@ -12,6 +12,7 @@ mod glob;
 pub mod introspect;
 pub mod keys;
 mod needs;
+pub mod once;
 pub mod op;
 mod parse;
 pub mod reply;

@@ -33,6 +33,7 @@ pub use types::{Expire, KeyspaceOptions, KeyspaceStats, Kind, Limits, MemoryUse,
 use crate::collections::Collection;
 use crate::expiry::Wheel;
 use crate::ord::KeyHash;
+use crate::sessions::Sessions;
 use crate::table::{Id, ObjTable, Rec, Shape, Spot};
 use crate::waiters::Waiters;
 use events::Listening;
@@ -59,6 +60,7 @@ pub struct Keyspace {
     stats: KeyspaceStats,
     limits: Limits,
     waiters: Waiters,
+    sessions: Sessions,
 }
 
 /// A value taken from its key, on the way to another.
@@ -95,6 +97,7 @@ impl Keyspace {
             stats: KeyspaceStats::default(),
             limits: Limits::default(),
             waiters: Waiters::default(),
+            sessions: Sessions::default(),
         }
     }
 
@@ -108,6 +111,16 @@ impl Keyspace {
     #[inline]
     pub fn waiters_mut(&mut self) -> &mut Waiters {
         &mut self.waiters
+    }
+
+    /// Whose writes count once. Not part of a snapshot's keys: whoever makes one puts them beside.
+    pub fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    /// Whose writes count once.
+    pub fn sessions_mut(&mut self) -> &mut Sessions {
+        &mut self.sessions
     }
 
     /// `key` has got something that commands may wait for. Called by itself when a collection comes to be at a key.
