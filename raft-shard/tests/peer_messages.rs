@@ -76,7 +76,7 @@ fn message(rng: &mut SeededRng) -> Message {
     let call = CallId(number(rng));
     let mut ask = VoteRequest::new(vote(rng), position(rng));
     ask.leadership_transfer = rng.chance(1, 2);
-    match rng.below(10) {
+    match rng.below(11) {
         0 => Message::Request(call, Request::Append(append(rng))),
         1 => Message::Request(call, Request::Heartbeat(append(rng))),
         2 => Message::Request(call, Request::Vote(ask)),
@@ -107,6 +107,7 @@ fn message(rng: &mut SeededRng) -> Message {
             Answer::Vote(VoteResponse::new(vote(rng), position(rng), rng.chance(1, 2))),
         ),
         8 => Message::Answer(call, Answer::Snapshot(SnapshotResponse::new(vote(rng)))),
+        9 => Message::Carried(bytes(rng)),
         _ => Message::Answer(
             call,
             Answer::Transfer(match rng.below(3) {
@@ -147,13 +148,18 @@ fn text(message: &Message) -> String {
         Message::Answer(call, Answer::Vote(a)) => format!("{call:?} vote {a:?}"),
         Message::Answer(call, Answer::Snapshot(a)) => format!("{call:?} snapshot {a:?}"),
         Message::Answer(call, Answer::Transfer(a)) => format!("{call:?} transfer {a:?}"),
+        Message::Carried(bytes) => format!("carried {bytes:?}"),
     }
 }
 
 fn random_frame(rng: &mut SeededRng, messages: u64) -> (Bytes, Vec<(GroupId, String)>) {
     let (mut builder, mut expected) = (FrameBuilder::default(), Vec::new());
     for _ in 0..messages {
-        let (group, message) = (GroupId(number(rng)), message(rng));
+        let message = message(rng);
+        let group = match message {
+            Message::Carried(_) => GroupId(0),
+            _ => GroupId(number(rng)),
+        };
         expected.push((group, text(&message)));
         builder.push(group, &message);
     }
@@ -332,5 +338,30 @@ fn a_full_frame_is_closed_and_the_order_is_kept() {
             groups.extend(read(&frame).unwrap().into_iter().map(|(group, _)| group.0));
         });
         assert_eq!((frames, groups), (3, (1..=9).collect::<Vec<_>>()));
+    });
+}
+
+#[test]
+fn what_is_carried_for_others_arrives_in_order_and_is_lost_with_the_link() {
+    on_a_node(async {
+        let hub = PeerHub::<SimRuntime>::new(Duration::from_secs(1), 100);
+        let (near, far) = (ReplicaId(2 << 16), ReplicaId(3 << 16 | 1));
+        drop(hub.call(near, GroupId(1), heartbeat()));
+        hub.carry(near, Bytes::from_static(b"one"));
+        hub.carry(far, Bytes::from_static(b"lost"));
+        hub.carry(near, Bytes::from(vec![2; frame::FULL_BYTES]));
+        hub.carry(near, Bytes::new());
+        hub.on_lost(far);
+        let mut frames = Vec::new();
+        hub.take_frames(|peer, frame| frames.push((peer, frame)));
+        assert_eq!(frames.iter().map(|(peer, _)| *peer).collect::<Vec<_>>(), [near, near]);
+        let there = PeerHub::<SimRuntime>::new(Duration::from_secs(1), 100);
+        for (_, frame) in &frames {
+            there.on_frame(far, frame).unwrap();
+        }
+        let mut found = Vec::new();
+        there.take_carried(|from, bytes| found.push((from, bytes.len())));
+        assert_eq!(found, [(far, 3), (far, frame::FULL_BYTES), (far, 0)]);
+        there.take_carried(|_, _| panic!("it was taken"));
     });
 }

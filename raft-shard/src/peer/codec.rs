@@ -27,6 +27,7 @@ mod kind {
     pub const PRE_VOTE: u8 = 4;
     pub const SNAPSHOT: u8 = 5;
     pub const TRANSFER: u8 = 6;
+    pub const CARRIED: u8 = 16;
     pub const APPEND_ANSWER: u8 = 0x81;
     pub const VOTE_ANSWER: u8 = 0x83;
     pub const SNAPSHOT_ANSWER: u8 = 0x85;
@@ -60,7 +61,8 @@ const ENTRY_BYTES_MIN: usize = 2;
 
 /// Appends a message.
 pub fn encode<RT: Runtime>(out: &mut Vec<u8>, group: GroupId, message: &Message<RT>) {
-    put_u64(out, group.0);
+    let of_raft = !matches!(message, Message::Carried(_));
+    put_u64(out, if of_raft { group.0 } else { 0 });
     let (kind, call) = match message {
         Message::Request(call, Request::Append(_)) => (kind::APPEND, call),
         Message::Request(call, Request::Heartbeat(_)) => (kind::HEARTBEAT, call),
@@ -72,6 +74,7 @@ pub fn encode<RT: Runtime>(out: &mut Vec<u8>, group: GroupId, message: &Message<
         Message::Answer(call, Answer::Vote(_)) => (kind::VOTE_ANSWER, call),
         Message::Answer(call, Answer::Snapshot(_)) => (kind::SNAPSHOT_ANSWER, call),
         Message::Answer(call, Answer::Transfer(_)) => (kind::TRANSFER_ANSWER, call),
+        Message::Carried(_) => (kind::CARRIED, &CallId(0)),
     };
     out.push(kind);
     put_u64(out, call.0);
@@ -119,6 +122,7 @@ pub fn encode<RT: Runtime>(out: &mut Vec<u8>, group: GroupId, message: &Message<
                 put_log_id(out, actual.as_ref());
             }
         },
+        Message::Carried(bytes) => put_bytes(out, bytes),
     }
 }
 
@@ -212,6 +216,7 @@ impl Reader<'_> {
             }
             kind::SNAPSHOT_ANSWER => Message::Answer(call, Answer::Snapshot(SnapshotResponse::new(self.vote()?))),
             kind::TRANSFER_ANSWER => Message::Answer(call, Answer::Transfer(self.transfer_answer()?)),
+            kind::CARRIED if group.0 == 0 && call.0 == 0 => Message::Carried(self.bytes()?),
             _ => return None,
         };
         Some((group, message))

@@ -25,6 +25,9 @@ pub const VERSION: u8 = 1;
 pub const FULL_BYTES: usize = 256 << 10;
 /// Longest frame that is accepted: one message with as many full entries as a request may carry stays below it.
 pub const FRAME_BYTES_MAX: usize = 256 << 20;
+/// Longest bytes of others than Raft in one message: whatever else is in the frame when they are appended, it stays within
+/// its limit.
+pub const CARRIED_BYTES_MAX: usize = FRAME_BYTES_MAX - (32 << 20);
 
 /// Why bytes are not a frame. The link must be closed: nothing behind them can be told apart any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

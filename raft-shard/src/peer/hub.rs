@@ -40,6 +40,8 @@ pub struct PeerHub<RT: Runtime> {
     /// Waits for something to send.
     sender: RefCell<Option<Waker>>,
     groups: RefCell<BTreeMap<GroupId, Rc<dyn Serve<RT>>>>,
+    /// What has arrived for others than Raft, in order.
+    carried: RefCell<VecDeque<(Peer, Bytes)>>,
     stats: Cell<PeerStats>,
 }
 
@@ -76,6 +78,7 @@ impl<RT: Runtime> PeerHub<RT> {
             outboxes: RefCell::default(),
             sender: RefCell::default(),
             groups: RefCell::default(),
+            carried: RefCell::default(),
             stats: Cell::default(),
         })
     }
@@ -115,6 +118,21 @@ impl<RT: Runtime> PeerHub<RT> {
                 Ok(Err(_)) => Err(Unreachable::from_string("the link was lost")),
                 Err(_) => Err(Unreachable::from_string("no answer in time")),
             }
+        }
+    }
+
+    /// Puts bytes of others than Raft into the frame for `to`, in order with everything else. They get there, or the link
+    /// is lost. `bytes`: at most [`frame::CARRIED_BYTES_MAX`].
+    pub fn carry(&self, to: Peer, bytes: Bytes) {
+        assert!(bytes.len() <= frame::CARRIED_BYTES_MAX, "longer than a frame can be");
+        self.push(to, GroupId(0), &Message::Carried(bytes));
+    }
+
+    /// Takes what peers have sent by [`PeerHub::carry`] since the last call, in the order in which it arrived. To be called
+    /// after each frame, and before what is known of a lost link is acted upon.
+    pub fn take_carried(&self, mut take: impl FnMut(Peer, Bytes)) {
+        while let Some((from, bytes)) = self.carried.borrow_mut().pop_front() {
+            take(from, bytes);
         }
     }
 
@@ -182,6 +200,7 @@ impl<RT: Runtime> PeerHub<RT> {
                         let _ = sender.send(answer);
                     }
                 }
+                Message::Carried(bytes) => self.carried.borrow_mut().push_back((from, bytes)),
             }
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! What replicas ask of each other, and the answers.
 
+use bytes::Bytes;
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, TransferLeaderResponse,
     VoteRequest, VoteResponse,
@@ -49,4 +50,6 @@ pub enum Message<RT: Runtime> {
     Request(CallId, Request<RT>),
     /// The answer to the request of that number.
     Answer(CallId, Answer<RT>),
+    /// Bytes of whoever uses the links besides Raft.
+    Carried(Bytes),
 }

@@ -192,7 +192,7 @@ impl Puppet {
         let mut inbox = self.peers[&peer].inbox.borrow_mut();
         let requests = inbox.drain(..).filter_map(|message| match message {
             Message::Request(call, request) => Some((call.0, request)),
-            Message::Answer(..) => None,
+            Message::Answer(..) | Message::Carried(_) => None,
         });
         requests.collect()
     }
