@@ -15,6 +15,7 @@ pub mod manifest;
 pub mod number;
 pub mod ord;
 pub mod rdb;
+pub mod script;
 pub mod sessions;
 pub mod snapshot;
 pub mod sst;

@@ -98,6 +98,18 @@ fn commands_that_wait_go_on_waiting() {
     assert_eq!(replica_of(&leader).ks.waiters().len(), 1);
 }
 
+#[test]
+fn functions_come_along() {
+    let mut leader = Machine::new();
+    let library =
+        "#!lua name=lib\nredis.register_function('add', function(keys) return redis.call('incr', keys[1]) end)";
+    let load = [b"function".to_vec(), b"load".to_vec(), library.into()];
+    leader.execute(&load);
+    let mut replica = replica_of(&leader);
+    assert_eq!(replica.ks.digest(), leader.ks.digest());
+    assert_eq!(replica.text("fcall add 1 n"), leader.text("fcall add 1 n"));
+}
+
 /// Each flipped bit and each cut is noticed.
 #[test]
 fn damage_is_told() {

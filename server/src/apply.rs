@@ -109,6 +109,9 @@ impl CoreState {
             self.keyspace.forget_events();
         }
         self.ops = ops;
+        if self.keyspace.scripts().is_some() {
+            self.carry_out_effects();
+        }
     }
 
     #[inline]
@@ -324,4 +327,6 @@ pub fn replay(keyspace: &mut Keyspace, payload: &[u8], ops: &mut EntryOps) {
     };
     ops.begin(keyspace, &header);
     ops.run_all(keyspace, payload);
+    // Nobody listens, and what was logged was logged.
+    keyspace.take_script_effects();
 }

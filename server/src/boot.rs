@@ -1,6 +1,7 @@
 //! Opening a core: its log is read, its keys are rebuilt, its first segments are prepared. Before anybody is served.
 
 use std::cell::RefCell;
+use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use slotcore_rt::ids::{CoreId, GroupId, GroupSlot, LogIndex, ReplicaId, Term};
 use slotcore_rt::rng::SeededRng;
 
 use crate::apply::replay;
+use crate::cluster_map::slots_of;
 use crate::config::{Config, Durability};
 use crate::entry_ops::EntryOps;
 use crate::log_driver::SegmentReader;
@@ -57,6 +59,7 @@ pub fn open_log(core: CoreId, dir: &SegmentDir, config: &Config, rng: &mut Seede
     let began = SystemClock.tick();
     let mut opts = LogOptions::new(core).with_segment_bytes(config.segment_bytes);
     opts.sync = sync_policy(config.settings.durability);
+    let slots = slots_of(core, usize::from(config.cores));
     let keyspace = Rc::new(RefCell::new(None));
     let mut rebuilt = Rebuilt {
         keyspace: keyspace.clone(),
@@ -67,7 +70,9 @@ pub fn open_log(core: CoreId, dir: &SegmentDir, config: &Config, rng: &mut Seede
     let mut reader = SegmentReader::new(dir.clone());
     let log = CoreLog::recover(opts, &mut reader, &mut |found| {
         if let Record::GroupCreate { id, .. } = found.record {
-            keyspace.borrow_mut().get_or_insert_with(|| keyspace_of(id));
+            keyspace
+                .borrow_mut()
+                .get_or_insert_with(|| keyspace_of(id, slots.clone()));
         }
         if refused.is_none() {
             refused = replayed.visit(found.record).err();
@@ -84,7 +89,8 @@ pub fn open_log(core: CoreId, dir: &SegmentDir, config: &Config, rng: &mut Seede
     })?;
     let report = *log.recovery();
     let found = keyspace.borrow_mut().take();
-    let keyspace = found.unwrap_or_else(|| keyspace_of(GroupId(rng.next_u64())));
+    let mut keyspace = found.unwrap_or_else(|| keyspace_of(GroupId(rng.next_u64()), slots));
+    keyspace.forget_cached_scripts();
     let took = SystemClock.tick().since(began);
     Event::Recovered {
         keys: keyspace.len(),
@@ -97,8 +103,10 @@ pub fn open_log(core: CoreId, dir: &SegmentDir, config: &Config, rng: &mut Seede
 
 /// The empty keyspace of a group. The key hash is seeded by the group's name: the same on all its replicas and after
 /// each start, and unknown to clients.
-fn keyspace_of(id: GroupId) -> Keyspace {
-    Keyspace::new(KeyspaceOptions { hash_seed: id.0 })
+fn keyspace_of(id: GroupId, slots: RangeInclusive<u16>) -> Keyspace {
+    let mut keyspace = Keyspace::new(KeyspaceOptions { hash_seed: id.0 });
+    keyspace.serve_slots(slots);
+    keyspace
 }
 
 /// The state of a group while its log is read.

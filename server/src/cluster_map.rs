@@ -48,8 +48,7 @@ impl ClusterMap {
 
     /// The slots of a core: `16384 * core / cores` up to the next one's.
     pub fn range_of(&self, core: CoreId) -> RangeInclusive<u16> {
-        let start = |core: usize| (usize::from(SLOTS) * core / self.cores()) as u16;
-        start(usize::from(core.0))..=start(usize::from(core.0) + 1) - 1
+        slots_of(core, self.cores())
     }
 
     /// Who owns a slot.
@@ -74,6 +73,12 @@ pub fn node_id(data_dir_id: u128, core: CoreId) -> String {
     let of_core = u32::from(core.0).wrapping_mul(0x9e37_79b1);
     let first = ((data_dir_id >> 96) as u32).wrapping_add(of_core);
     format!("{first:08x}{data_dir_id:032x}")
+}
+
+/// The slots of one of `cores` cores: as many as the others have, or one more or less.
+pub fn slots_of(core: CoreId, cores: usize) -> RangeInclusive<u16> {
+    let start = |core: usize| (usize::from(SLOTS) * core / cores) as u16;
+    start(usize::from(core.0))..=start(usize::from(core.0) + 1) - 1
 }
 
 #[cfg(test)]

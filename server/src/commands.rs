@@ -46,7 +46,7 @@ pub use shown::shows_all_cores;
 ///
 /// 7.2 is the last version under the BSD licence; what of it is missing here answers "unknown command", which clients take
 /// for a server that lacks the feature.
-pub const REDIS_VERSION: &str = "7.2.4";
+pub use slotcore_engine::script::REDIS_VERSION;
 
 /// What stays the same while the process lives.
 #[derive(Clone, Debug)]

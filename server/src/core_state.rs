@@ -183,6 +183,8 @@ pub struct CoreState {
     pub(crate) ops: EntryOps,
     pub(crate) requests_ahead: RequestsAhead,
     pub(crate) scratch_in: Vec<u8>,
+    /// A script in the form in which it is logged.
+    pub(crate) script_op: Vec<u8>,
     pub(crate) scratch_out: Vec<u8>,
     /// Stands in for a connection's output while a reply of it may have to wait.
     pub(crate) ordered_out: Vec<u8>,
@@ -257,6 +259,7 @@ impl CoreState {
             ops: EntryOps::default(),
             requests_ahead: RequestsAhead::default(),
             scratch_in: Vec::new(),
+            script_op: Vec::new(),
             scratch_out: Vec::new(),
             ordered_out: Vec::new(),
             key_numbers: Vec::new(),

@@ -352,6 +352,11 @@ impl CoreState {
             if self.lanes[command.conn.index()].quits {
                 continue;
             }
+            if let Ok(spec) = command.spec
+                && spec.flags.has(Flags::HAS_SCRIPT)
+            {
+                self.note_script_of(window, command, spec);
+            }
             if self.lanes[command.conn.index()].session.queue.is_some() {
                 self.run_in_multi(window, command);
             } else if command.route != Route::Here {
@@ -384,6 +389,11 @@ impl CoreState {
         let Some(client) = self.server.clients.get_mut(id.index()) else {
             return;
         };
+        if let Ok(spec) = c.spec
+            && spec.flags.has(Flags::LOGGED)
+        {
+            return self.run_script(window, c, spec);
+        }
         let waiting = self.lanes[id.index()].waiting;
         let refusal = match c.spec {
             Ok(spec) => refuse(spec, client, self.over_memory, self.write_barrier),

@@ -1,5 +1,6 @@
 //! Commands that other cores forward because their keys live here, and parts of this core's own.
 
+use slotcore_engine::cmd::op::encode_op;
 use slotcore_engine::cmd::{Args, CommandSpec, END_WAIT, Flags, NoReply, Reply, Run, ServerCmd, Waiting};
 use slotcore_rt::clock::{Clock, SystemClock};
 
@@ -14,6 +15,7 @@ use crate::parcel::{Asker, How, Note, Parcel, REPLY_HEAD_BYTES};
 use crate::pubsub;
 use crate::reply::RespReply;
 use crate::requests_ahead::Request;
+use crate::scripts::{self, Form};
 use crate::transaction::ABORTED_BECAUSE;
 
 /// Parcels with requests that may lie unread; beyond, they stay with their senders.
@@ -55,6 +57,9 @@ impl CoreState {
             match note {
                 Note::Arrival(fd) => self.net.accept(fd),
                 Note::HandOver(fd, input, client) => self.take_over(fd, input, *client),
+                Note::Script(body) => {
+                    self.keyspace.scripts_mut().note(&body);
+                }
                 Note::WantSnapshot(asker) => {
                     let snapshot = self.server.snapshot(&self.keyspace, &NetBuffers(&self.net));
                     let note = Note::Snapshot(asker, Box::new(snapshot));
@@ -108,6 +113,9 @@ impl CoreState {
     }
 
     fn run_request(&mut self, from: u16, request: &Request, op: &[u8], spans: &[(u32, u32)]) {
+        if request.spec.flags.has(Flags::LOGGED) {
+            return self.run_script_request(from, request, op, spans);
+        }
         let Request { asker, how, spec, .. } = *request;
         let args = Args::new(op, spans);
         if spec.id == END_WAIT.id {
@@ -164,6 +172,47 @@ impl CoreState {
             }
             self.core_waits(from, asker);
         }
+    }
+
+    /// A command that runs a script.
+    #[cold]
+    fn run_script_request(&mut self, from: u16, request: &Request, op: &[u8], spans: &[(u32, u32)]) {
+        let mut rewritten = std::mem::take(&mut self.script_op);
+        let form = scripts::form(
+            &mut self.keyspace,
+            request.spec,
+            &Args::new(op, spans),
+            self.over_memory,
+            &mut rewritten,
+        );
+        let Request { asker, how, spec, .. } = *request;
+        let who = Who::Core(from, asker, how);
+        let refusal = match form {
+            Form::Refused(text) => Some(text),
+            _ => refuse_now(spec, self.over_memory, self.write_barrier),
+        };
+        match (form, refusal) {
+            (_, Some(text)) if self.waiting_for(from, asker) == 0 => self.refuse_core(from, asker, how, text),
+            (_, Some(text)) => {
+                self.batch.push_refusal(who, text);
+                self.core_waits(from, asker);
+            }
+            (Form::Read(twin), None) => {
+                let mut twin_op = Vec::with_capacity(op.len());
+                encode_op(&mut twin_op, twin.id, &Args::new(op, spans));
+                self.run_request(from, &request.for_command(twin), &twin_op, spans);
+            }
+            (form, None) => {
+                if !self.watches.is_empty() {
+                    self.note_gathered(spec, &Args::new(op, spans));
+                }
+                let is_rewritten = matches!(form, Form::Rewritten);
+                self.batch
+                    .push_encoded_write(who, if is_rewritten { &rewritten } else { op });
+                self.core_waits(from, asker);
+            }
+        }
+        self.script_op = rewritten;
     }
 
     /// Executes a command that only reads.

@@ -120,6 +120,7 @@ impl Gathering {
             }
             Combine::Everywhere(Everywhere::Concat) => self.write_concat(out),
             Combine::Everywhere(Everywhere::ClientList) => self.write_client_list(out),
+            Combine::Everywhere(Everywhere::Least) => self.write_least(out),
             Combine::Everywhere(Everywhere::Union) => self.write_union(out),
             Combine::Everywhere(Everywhere::UnionLen) => {
                 let count = self.union().len() as i64;
@@ -190,6 +191,21 @@ impl Gathering {
                 RespReply::new(out, self.proto).int(sum);
             }
         }
+    }
+
+    fn write_least(&self, out: &mut Vec<u8>) {
+        let mut least: Vec<i64> = Vec::new();
+        for part in &self.parts {
+            let (len, mut at) = head(&part.reply);
+            least.resize(usize::try_from(len).unwrap_or(0), i64::MAX);
+            for place in &mut least {
+                *place = number(&part.reply[at..]).min(*place);
+                at += value_bytes(&part.reply[at..]);
+            }
+        }
+        let mut reply = RespReply::new(out, self.proto);
+        reply.array(least.len());
+        least.iter().for_each(|&number| reply.int(number));
     }
 
     fn write_client_list(&self, out: &mut Vec<u8>) {
@@ -350,6 +366,11 @@ mod tests {
         assert_eq!(
             combined(concat, 2, &[(&[], "*1\r\n$1\r\na\r\n"), (&[], "*0\r\n")]),
             "*1\r\n$1\r\na\r\n"
+        );
+        let least = Combine::Everywhere(Everywhere::Least);
+        assert_eq!(
+            combined(least, 2, &[(&[], "*2\r\n:1\r\n:1\r\n"), (&[], "*2\r\n:1\r\n:0\r\n")]),
+            "*2\r\n:1\r\n:0\r\n"
         );
         let any = Combine::Everywhere(Everywhere::AnyOf);
         assert_eq!(combined(any, 3, &[(&[], "_\r\n"), (&[], "$1\r\nk\r\n")]), "$1\r\nk\r\n");

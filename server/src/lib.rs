@@ -33,6 +33,7 @@ pub mod reply;
 pub mod reply_order;
 pub mod requests_ahead;
 pub mod route;
+mod scripts;
 pub mod sockets;
 pub mod spin;
 pub mod startup;

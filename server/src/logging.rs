@@ -73,6 +73,13 @@ fn filter_of(level: LogLevel) -> Targets {
 /// The milestones and troubles of a server's life.
 #[derive(Debug)]
 pub enum Event<'a> {
+    /// A script logs.
+    ScriptLog {
+        /// It called that a warning.
+        warns: bool,
+        /// What it says.
+        text: &'a str,
+    },
     /// The configuration was accepted.
     Starting {
         /// Our version.
@@ -180,6 +187,8 @@ impl Event<'_> {
             Event::AdminListening { address } => tracing::info!(%address, "serving /metrics, /health and /ready"),
             Event::Reconfigured { name } => tracing::info!(name, "parameter changed"),
             Event::Stall { queue, took } => tracing::warn!(queue, took_ms = millis(took), "a task held its core"),
+            Event::ScriptLog { warns: true, text } => tracing::warn!("script: {text}"),
+            Event::ScriptLog { warns: false, text } => tracing::info!("script: {text}"),
             Event::DiskFull => tracing::error!("the disk is full: writes are refused until there is space"),
             Event::DiskSpaceReturned => tracing::info!("there is disk space again: writes are accepted"),
             Event::AuthFlood { peer } => tracing::warn!(%peer, "too many wrong passwords from this address"),

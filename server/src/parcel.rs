@@ -13,6 +13,7 @@
 //! Parcels never leave the process, so there is no version and no checksum.
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use slotcore_engine::cmd::op::encode_op;
 use slotcore_engine::cmd::{Args, CommandId};
@@ -144,6 +145,8 @@ pub enum Note {
     Arrival(OwnedFd),
     /// A connection that belongs there from now on: its descriptor, what it sent, and what is known of it.
     HandOver(OwnedFd, Vec<u8>, Box<ClientState>),
+    /// A script that a client of the sender sent, to be called by its SHA-1.
+    Script(Arc<[u8]>),
     /// Send a [`Note::Snapshot`] back.
     WantSnapshot(Asker),
     /// What the sender has counted.

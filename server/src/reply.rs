@@ -38,6 +38,12 @@ impl Reply for RespReply<'_> {
     fn verbatim(&mut self, text: &[u8]) {
         self.writer.verbatim(text);
     }
+    fn verbatim_as(&mut self, format: &str, text: &[u8]) {
+        self.writer.verbatim_as(format, text);
+    }
+    fn big_number(&mut self, text: &str) {
+        self.writer.big_number(text);
+    }
     #[inline]
     fn null(&mut self) {
         self.writer.null();

@@ -48,6 +48,11 @@ impl Request {
             spans: (0, 0),
         }
     }
+
+    /// The same request for another command.
+    pub fn for_command(&self, spec: &'static CommandSpec) -> Self {
+        Self { spec, ..*self }
+    }
 }
 
 impl RequestsAhead {

@@ -56,12 +56,14 @@ pub enum Everywhere {
     Concat,
     /// Numbers, added (`DBSIZE`).
     Sum,
-    /// OK when all say so (`FLUSHALL`).
+    /// What all say, if none fails (`FLUSHALL`, `SCRIPT LOAD`).
     AllOk,
     /// Any that is not nil (`RANDOMKEY`).
     AnyOf,
     /// Lines, by client number (`CLIENT LIST`).
     ClientList,
+    /// For each place of the arrays, the least number (`SCRIPT EXISTS`).
+    Least,
     /// OK when one says so (`CLIENT KILL addr`).
     OneOk,
     /// The different elements of all arrays (`PUBSUB CHANNELS`).
@@ -117,6 +119,17 @@ impl Router {
             ("randomkey", Everywhere::AnyOf),
         ] {
             put(&mut router.everywhere, id_of(name), how);
+        }
+        for (container, name, how) in [
+            ("script", "load", Everywhere::AllOk),
+            ("script", "flush", Everywhere::AllOk),
+            ("script", "exists", Everywhere::Least),
+            ("function", "load", Everywhere::AllOk),
+            ("function", "delete", Everywhere::AllOk),
+            ("function", "flush", Everywhere::AllOk),
+            ("function", "restore", Everywhere::AllOk),
+        ] {
+            put(&mut router.everywhere, id_of_sub(container, name), how);
         }
         router
     }
@@ -285,6 +298,14 @@ fn id_of(name: &str) -> CommandId {
     lookup(name.as_bytes()).expect("a command of the table").id
 }
 
+fn id_of_sub(container: &str, name: &str) -> CommandId {
+    let container = lookup(container.as_bytes()).expect("a command of the table");
+    container
+        .subcommand(name.as_bytes())
+        .expect("a subcommand of the table")
+        .id
+}
+
 fn put<T: Copy>(table: &mut Vec<Option<T>>, id: CommandId, value: T) {
     let at = usize::from(id.0);
     if at >= table.len() {
@@ -360,6 +381,12 @@ mod tests {
         assert_eq!(route(Core, 2, 1, &["zunion", "2", "{a}1", "{a}2"]), Route::Here);
         assert_eq!(route(AnySlot, 2, 1, &["zunion", "2", "{a}1", "{a}2"]), Route::Here);
         assert_eq!(
+            route(AnySlot, 2, 0, &["eval", "x", "2", "{a}1", "{a}2", "b"]),
+            Route::Core(CoreId(1))
+        );
+        assert_eq!(route(AnySlot, 2, 0, &["eval", "x", "0", "a"]), Route::Here);
+        assert_eq!(route(AnySlot, 2, 0, &["fcall", "f", "2", "a", "b"]), Route::CrossSlot);
+        assert_eq!(
             route(AnySlot, 2, 0, &["zunion", "2", "{a}1", "{a}2"]),
             Route::Core(CoreId(1))
         );
@@ -405,6 +432,16 @@ mod tests {
         );
         assert_eq!(route(AnySlot, 2, 0, &["scan", "0"]), Route::Scan(CoreId(0)));
         assert_eq!(route(AnySlot, 2, 0, &["scan", "x"]), Route::Here);
+        assert_eq!(
+            route(AnySlot, 2, 0, &["script", "exists", "x"]),
+            Route::Everywhere(Everywhere::Least)
+        );
+        assert_eq!(
+            route(AnySlot, 2, 0, &["function", "load", "x"]),
+            Route::Everywhere(Everywhere::AllOk)
+        );
+        assert_eq!(route(Core, 2, 0, &["function", "load", "x"]), Route::Here);
+        assert_eq!(route(AnySlot, 2, 0, &["function", "list"]), Route::Here);
         assert_eq!(
             route(AnySlot, 2, 0, &["pubsub", "numpat"]),
             Route::Everywhere(Everywhere::UnionLen)

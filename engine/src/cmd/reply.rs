@@ -33,6 +33,14 @@ pub trait Reply {
     fn map(&mut self, len: usize);
     /// Header of a set of `len` values (an array in RESP2).
     fn set(&mut self, len: usize);
+    /// An integer of any size, as text: `(` in RESP3, a bulk string in RESP2.
+    fn big_number(&mut self, text: &str) {
+        self.bulk(text.as_bytes());
+    }
+    /// Text of another format than `txt`, named by three characters.
+    fn verbatim_as(&mut self, _format: &str, text: &[u8]) {
+        self.verbatim(text);
+    }
     /// An error line, prefix included, for example `WRONGTYPE Operation against ...`; no CR or LF.
     fn error(&mut self, text: &str);
     /// 3 when the connection speaks RESP3, else 2: a few commands answer with other shapes.

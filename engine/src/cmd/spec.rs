@@ -13,7 +13,7 @@ pub struct CommandId(pub u16);
 
 /// Properties of a command, as bits. The names and their order are those of the COMMAND reply of Redis 7.0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Flags(pub u16);
+pub struct Flags(pub u32);
 
 impl Flags {
     /// None of them.
@@ -48,8 +48,16 @@ impl Flags {
     pub const PUBSUB: Flags = Flags(1 << 13);
     /// Never in the slow log: what it carries out is.
     pub const SKIP_SLOWLOG: Flags = Flags(1 << 14);
+    /// Goes through the log although it need not write: a script. COMMAND does not show it.
+    pub const LOGGED: Flags = Flags(1 << 16);
+    /// MONITOR shows what it carries out, not the command itself.
+    pub const SKIP_MONITOR: Flags = Flags(1 << 17);
+    /// Its first argument that is no name is a script. COMMAND does not show it.
+    pub const HAS_SCRIPT: Flags = Flags(1 << 19);
+    /// May be called without any of the keys that it can have.
+    pub const NO_MANDATORY_KEYS: Flags = Flags(1 << 18);
 
-    const NAMES: [(Flags, &'static str); 15] = [
+    const NAMES: [(Flags, &'static str); 17] = [
         (Flags::WRITE, "write"),
         (Flags::READONLY, "readonly"),
         (Flags::DENYOOM, "denyoom"),
@@ -59,10 +67,12 @@ impl Flags {
         (Flags::BLOCKING, "blocking"),
         (Flags::LOADING, "loading"),
         (Flags::STALE, "stale"),
+        (Flags::SKIP_MONITOR, "skip_monitor"),
         (Flags::SKIP_SLOWLOG, "skip_slowlog"),
         (Flags::FAST, "fast"),
         (Flags::NO_AUTH, "no_auth"),
         (Flags::NO_MULTI, "no_multi"),
+        (Flags::NO_MANDATORY_KEYS, "no_mandatory_keys"),
         (Flags::MOVABLE_KEYS, "movablekeys"),
         (Flags::ALLOW_BUSY, "allow_busy"),
     ];
@@ -337,11 +347,13 @@ pub enum Group {
     Cluster,
     /// Transactions.
     Transactions,
+    /// Scripts and functions.
+    Scripting,
 }
 
 impl Group {
     /// All groups.
-    pub const ALL: [Group; 15] = [
+    pub const ALL: [Group; 16] = [
         Group::String,
         Group::Generic,
         Group::List,
@@ -357,6 +369,7 @@ impl Group {
         Group::Server,
         Group::Cluster,
         Group::Transactions,
+        Group::Scripting,
     ];
 
     /// The name as COMMAND DOCS prints it.
@@ -377,6 +390,7 @@ impl Group {
             Group::Server => "server",
             Group::Cluster => "cluster",
             Group::Transactions => "transactions",
+            Group::Scripting => "scripting",
         }
     }
 }
@@ -534,7 +548,7 @@ impl CommandSpec {
     /// Whether it goes through the log.
     #[inline]
     pub const fn is_write(&self) -> bool {
-        self.flags.has(Flags::WRITE)
+        self.flags.0 & (Flags::WRITE.0 | Flags::LOGGED.0) != 0
     }
 
     /// The subcommand called `name`, upper or lower case.
@@ -564,8 +578,8 @@ const fn implied(flags: Flags, stated: Categories) -> Categories {
     if flags.has(Flags::WRITE) {
         c = c.and(Categories::WRITE);
     }
-    // A read-only command that is about no key, such as a script loader, would not count as a read in Redis; all of ours do.
-    if flags.has(Flags::READONLY) {
+    // What a script reads is its own business.
+    if flags.has(Flags::READONLY) && stated.0 & Categories::SCRIPTING.0 == 0 {
         c = c.and(Categories::READ);
     }
     if flags.has(Flags::ADMIN) {

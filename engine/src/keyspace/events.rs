@@ -135,6 +135,11 @@ impl Keyspace {
         !self.listening.events.is_empty()
     }
 
+    /// What [`Keyspace::take_events`] would give.
+    pub fn events(&self) -> impl Iterator<Item = Event<'_>> {
+        self.listening.events.iter()
+    }
+
     /// Puts what happened since the last call into `events`, in place of what it held.
     pub fn take_events(&mut self, events: &mut Events) {
         events.clear();

@@ -20,6 +20,7 @@ mod field_timers;
 mod fields;
 mod object;
 mod records;
+mod scripting;
 mod strings;
 mod tier;
 mod types;
@@ -33,6 +34,7 @@ pub use types::{Expire, KeyspaceOptions, KeyspaceStats, Kind, Limits, MemoryUse,
 use crate::collections::Collection;
 use crate::expiry::Wheel;
 use crate::ord::KeyHash;
+use crate::script::Scripts;
 use crate::sessions::Sessions;
 use crate::table::{Id, ObjTable, Rec, Shape, Spot};
 use crate::waiters::Waiters;
@@ -60,6 +62,10 @@ pub struct Keyspace {
     stats: KeyspaceStats,
     limits: Limits,
     waiters: Waiters,
+    /// Once a script came.
+    scripts: Option<Box<Scripts>>,
+    /// First and last slot of the group.
+    slots: (u16, u16),
     sessions: Sessions,
 }
 
@@ -97,6 +103,8 @@ impl Keyspace {
             stats: KeyspaceStats::default(),
             limits: Limits::default(),
             waiters: Waiters::default(),
+            scripts: None,
+            slots: (0, u16::MAX),
             sessions: Sessions::default(),
         }
     }

@@ -187,6 +187,9 @@ impl Keyspace {
             }
             sum = combine(sum, digest.finish());
         });
-        sum
+        match self.scripts() {
+            Some(scripts) => combine(sum, scripts.libraries().digest()),
+            None => sum,
+        }
     }
 }

@@ -6,6 +6,7 @@
 //! Format: `docs/formats/dump.md`.
 
 mod crc64;
+mod functions;
 mod listpack;
 mod lzf;
 mod read;
@@ -14,6 +15,7 @@ mod write;
 
 use crate::collections::Collection;
 use crc64::crc64;
+pub use functions::{dump_libraries, restore_libraries};
 
 /// Version written: that of Redis 7.0, which knows all that is written here.
 const VERSION_WRITTEN: u16 = 10;
@@ -67,11 +69,15 @@ pub enum PayloadError {
     Value,
 }
 
-fn sealed(mut payload: Vec<u8>) -> Vec<u8> {
+fn sealed(payload: Vec<u8>) -> Vec<u8> {
     let version = match payload.first() {
         Some(&kind::HASH_EXPIRING) => VERSION_OF_FIELD_EXPIRY,
         _ => VERSION_WRITTEN,
     };
+    seal_as(payload, version)
+}
+
+fn seal_as(mut payload: Vec<u8>, version: u16) -> Vec<u8> {
     payload.extend_from_slice(&version.to_le_bytes());
     let checksum = crc64(&payload);
     payload.extend_from_slice(&checksum.to_le_bytes());
@@ -94,13 +100,18 @@ pub fn dump_collection(value: &Collection) -> Vec<u8> {
 
 /// The value of a payload.
 pub fn restore(payload: &[u8]) -> Result<Value, PayloadError> {
+    read::value(checked_value(payload)?).ok_or(PayloadError::Value)
+}
+
+/// What stands before a payload's version and checksum, which are right.
+fn checked_value(payload: &[u8]) -> Result<&[u8], PayloadError> {
     let value_len = payload.len().checked_sub(FOOTER_BYTES).ok_or(PayloadError::Footer)?;
     let (sealed, checksum) = payload.split_at(payload.len() - 8);
     let version = u16::from_le_bytes([sealed[value_len], sealed[value_len + 1]]);
     if version > VERSION_OF_FIELD_EXPIRY || crc64(sealed).to_le_bytes() != checksum {
         return Err(PayloadError::Footer);
     }
-    read::value(&payload[..value_len]).ok_or(PayloadError::Value)
+    Ok(&payload[..value_len])
 }
 
 #[cfg(test)]

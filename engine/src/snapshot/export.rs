@@ -24,6 +24,9 @@ pub fn export(ks: &Keyspace, server: &[u8]) -> Vec<u8> {
     });
     out.close();
     out.section(Section::Waiters, |bytes| ks.waiters().export(bytes));
+    if let Some(functions) = ks.export_functions() {
+        out.section(Section::Functions, |bytes| bytes.extend_from_slice(&functions));
+    }
     out.section(Section::Server, |bytes| bytes.extend_from_slice(server));
     out.section(Section::End, |bytes| {
         put_u64(bytes, keys);

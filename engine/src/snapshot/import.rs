@@ -105,6 +105,10 @@ pub fn import(bytes: &[u8]) -> Result<Imported, SnapshotError> {
             (Some(Section::Waiters), Some(state)) => {
                 *state.keyspace.waiters_mut() = Waiters::import(body).map_err(|bad| nonsense(bad.into()))?;
             }
+            (Some(Section::Functions), Some(state)) => {
+                let taken = state.keyspace.import_functions(body);
+                taken.map_err(|bad| nonsense(Nonsense(bad.0)))?;
+            }
             (Some(Section::Server), Some(state)) => state.server = body.to_vec(),
             (Some(Section::End), Some(found)) => {
                 let (wanted, digest) = end(body).map_err(nonsense)?;

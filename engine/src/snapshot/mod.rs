@@ -2,7 +2,7 @@
 //!
 //! A snapshot stands for the state behind one entry and is made between two entries. It holds all that later entries
 //! depend on: the clock, the keys with values in the very form they have in memory (what SPOP picks depends on it), the
-//! commands that wait, and what the server keeps beside the keys. It is a list of sections of about a MiB, each with its
+//! commands that wait, libraries of functions, and what the server keeps beside the keys. It is a list of sections of about a MiB, each with its
 //! checksum, so that it can be sent in pieces and damage is told where it is.
 //!
 //! Making one walks all keys in one go, and needs all of them in memory.
@@ -40,13 +40,22 @@ enum Section {
     Server = 4,
     /// Number and digest of the keys; nothing may follow.
     End = 5,
+    /// Libraries of functions; left out where there are none.
+    Functions = 6,
 }
 
 impl Section {
     fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Begin, Self::Keys, Self::Waiters, Self::Server, Self::End]
-            .into_iter()
-            .find(|section| *section as u8 == byte)
+        [
+            Self::Begin,
+            Self::Keys,
+            Self::Waiters,
+            Self::Server,
+            Self::End,
+            Self::Functions,
+        ]
+        .into_iter()
+        .find(|section| *section as u8 == byte)
     }
 }
 

@@ -3,8 +3,13 @@
 
 use super::wire::{Value, Wire, normalised, parse};
 use slotcore_engine::cmd::op::{decode_op, encode_op, op_seed};
-use slotcore_engine::cmd::{Args, Exec, NoReply, Reply, Run, ServerCmd, Waiting, by_id, introspect, resolve};
+use slotcore_engine::cmd::{
+    Args, Exec, NoReply, Reply, Run, ServerCmd, Waiting, by_id, introspect, resolve, when_scarce,
+};
 use slotcore_engine::keyspace::{Keyspace, KeyspaceOptions};
+
+/// Scripts that go on for ever are stopped early here.
+const SCRIPT_WORK_MAX: u64 = 2_000_000;
 
 pub struct Machine {
     pub ks: Keyspace,
@@ -28,6 +33,7 @@ impl Machine {
     pub fn new() -> Self {
         let mut ks = Keyspace::new(KeyspaceOptions::default());
         ks.set_time(1_700_000_000_000, 1_700_000_000_000);
+        ks.scripts_mut().limit_work(SCRIPT_WORK_MAX);
         Self {
             ks,
             proto: 2,
@@ -58,6 +64,31 @@ impl Machine {
         );
         let command = String::from_utf8_lossy(&words[0]).to_ascii_lowercase();
         normalised(&command, value)
+    }
+
+    /// Executes a command of this machine alone: nothing is logged, and what is logged later is numbered as if it had not
+    /// been.
+    pub fn local(&mut self, words: &[Vec<u8>]) {
+        let (buf, spans) = pack(words);
+        let executed = self.executed;
+        self.run(&Args::new(&buf, &spans), &mut NoReply);
+        self.executed = executed;
+    }
+
+    /// Executes a script as it is logged while memory is exhausted.
+    pub fn execute_scarce(&mut self, words: &[Vec<u8>]) -> Value {
+        let (buf, spans) = pack(words);
+        let args = Args::new(&buf, &spans);
+        let hidden = when_scarce(resolve(&args).expect("a command")).expect("a command that runs a script");
+        let (mut coded, mut spans) = (Vec::new(), Vec::new());
+        encode_op(&mut coded, hidden.id, &args);
+        let (id, _) = decode_op(&coded, &mut spans).expect("just coded");
+        let Some(Run::Data(f)) = by_id(id).map(|spec| spec.run) else {
+            panic!("operation {} is a command on data", id.0)
+        };
+        let mut wire = Wire::new(self.proto);
+        f(&mut Exec::new(&mut self.ks, Args::new(&coded, &spans), 7), &mut wire);
+        parse(&wire.bytes).expect("a whole reply").0
     }
 
     /// Executes one line of a script.

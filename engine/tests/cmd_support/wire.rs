@@ -54,6 +54,13 @@ impl Reply for Wire {
             self.bulk(text.as_bytes())
         }
     }
+    fn big_number(&mut self, text: &str) {
+        if self.proto == 3 {
+            self.line(format_args!("({text}"))
+        } else {
+            self.bulk(text.as_bytes())
+        }
+    }
     fn bool(&mut self, value: bool) {
         if self.proto == 3 {
             self.line(format_args!("#{}", if value { 't' } else { 'f' }))
@@ -117,6 +124,7 @@ pub enum Value {
     Null,
     NullArray,
     Double(String),
+    Big(String),
     Bool(bool),
     Array(Vec<Value>),
     Map(Vec<(Value, Value)>),
@@ -133,6 +141,7 @@ pub fn parse(bytes: &[u8]) -> Option<(Value, &[u8])> {
         b'-' => Value::Error(line.to_string()),
         b':' => Value::Int(number()),
         b',' => Value::Double(line.to_string()),
+        b'(' => Value::Big(line.to_string()),
         b'#' => Value::Bool(line == "t"),
         b'_' => Value::Null,
         b'$' if line == "-1" => Value::Null,
@@ -140,6 +149,13 @@ pub fn parse(bytes: &[u8]) -> Option<(Value, &[u8])> {
         b'$' => {
             let len = number() as usize;
             let body = rest.get(..len)?.to_vec();
+            rest = rest.get(len + 2..)?;
+            Value::Bulk(body)
+        }
+        // The format of a verbatim string is not looked at.
+        b'=' => {
+            let len = number() as usize;
+            let body = rest.get(4..len)?.to_vec();
             rest = rest.get(len + 2..)?;
             Value::Bulk(body)
         }
@@ -172,6 +188,7 @@ impl std::fmt::Display for Value {
             Value::Null => f.write_str("null"),
             Value::NullArray => f.write_str("null-array"),
             Value::Double(text) => write!(f, ",{text}"),
+            Value::Big(text) => write!(f, "({text}"),
             Value::Bool(b) => write!(f, "#{b}"),
             Value::Array(items) => write!(f, "[{}]", list(items)),
             Value::Set(items) => write!(f, "~[{}]", list(items)),

@@ -67,13 +67,27 @@ impl<'a> RespWriter<'a> {
 
     /// Verbatim text.
     pub fn verbatim(&mut self, text: &[u8]) {
+        self.verbatim_as("txt", text);
+    }
+
+    /// Verbatim text of another format, of which three bytes are told: what is missing is filled up with spaces.
+    pub fn verbatim_as(&mut self, format: &str, text: &[u8]) {
         if self.proto < 3 {
             return self.bulk(text);
         }
         self.header(b'=', text.len() as i64 + 4);
-        self.out.extend_from_slice(b"txt:");
+        self.out.extend(format.bytes().chain(*b"   ").take(3));
+        self.out.push(b':');
         self.out.extend_from_slice(text);
         self.out.extend_from_slice(b"\r\n");
+    }
+
+    /// An integer of any size, as text.
+    pub fn big_number(&mut self, text: &str) {
+        if self.proto < 3 {
+            return self.bulk(text.as_bytes());
+        }
+        let _ = write!(self.out, "({text}\r\n");
     }
 
     /// No value.

@@ -166,7 +166,14 @@ fn memory(shown: &Shown<'_>, used: &ProcessUse, page: &mut Page) {
     page.put("used_memory_timers", memory.timers);
     page.put("used_memory_rss_peak", used.rss_bytes_peak);
     page.bytes("total_system_memory", shown.identity.machine_memory_bytes);
-    page.bytes("used_memory_lua", 0);
+    let scripts = shown.data.scripts;
+    page.bytes("used_memory_lua", scripts.heap_bytes);
+    page.bytes("used_memory_vm_total", scripts.heap_bytes);
+    page.bytes("used_memory_scripts", scripts.cached_bytes);
+    page.put("used_memory_scripts_eval", scripts.cached_bytes);
+    page.put("number_of_cached_scripts", scripts.cached);
+    page.put("number_of_functions", scripts.functions);
+    page.put("number_of_libraries", scripts.libraries);
     page.bytes("maxmemory", shown.config.settings().memory_bytes_max);
     page.put("maxmemory_policy", "noeviction");
     page.put(

@@ -253,6 +253,9 @@ pub static PARAMETERS: &[Parameter] = &[
     startup("enable-debug-command", |c| c.debug_command.name().to_string()),
     // Every write is in the log, always; there are no snapshots to schedule and no rewrite to trigger.
     only("save", ""),
+    // Scripts are stopped by what they do, before anybody would be told that one is busy.
+    only("busy-reply-threshold", "0"),
+    only("lua-time-limit", "0"),
     only("appendonly", "yes"),
     only("no-appendfsync-on-rewrite", "no"),
     only("auto-aof-rewrite-percentage", "0"),

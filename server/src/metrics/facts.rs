@@ -82,6 +82,44 @@ pub struct DataFacts {
     pub volatile_keys: u64,
     /// Memory of the data.
     pub memory: MemoryUse,
+    /// Scripts and functions.
+    pub scripts: ScriptFacts,
+}
+
+/// What a core holds for scripts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ScriptFacts {
+    /// Scripts in the cache.
+    pub cached: u64,
+    /// Bytes of their texts.
+    pub cached_bytes: u64,
+    /// Heap of the interpreter.
+    pub heap_bytes: u64,
+    /// Libraries, the same on all cores.
+    pub libraries: u64,
+    /// Functions of all libraries.
+    pub functions: u64,
+}
+
+impl ScriptFacts {
+    fn of(keyspace: &Keyspace) -> Self {
+        keyspace.scripts().map_or(Self::default(), |scripts| Self {
+            cached: scripts.cached_len() as u64,
+            cached_bytes: scripts.cached_bytes() as u64,
+            heap_bytes: scripts.heap_bytes() as u64,
+            libraries: scripts.libraries().iter().len() as u64,
+            functions: scripts.libraries().functions_len() as u64,
+        })
+    }
+
+    /// Adds another core's: heaps are many, scripts and functions the same ones.
+    fn merge(&mut self, other: &Self) {
+        self.heap_bytes += other.heap_bytes;
+        self.cached = self.cached.max(other.cached);
+        self.cached_bytes = self.cached_bytes.max(other.cached_bytes);
+        self.libraries = self.libraries.max(other.libraries);
+        self.functions = self.functions.max(other.functions);
+    }
 }
 
 impl DataFacts {
@@ -92,6 +130,7 @@ impl DataFacts {
             keys: keyspace.len(),
             volatile_keys: keyspace.volatile_len(),
             memory: keyspace.memory(),
+            scripts: ScriptFacts::of(keyspace),
         }
     }
 
@@ -109,6 +148,7 @@ impl DataFacts {
         self.memory.timers += other.memory.timers;
         self.memory.garbage += other.memory.garbage;
         self.memory.garbage_objects += other.memory.garbage_objects;
+        self.scripts.merge(&other.scripts);
     }
 }
 

@@ -39,6 +39,17 @@ impl CoreState {
         self.tally.note(spec);
     }
 
+    /// Sends a message whose receivers nobody counts: a script's.
+    pub(crate) fn publish_for_nobody(&mut self, spec: &'static CommandSpec, cmd: ServerCmd, args: Args<'_>) {
+        let how = How {
+            proto: 2,
+            silent: true,
+            local: false,
+            watches: false,
+        };
+        self.publish(ConnId::from_parts(NOBODY), how, spec, cmd, args);
+    }
+
     /// Sends the message of a `PUBLISH` or `SPUBLISH` of `id`, which may be gone. How many heard it, when that is known at once;
     /// else the connection is answered when the other cores have told.
     fn publish(

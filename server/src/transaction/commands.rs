@@ -5,6 +5,7 @@
 
 use slotcore_engine::cmd::transaction::Step;
 use slotcore_engine::cmd::{Args, CommandSpec, Flags, Reply, Run, ServerCmd, keys, lookup};
+use slotcore_engine::keyspace::Keyspace;
 use slotcore_engine::ord::slot_of;
 use slotcore_netio::ConnId;
 
@@ -18,6 +19,7 @@ use crate::dispatch::{refuse_client, refuse_now};
 use crate::reply::RespReply;
 use crate::reply_order::Source;
 use crate::route::Route;
+use crate::scripts::{self, Form};
 use crate::window::{Parsed, Window};
 
 const NESTED: &str = "ERR MULTI calls can not be nested";
@@ -25,6 +27,18 @@ const WATCH_INSIDE: &str = "ERR WATCH inside MULTI is not allowed";
 const EXEC_OUTSIDE: &str = "ERR EXEC without MULTI";
 const DISCARD_OUTSIDE: &str = "ERR DISCARD without MULTI";
 const NOT_INSIDE: &str = "ERR Command not allowed inside a transaction";
+
+/// Keeps a command that runs a script, in the form in which it is logged. Memory is not exhausted, or nothing is kept.
+#[cold]
+fn keep_script(keyspace: &mut Keyspace, queue: &mut Queue, spec: &'static CommandSpec, args: &Args<'_>) -> bool {
+    let mut operation = Vec::new();
+    match scripts::form(keyspace, spec, args, false, &mut operation) {
+        // Nobody knows the script: that is what it will answer, as in the log no SHA-1 is known.
+        Form::AsItCame | Form::Refused(_) => queue.push(spec, args),
+        Form::Rewritten => queue.push_encoded(spec, &operation),
+        Form::Read(twin) => queue.push(twin, args),
+    }
+}
 
 impl CoreState {
     /// A command of a connection that has said MULTI.
@@ -125,7 +139,12 @@ impl CoreState {
             return;
         };
         // Once it is known that EXEC will fail nothing more need be kept.
-        if !queue.broken && !queue.push(spec, &args) {
+        let has_room = queue.broken
+            || match spec.flags.has(Flags::LOGGED) {
+                true => keep_script(&mut self.keyspace, queue, spec, &args),
+                false => queue.push(spec, &args),
+            };
+        if !has_room {
             let text = format!(
                 "ERR a transaction may have {QUEUED_COMMANDS_MAX} commands of {} MiB together",
                 QUEUED_BYTES_MAX >> 20

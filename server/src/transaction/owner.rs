@@ -3,6 +3,7 @@
 use slotcore_engine::cmd::op::decode_op;
 use slotcore_engine::cmd::transaction::{Step, for_each_operation};
 use slotcore_engine::cmd::{Args, CommandSpec, Exec, Flags, Reply, Run, by_id};
+use slotcore_engine::keyspace::EventClasses;
 use slotcore_rt::clock::{Clock, SystemClock};
 
 use super::gate::{Held, Passed};
@@ -129,6 +130,10 @@ impl CoreState {
         if spec.run.is_carrier() {
             return (Vec::new(), 0);
         }
+        if spec.flags.has(Flags::LOGGED) {
+            self.before_script();
+            return (Vec::new(), 0);
+        }
         let touched = self.watches.before(&mut self.keyspace, spec, args);
         let at = match who {
             Who::Client(conn) => self.net.io(conn).map_or(0, |(_, out)| out.len()),
@@ -141,6 +146,9 @@ impl CoreState {
     /// It has been applied.
     #[cold]
     pub(crate) fn after_write(&mut self, who: Who, spec: &'static CommandSpec, (touched, at): (Vec<Touched>, usize)) {
+        if spec.flags.has(Flags::LOGGED) {
+            return self.after_script();
+        }
         if touched.is_empty() {
             return;
         }
@@ -151,6 +159,17 @@ impl CoreState {
         };
         self.watches
             .after(&mut self.keyspace, spec, &touched, reply.unwrap_or_default());
+    }
+
+    /// A script is about to run while some keys are watched: the keyspace notes whatever it changes.
+    fn before_script(&mut self) {
+        let notify = self.server.config.settings().notify_keyspace_events;
+        self.keyspace.listen_to(notify.wanted().and(EventClasses::CHANGES));
+    }
+
+    fn after_script(&mut self) {
+        self.watches.after_script(&self.keyspace);
+        self.listen_to_keys();
     }
 
     /// A transaction of a connection that watches keys here has come: it goes on when it is known whether they were changed.
@@ -255,7 +274,11 @@ impl CoreState {
             return RespReply::new(out, proto).ok();
         };
         let watched = spec.is_write() && !self.watches.is_empty();
-        let touched = watched.then(|| self.watches.before(&mut self.keyspace, spec, &args));
+        let is_script = watched && spec.flags.has(Flags::LOGGED);
+        let touched = (watched && !is_script).then(|| self.watches.before(&mut self.keyspace, spec, &args));
+        if is_script {
+            self.before_script();
+        }
         let timed = self.times_all || !spec.flags.has(Flags::FAST);
         let began = timed.then(|| SystemClock.tick());
         let mark = out.len();
@@ -266,6 +289,9 @@ impl CoreState {
         }
         if let Some(touched) = touched {
             self.watches.after(&mut self.keyspace, spec, &touched, &out[mark..]);
+        }
+        if is_script {
+            self.after_script();
         }
         self.tally.note(spec);
         if let Some(began) = began {

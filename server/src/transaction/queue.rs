@@ -73,12 +73,21 @@ pub struct Queue {
 impl Queue {
     /// Keeps one more command. False when there is no room for it.
     pub fn push(&mut self, spec: &'static CommandSpec, args: &Args<'_>) -> bool {
-        let start = self.bytes.len();
         let more: usize = args.iter_from(1).map(|arg| arg.len() + 5).sum();
+        self.push_with(spec, more, |bytes| encode_op(bytes, spec.id, args))
+    }
+
+    /// The same with one that is encoded as an operation.
+    pub fn push_encoded(&mut self, spec: &'static CommandSpec, operation: &[u8]) -> bool {
+        self.push_with(spec, operation.len(), |bytes| bytes.extend_from_slice(operation))
+    }
+
+    fn push_with(&mut self, spec: &'static CommandSpec, more: usize, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+        let start = self.bytes.len();
         if start + more > QUEUED_BYTES_MAX || self.commands.len() == QUEUED_COMMANDS_MAX {
             return false;
         }
-        encode_op(&mut self.bytes, spec.id, args);
+        write(&mut self.bytes);
         let for_server = matches!(spec.run, Run::Server(_));
         self.commands.push(Kept {
             at: start as u32,

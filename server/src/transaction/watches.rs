@@ -8,11 +8,13 @@
 //! value it had. A command that fails, or says that it did nothing (`SETNX` 0, `SREM` 0, `SET NX` nil), changes nothing, nor
 //! does one that met no key and made none. Of a few others that may or may not change a key and do not say so (`GETEX`
 //! without an option, `HSET` aside) it is assumed that they do: an EXEC fails once too often rather than once too rarely.
+//!
+//! A script may write any key of its core, named or not. What it changed the keyspace tells ([`Watches::after_script`]).
 
 use std::collections::BTreeMap;
 
-use slotcore_engine::cmd::{Args, CommandSpec, KeyFlags, for_each_key, lookup};
-use slotcore_engine::keyspace::Keyspace;
+use slotcore_engine::cmd::{Args, CommandSpec, Flags, KeyFlags, for_each_key, lookup};
+use slotcore_engine::keyspace::{EventClasses, Keyspace};
 use slotcore_netio::ConnId;
 
 /// A connection, by its core and its number there.
@@ -192,12 +194,28 @@ impl Watches {
                 (true, true) => !did_nothing,
                 _ => true,
             };
-            if changed && let Some(watched) = self.keys.get(key) {
-                for who in &watched.watchers {
-                    if let Some(watching) = self.watchers.get_mut(who) {
-                        watching.changed = true;
-                    }
-                }
+            if changed {
+                self.changed(key);
+            }
+        }
+    }
+
+    /// After a script, during which the keyspace noted all changes. Whether a key has expired is looked at later.
+    pub fn after_script(&mut self, ks: &Keyspace) {
+        for event in ks.events().filter(|event| !event.class.has_any(EventClasses::EXPIRED)) {
+            if event.class.has_any(EventClasses::CLEARED) {
+                self.watchers.values_mut().for_each(|watching| watching.changed = true);
+            } else if event.class.has_any(EventClasses::CHANGES) {
+                self.changed(event.key);
+            }
+        }
+    }
+
+    fn changed(&mut self, key: &[u8]) {
+        let Some(watched) = self.keys.get(key) else { return };
+        for who in &watched.watchers {
+            if let Some(watching) = self.watchers.get_mut(who) {
+                watching.changed = true;
             }
         }
     }
@@ -241,9 +259,9 @@ impl Watches {
     }
 
     /// The watched keys that a command may write: those of its keys that it does not only read. One that has no keys may
-    /// write any.
+    /// write any, and so may a script.
     fn for_each_touched(&mut self, spec: &CommandSpec, args: &Args<'_>, mut f: impl FnMut(&[u8], &mut WatchedKey)) {
-        if spec.key_specs.is_empty() {
+        if spec.key_specs.is_empty() || spec.flags.has(Flags::LOGGED) {
             self.keys.iter_mut().for_each(|(key, watched)| f(key, watched));
             return;
         }

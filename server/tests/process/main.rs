@@ -28,6 +28,7 @@ mod pause;
 mod pubsub;
 mod redis_rs;
 mod refused_starts;
+mod scripts;
 mod small_disk;
 mod transactions;
 

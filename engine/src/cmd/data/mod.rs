@@ -14,6 +14,7 @@ pub(super) mod list;
 pub(crate) mod object;
 mod sample;
 pub(super) mod scan;
+pub(super) mod scripting;
 pub(super) mod set;
 pub(super) mod sort;
 pub(super) mod stream;

@@ -14,6 +14,7 @@ mod hash;
 mod hyperloglog;
 mod list;
 mod pubsub;
+mod scripting;
 mod server;
 mod set;
 mod stream;
@@ -25,7 +26,7 @@ pub use blocking::END_WAIT;
 
 use super::spec::{CommandId, CommandSpec};
 
-static FAMILIES: [&[CommandSpec]; 16] = [
+static FAMILIES: [&[CommandSpec]; 17] = [
     &string::COMMANDS,
     &generic::COMMANDS,
     &list::COMMANDS,
@@ -42,6 +43,7 @@ static FAMILIES: [&[CommandSpec]; 16] = [
     &server::COMMANDS,
     &cluster::COMMANDS,
     &transaction::COMMANDS,
+    &scripting::COMMANDS,
 ];
 
 /// All top-level commands, family by family; subcommands hang below their containers.
@@ -205,6 +207,11 @@ static BY_ID: [Option<&'static CommandSpec>; ID_END] = {
         i += 1;
     }
     place(&mut ids, &END_WAIT);
+    let mut h = 0;
+    while h < scripting::HIDDEN.len() {
+        place(&mut ids, &scripting::HIDDEN[h]);
+        h += 1;
+    }
     ids
 };
 
@@ -212,6 +219,13 @@ const fn place(ids: &mut [Option<&'static CommandSpec>; ID_END], spec: &'static 
     let id = spec.id.0 as usize;
     assert!(ids[id].is_none(), "two commands have one number");
     ids[id] = Some(spec);
+}
+
+/// How `spec` is logged while memory is exhausted, if in another way than else.
+pub fn when_scarce(spec: &CommandSpec) -> Option<&'static CommandSpec> {
+    scripting::HIDDEN
+        .iter()
+        .find(|hidden| hidden.container() == Some(spec.name))
 }
 
 /// The command or subcommand with this number, or what the log has in a command's place.

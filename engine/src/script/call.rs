@@ -1,0 +1,272 @@
+//! `redis.call` and `redis.pcall`: commands that a script carries out.
+//!
+//! While a script runs the keyspace lies in the [`World`] of its interpreter, so that its functions can reach it; before and
+//! after, an empty one lies there in its place.
+
+use std::cell::{Cell, RefCell};
+
+use mlua::{Lua, MultiValue, Table, Value};
+
+use super::budget::Budget;
+use super::effects::Outbox;
+use super::library::Library;
+use super::limits::CALL_WORK;
+use super::to_lua::LuaReply;
+use crate::cmd::op::op_seed;
+use crate::cmd::{Args, CommandSpec, Exec, Flags, Reply, Run, ServerCmd, for_each_key, lookup};
+use crate::keyspace::{Keyspace, KeyspaceOptions};
+use crate::number::format_f64;
+use crate::ord::slot_of;
+
+/// What the functions of an interpreter share.
+pub(super) struct World {
+    keyspace: RefCell<Keyspace>,
+    /// Arguments of the call that is being made.
+    words: RefCell<Words>,
+    seed: Cell<u64>,
+    calls: Cell<u64>,
+    read_only: Cell<bool>,
+    scarce: Cell<bool>,
+    proto: Cell<u8>,
+    /// State of the script's random numbers.
+    random: Cell<u64>,
+    outbox: Outbox,
+}
+
+#[derive(Default)]
+struct Words {
+    bytes: Vec<u8>,
+    spans: Vec<(u32, u32)>,
+}
+
+/// Multiplier, increment and bits of the generator behind `math.random`: that of C's `lrand48`, as in Redis.
+const RANDOM_MULTIPLIER: u64 = 0x5_deec_e66d;
+const RANDOM_INCREMENT: u64 = 0xb;
+const RANDOM_MASK: u64 = (1 << 48) - 1;
+
+impl World {
+    pub(super) fn new(outbox: Outbox) -> Self {
+        Self {
+            keyspace: RefCell::new(Keyspace::new(KeyspaceOptions::default())),
+            words: RefCell::default(),
+            seed: Cell::new(0),
+            calls: Cell::new(0),
+            read_only: Cell::new(true),
+            scarce: Cell::new(false),
+            proto: Cell::new(2),
+            random: Cell::new(0),
+            outbox,
+        }
+    }
+
+    /// A script begins, whose random choices `seed` decides.
+    pub(super) fn begin(&self, seed: u64, read_only: bool, scarce: bool) {
+        self.seed.set(seed);
+        self.calls.set(0);
+        self.read_only.set(read_only);
+        self.scarce.set(scarce);
+        self.proto.set(2);
+        self.random.set(seed & RANDOM_MASK);
+    }
+
+    /// Takes the keyspace in, or gives it back.
+    pub(super) fn swap(&self, keyspace: &mut Keyspace) {
+        std::mem::swap(keyspace, &mut self.keyspace.borrow_mut());
+    }
+
+    /// The version of RESP in which the script sees answers.
+    pub(super) fn proto(&self) -> u8 {
+        self.proto.get()
+    }
+
+    /// Chooses it.
+    pub(super) fn set_proto(&self, proto: u8) {
+        self.proto.set(proto);
+    }
+
+    /// A number from 0 to below 1.
+    pub(super) fn random(&self) -> f64 {
+        let next = self
+            .random
+            .get()
+            .wrapping_mul(RANDOM_MULTIPLIER)
+            .wrapping_add(RANDOM_INCREMENT)
+            & RANDOM_MASK;
+        self.random.set(next);
+        // 31 bits of it are a number below the largest such.
+        let max = (1u64 << 31) - 1;
+        ((next >> 17) % max) as f64 / max as f64
+    }
+
+    /// Begins the random numbers anew.
+    pub(super) fn seed_random(&self, seed: i64) {
+        self.random.set(((seed as u64) << 16 | 0x330e) & RANDOM_MASK);
+    }
+
+    /// Whether the arguments begin with the name of a command.
+    pub(super) fn is_command(&self, args: &MultiValue) -> bool {
+        let mut words = self.words.borrow_mut();
+        words.clear();
+        args.iter().all(|value| words.push(value)) && find(&words.args()).is_some()
+    }
+
+    /// Carries out the command that `args` call: whether it succeeded, and its answer.
+    pub(super) fn call(&self, lua: &Lua, budget: &Budget, args: &MultiValue) -> mlua::Result<(bool, Value)> {
+        let mut words = self.words.borrow_mut();
+        words.clear();
+        let understood = args.iter().all(|value| words.push(value));
+        self.call_words(lua, budget, &words, understood)
+    }
+
+    /// The same with `count` arguments in a table.
+    pub(super) fn call_table(
+        &self,
+        lua: &Lua,
+        budget: &Budget,
+        args: &Table,
+        count: usize,
+    ) -> mlua::Result<(bool, Value)> {
+        let mut words = self.words.borrow_mut();
+        words.clear();
+        let mut understood = true;
+        for index in 1..=count {
+            understood &= words.push(&args.raw_get(index)?);
+        }
+        self.call_words(lua, budget, &words, understood)
+    }
+
+    fn call_words(&self, lua: &Lua, budget: &Budget, words: &Words, understood: bool) -> mlua::Result<(bool, Value)> {
+        budget.spend(CALL_WORK)?;
+        Library::charge_bytes(budget, words.bytes.len())?;
+        let mut reply = LuaReply::new(lua, self.proto.get());
+        if !understood {
+            reply.error("ERR Lua redis lib command arguments must be strings or integers");
+        } else if words.spans.is_empty() {
+            reply.error("ERR Please specify at least one argument for this redis lib call");
+        } else {
+            self.carry_out(words.args(), &mut reply);
+        }
+        Library::charge_bytes(budget, reply.taken())?;
+        reply.finish()
+    }
+
+    fn carry_out(&self, args: Args<'_>, reply: &mut LuaReply<'_>) {
+        let Some(spec) = find(&args) else {
+            return reply.error("ERR Unknown Redis command called from script");
+        };
+        if !spec.accepts(args.len()) {
+            return reply.error("ERR Wrong number of args calling Redis command from script");
+        }
+        if spec.flags.has(Flags::NOSCRIPT) {
+            return reply.error(NOT_FROM_SCRIPTS);
+        }
+        let publishes = matches!(spec.run, Run::Server(ServerCmd::Publish | ServerCmd::SPublish));
+        if self.read_only.get() && (spec.is_write() || publishes) {
+            return reply.error("ERR Write commands are not allowed from read-only scripts.");
+        }
+        if spec.flags.has(Flags::BLOCKING) && asks_to_wait(&args) {
+            let name = String::from_utf8_lossy(args.get(0)).into_owned();
+            return reply.error(&format!(
+                "ERR {name} command is not allowed with BLOCK option from scripts"
+            ));
+        }
+        if self.scarce.get() && spec.flags.has(Flags::DENYOOM) {
+            return reply.error("OOM command not allowed when used memory > 'maxmemory'.");
+        }
+        if spec.is_write() {
+            // What has begun to write may go on: half of it would be worse.
+            self.scarce.set(false);
+        }
+        let ks = &mut *self.keyspace.borrow_mut();
+        let mut is_local = true;
+        for_each_key(spec, &args, |_, key| is_local &= ks.serves(slot_of(args.get(key))));
+        if !is_local {
+            return reply.error("ERR Script attempted to access a non local key in a cluster node");
+        }
+        let call = self.calls.get();
+        self.calls.set(call + 1);
+        match spec.run {
+            Run::Data(f) => f(&mut Exec::nested(ks, args, op_seed(self.seed.get(), call)), reply),
+            // Who hears it is each node's own affair, so nobody is counted.
+            Run::Server(cmd) if publishes => {
+                let sharded = cmd == ServerCmd::SPublish;
+                self.outbox.publish(sharded, args.get(1), args.get(2));
+                reply.int(0);
+            }
+            Run::Server(cmd) => about_the_server(cmd, ks, args, reply),
+            _ => reply.error(NOT_FROM_SCRIPTS),
+        }
+    }
+}
+
+const NOT_FROM_SCRIPTS: &str = "ERR This Redis command is not allowed from script";
+
+/// The command that `args` call. A container with an unknown subcommand is no command.
+fn find(args: &Args<'_>) -> Option<&'static CommandSpec> {
+    let spec = lookup(args.try_get(0)?)?;
+    match args.try_get(1) {
+        Some(name) if !spec.subcommands.is_empty() => spec.subcommand(name),
+        _ => Some(spec),
+    }
+}
+
+/// Whether XREAD or XREADGROUP, of those that may wait the only ones that scripts may call, is asked to.
+fn asks_to_wait(args: &Args<'_>) -> bool {
+    let options = args
+        .iter_from(1)
+        .take_while(|word| !word.eq_ignore_ascii_case(b"streams"));
+    options.into_iter().any(|word| word.eq_ignore_ascii_case(b"block"))
+}
+
+/// Those commands about connection and server whose answer is the same on every replica.
+fn about_the_server(cmd: ServerCmd, ks: &Keyspace, args: Args<'_>, reply: &mut dyn Reply) {
+    match cmd {
+        ServerCmd::Ping => match args.len() {
+            1 => reply.simple("PONG"),
+            2 => reply.bulk(args.get(1)),
+            _ => reply.error("ERR wrong number of arguments for 'ping' command"),
+        },
+        ServerCmd::Echo => reply.bulk(args.get(1)),
+        ServerCmd::Time => {
+            let now_ms = ks.wall_ms();
+            reply.array(2);
+            reply.bulk((now_ms / 1000).to_string().as_bytes());
+            reply.bulk((now_ms % 1000 * 1000).to_string().as_bytes());
+        }
+        ServerCmd::Select if args.get(1) == b"0" => reply.ok(),
+        _ => reply.error(NOT_FROM_SCRIPTS),
+    }
+}
+
+impl Words {
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.spans.clear();
+    }
+
+    fn args(&self) -> Args<'_> {
+        Args::new(&self.bytes, &self.spans)
+    }
+
+    /// Appends an argument; false when it is no text and no number.
+    fn push(&mut self, value: &Value) -> bool {
+        let from = self.bytes.len();
+        match value {
+            Value::String(text) => self.bytes.extend_from_slice(&text.as_bytes()),
+            // As a number of C, with as many digits as it has.
+            Value::Integer(n) if n.unsigned_abs() < 100_000_000_000_000_000 => {
+                self.bytes.extend_from_slice(itoa::Buffer::new().format(*n).as_bytes());
+            }
+            Value::Integer(n) => self.bytes.extend_from_slice(format_f64(*n as f64).as_bytes()),
+            Value::Number(n) if n.is_nan() => {
+                let text: &[u8] = if n.is_sign_negative() { b"-nan" } else { b"nan" };
+                self.bytes.extend_from_slice(text);
+            }
+            Value::Number(n) => self.bytes.extend_from_slice(format_f64(*n).as_bytes()),
+            _ => return false,
+        }
+        // A script's arguments are bounded by its heap, far below 4 GiB.
+        self.spans.push((from as u32, (self.bytes.len() - from) as u32));
+        true
+    }
+}
