@@ -171,6 +171,9 @@ fn authenticate(
 pub(super) fn select(args: Args<'_>, out: &mut dyn Reply) -> Flow {
     match integer(args.get(1)) {
         Some(0) => out.ok(),
+        Some(index) if i32::try_from(index).is_err() => {
+            out.error("ERR value is out of range, value must between -2147483648 and 2147483647");
+        }
         Some(_) => out.error("ERR DB index is out of range"),
         None => out.error(NOT_AN_INTEGER),
     }

@@ -131,7 +131,7 @@ pub(in crate::cmd) fn bitcount(x: &mut Exec<'_>, reply: &mut dyn Reply) {
             reply.int(0);
             return Ok(());
         };
-        if x.args.len() == 3 {
+        if x.args.len() == 3 || x.args.len() > 5 {
             return Err(CmdError::Syntax);
         }
         let range = bit_range(x, 2, len, true)?;
