@@ -9,7 +9,7 @@ use slotcore_netio::ConnId;
 use slotcore_rt::clock::{Clock, SystemClock};
 
 use crate::batch::{Item, ItemKind, Sealed, Who};
-use crate::core_state::{CoreState, lane_of};
+use crate::core_state::{CoreState, Now, lane_of};
 use crate::dispatch::{Outcome, run_data};
 use crate::elsewhere::Place;
 use crate::entry_ops::EntryOps;
@@ -59,7 +59,10 @@ impl CoreState {
             return;
         }
         // The stamp never goes back, whatever the wall clock does.
-        self.last_stamp_ms = self.last_stamp_ms.max(self.now.wall_ms()).max(self.keyspace.now_ms());
+        // While the core is held it stands still.
+        if !self.holds.is_granted() {
+            self.last_stamp_ms = self.last_stamp_ms.max(self.now.wall_ms()).max(self.keyspace.now_ms());
+        }
         self.seeds = self.seeds.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let header = BatchHeader {
             time_ms: self.last_stamp_ms,
@@ -83,6 +86,23 @@ impl CoreState {
             self.seal();
         }
         self.outbox.pop_front()
+    }
+
+    /// An entry for one operation that nobody waits for.
+    pub fn entry_of(&mut self, operation: &[u8], now: Now) -> Bytes {
+        self.last_stamp_ms = self.last_stamp_ms.max(now.wall_ms()).max(self.keyspace.now_ms());
+        self.seeds = self.seeds.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let header = BatchHeader {
+            time_ms: self.last_stamp_ms,
+            seed: self.seeds,
+            origin: self.origin,
+            // No batch has this number.
+            batch_seq: 0,
+        };
+        let mut entry = Vec::with_capacity(op::BATCH_HEADER_BYTES + operation.len());
+        op::encode_header(&mut entry, &header);
+        entry.extend_from_slice(operation);
+        Bytes::from(entry)
     }
 
     /// Executes a committed entry, and answers whoever waits for it here.
@@ -282,6 +302,8 @@ impl CoreState {
         }
         if lane.waiting == 0 && lane.order.is_none() && lane.is_ending() {
             self.finish_ending(id);
+        } else if lane.session.pending.is_some() {
+            self.begin_spanning(id);
         }
         self.resume_behind(id);
     }

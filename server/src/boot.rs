@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use slotcore_engine::cmd::spanning::Spanning;
 use slotcore_engine::keyspace::{Keyspace, KeyspaceOptions};
 use slotcore_engine::log::{CoreLog, LogOptions, Record, RecoverError, SyncPolicy, segment_file_name};
 use slotcore_raft_shard::{Applied, BadSnapshot, Replay, StateMachine};
@@ -40,6 +41,8 @@ pub struct Opened {
     pub keyspace: Keyspace,
     /// What the keyspace stands for.
     pub at: Applied,
+    /// The last transaction over cores that the log holds.
+    pub last_spanning: Option<Spanning>,
 }
 
 /// When frames of the log become durable, for a durability mode.
@@ -98,7 +101,12 @@ pub fn open_log(core: CoreId, dir: &SegmentDir, config: &Config, rng: &mut Seede
         took,
     }
     .log();
-    Ok(Opened { log, keyspace, at })
+    Ok(Opened {
+        log,
+        keyspace,
+        at,
+        last_spanning: rebuilt.ops.take_last_spanning(),
+    })
 }
 
 /// The empty keyspace of a group. The key hash is seeded by the group's name: the same on all its replicas and after

@@ -74,6 +74,8 @@ pub enum CoreFailure {
     Consensus(String),
     /// The ring failed.
     Ring(io::Error),
+    /// A transaction over cores, which others have, cannot be brought to this one: its log takes nothing.
+    Unfinished(AppendError),
 }
 
 impl std::fmt::Display for CoreFailure {
@@ -86,6 +88,11 @@ impl std::fmt::Display for CoreFailure {
             ),
             Self::Consensus(what) => write!(f, "consensus has stopped: {what}"),
             Self::Ring(error) => write!(f, "io_uring failed: {error}"),
+            Self::Unfinished(error) => write!(
+                f,
+                "a transaction over several cores is missing on this one, and its log takes nothing: {error}. Make room on \
+                 the disk, then start again; nothing is lost"
+            ),
         }
     }
 }
@@ -261,6 +268,46 @@ impl CoreLoop {
         Ok(())
     }
 
+    /// Brings this core a copy of a transaction that the others have, and waits until it is applied and durable.
+    pub async fn bring<S: StateMachine>(
+        &mut self,
+        group: &mut Group<GlommioRuntime, S>,
+        operation: &[u8],
+    ) -> Result<(), CoreFailure> {
+        let entry = self.state.borrow_mut().entry_of(operation, self.now());
+        loop {
+            let admitted = self.log.borrow_mut().admit(entry.len());
+            match admitted {
+                Ok(()) => break,
+                Err(AppendError::NotReady | AppendError::Backlog) => self.pump_log()?,
+                Err(error) => return Err(CoreFailure::Unfinished(error)),
+            }
+        }
+        if group.propose(entry).is_err() {
+            return Err(self.consensus_failure(group));
+        }
+        let mut frame = None;
+        loop {
+            let progress = group.progress();
+            if frame.is_none() && progress.digested == progress.proposed {
+                let mut log = self.log.borrow_mut();
+                log.request_sync();
+                frame = Some((log.appended(), progress.appended));
+            }
+            if let Some((frame, index)) = frame
+                && self.log.borrow().durable() >= frame
+                && progress.applied >= index
+            {
+                return Ok(());
+            }
+            if group.failure().is_some() {
+                return Err(self.consensus_failure(group));
+            }
+            glommio::executor().yield_now().await;
+            self.pump_log()?;
+        }
+    }
+
     /// Turns until the core is told to stop.
     pub async fn run<S: StateMachine>(&mut self, group: &mut Group<GlommioRuntime, S>) -> Result<(), CoreFailure> {
         while !self.control.process.stop.load(Ordering::Relaxed) {
@@ -302,9 +349,14 @@ impl CoreLoop {
             }
             state.end_due_waits(now);
             state.end_due_pause(now);
+            state.advance_hold(|bytes| {
+                let admitted = self.log.borrow_mut().admit(bytes);
+                !matches!(admitted, Err(AppendError::NoSpace | AppendError::TooLarge { .. }))
+            });
             // The keys' clock moves only by entries: when keys are due and nobody writes, the time is an entry itself.
             let due = state.server.active_expire
                 && state.pause.is_none()
+                && !state.is_held()
                 && state.keyspace.next_deadline().is_some_and(|at| at <= now.wall_ms())
                 && state.write_barrier.is_none();
             let mut bytes = 0;
@@ -312,7 +364,10 @@ impl CoreLoop {
                 bytes += payload.len();
                 match self.log.borrow_mut().admit(bytes) {
                     Ok(()) => {}
-                    Err(AppendError::NoSpace | AppendError::TooLarge { .. }) if state.is_first() => {
+                    // What another core may have in its log already waits for room instead.
+                    Err(AppendError::NoSpace | AppendError::TooLarge { .. })
+                        if state.is_first() && !state.holds_copy() =>
+                    {
                         state.refuse_batch(DISK_FULL);
                         state.write_barrier = Some(WriteBarrier::DiskFull);
                         break;
@@ -336,6 +391,9 @@ impl CoreLoop {
         self.settle_appended(group).await;
         {
             let mut log = self.log.borrow_mut();
+            if !self.waiting_for_room && self.state.borrow_mut().copy_appended(log.appended()) {
+                log.request_sync();
+            }
             self.driver.step(&mut log, now.tick, &mut self.ring)?;
         }
         self.advance();
@@ -343,6 +401,7 @@ impl CoreLoop {
         self.housekeeping(group, now)?;
         {
             let mut state = self.state.borrow_mut();
+            state.copy_durable(self.log.borrow().durable());
             state.take_own_mail();
             self.mesh_sent = state.send_mail();
             self.sends = state.net.flush(&mut self.ring)?;
@@ -591,7 +650,8 @@ impl CoreLoop {
         glommio::executor().yield_if_needed().await;
         {
             let state = self.state.borrow();
-            if state.net.has_ready()
+            if (state.net.has_ready() && !state.is_held())
+                || state.hold_is_due()
                 || self.ring.has_completions()
                 || state.mesh.port().has_mail()
                 || state.gate_is_due()

@@ -10,6 +10,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -37,7 +38,7 @@ use crate::requests_ahead::RequestsAhead;
 use crate::route::Router;
 use crate::spin::Spin;
 use crate::tally::Tally;
-use crate::transaction::{Gate, Session, TransactionsKept, Watches};
+use crate::transaction::{Coordinated, Gate, Holds, Session, TransactionsKept, Watches};
 use crate::window::Window;
 
 /// Connections looked at for idleness in one turn's end.
@@ -195,6 +196,12 @@ pub struct CoreState {
     /// Transactions that wait to hear whether watched keys were changed.
     pub(crate) gate: Gate,
     pub(crate) transactions_kept: TransactionsKept,
+    /// For which transaction over cores this core is held.
+    pub(crate) holds: Holds,
+    /// Transactions over cores of this core's connections.
+    pub(crate) coordinated: Vec<Coordinated>,
+    /// Where they get their numbers; set before the first of them.
+    pub(crate) spanning_numbers: Arc<AtomicU64>,
     pub(crate) transaction_out: Vec<u8>,
 }
 
@@ -266,6 +273,9 @@ impl CoreState {
             watches: Watches::default(),
             gate: Gate::default(),
             transactions_kept: TransactionsKept::default(),
+            holds: Holds::default(),
+            coordinated: Vec::new(),
+            spanning_numbers: Arc::default(),
             transaction_out: Vec::new(),
         };
         state.take_over_settings();
@@ -386,6 +396,7 @@ impl CoreState {
             && self.net.unsent() == 0
             && self.mesh.is_quiet()
             && !gathers
+            && !self.holds.is_wanted()
             && !away
     }
 

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::mpsc::{Receiver, Sender};
 use std::task::Poll;
 use std::time::Duration;
@@ -35,6 +35,7 @@ use crate::mesh::Mesh;
 use crate::parcel::Parcel;
 use crate::pubsub::Interest;
 use crate::startup::{StartupError, memlock_needed};
+use crate::transaction::spanning::recovery::{Found, Missing};
 
 /// Submission slots of a core's ring: more than a turn usually queues; a full queue is handed over early.
 const RING_ENTRIES: u32 = 1024;
@@ -72,9 +73,21 @@ pub struct CorePlan {
     /// To change the level of the process's log.
     pub log_control: LogControl,
     /// Told once the core is open, or cannot be.
-    pub ready: Sender<Result<(), StartupError>>,
-    /// Says when all of them are, and it may listen; ends without a word when one is not.
-    pub go: Receiver<()>,
+    pub ready: Sender<Result<Step, StartupError>>,
+    /// Says when all of them have taken this step, and what is to be done in the next; ends without a word when one has not.
+    pub go: Receiver<Vec<Missing>>,
+    /// Where transactions over cores get their numbers, once all cores are open.
+    pub spanning_numbers: Arc<AtomicU64>,
+}
+
+/// What a core has done of its start, one after the other.
+pub enum Step {
+    /// It is open, and this is what it has found of transactions over cores.
+    Opened(Found),
+    /// It has what was missing.
+    Whole,
+    /// It listens.
+    Listening,
 }
 
 /// A bound socket that a core will listen on.
@@ -199,7 +212,8 @@ async fn open(plan: CorePlan) -> Result<Option<Core>, Refused> {
     let (origin, seed) = (rng.next_u64(), rng.next_u64());
     let server = ServerState::new(plan.config, plan.identity, plan.cluster, plan.core);
     let mesh = Mesh::new(plan.mesh);
-    let state = CoreState::new(opened.keyspace, net, server, mesh, plan.interest, origin, seed);
+    let mut state = CoreState::new(opened.keyspace, net, server, mesh, plan.interest, origin, seed);
+    state.spanning_numbers = plan.spanning_numbers;
     let state = Rc::new(RefCell::new(state));
 
     let reader = Rc::new(FrameReader(RefCell::new(SegmentReader::new(plan.dir))));
@@ -237,7 +251,24 @@ async fn open(plan: CorePlan) -> Result<Option<Core>, Refused> {
             error: std::io::Error::other(error),
         })?;
     turns.until_leading(&mut group).await?;
-    let _ = plan.ready.send(Ok(()));
+    let found = {
+        // What was found to be committed only now, or else what was known to be.
+        let mut state = state.borrow_mut();
+        let later = state.ops.take_last_spanning();
+        Found {
+            core: plan.core.0,
+            number: state.keyspace.last_spanning(),
+            last: later.or(opened.last_spanning),
+        }
+    };
+    let _ = plan.ready.send(Ok(Step::Opened(found)));
+    let Ok(missing) = plan.go.recv() else {
+        return Ok(None);
+    };
+    for copy in missing.iter().filter(|missing| missing.core == plan.core.0) {
+        turns.bring(&mut group, &copy.operation).await?;
+    }
+    let _ = plan.ready.send(Ok(Step::Whole));
     if plan.go.recv().is_err() {
         return Ok(None);
     }
@@ -245,6 +276,6 @@ async fn open(plan: CorePlan) -> Result<Option<Core>, Refused> {
         let listening = state.borrow_mut().net.listen(fd, spread);
         listening.map_err(|error| StartupError::from_listen("port", address, error))?;
     }
-    let _ = plan.ready.send(Ok(()));
+    let _ = plan.ready.send(Ok(Step::Listening));
     Ok(Some(Core { turns, group }))
 }

@@ -45,6 +45,7 @@ impl CoreState {
         self.keyspace.set_time(self.keyspace.now_ms(), now.wall_ms());
         let memory_max = self.server.config.settings().memory_bytes_max / self.mesh.cores() as u64;
         self.over_memory = memory_max > 0 && self.keyspace.memory().total() as u64 > memory_max;
+        self.holds.begin_turn();
         if !self.gate.is_empty() {
             self.pass_gate();
         }
@@ -54,7 +55,7 @@ impl CoreState {
     /// waits.
     pub fn run_ready(&mut self) {
         let mut window = std::mem::take(&mut self.window);
-        while self.has_room() {
+        while self.has_room() && !self.is_held() {
             let Some(id) = self.net.next_ready() else { break };
             self.spin.heard(id.index());
             self.gather(&mut window, id);

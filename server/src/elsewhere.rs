@@ -321,7 +321,13 @@ impl CoreState {
 
     pub(crate) fn part_arrived(&mut self, part: u32, from: u16, reply: &[u8]) {
         let place = &mut self.gatherings[part as usize - 1];
-        if place.as_mut().is_some_and(|gathering| gathering.arrive(from, reply)) {
+        let Some(gathering) = place else { return };
+        if !gathering.arrive(from, reply) {
+            return;
+        }
+        if gathering.combine == Combine::Spanning {
+            self.spanning_answered(part);
+        } else {
             self.finish_gathering(part);
         }
     }
@@ -376,7 +382,7 @@ impl CoreState {
     }
 
     /// A whole reply has come for a connection, if that is still there. `exec`: to the EXEC that it waits for.
-    fn answer(&mut self, id: ConnId, source: Source, reply: &[u8], exec: bool) {
+    pub(crate) fn answer(&mut self, id: ConnId, source: Source, reply: &[u8], exec: bool) {
         if self.net.conn(id).is_none() {
             return;
         }

@@ -5,7 +5,9 @@
 //! they are executed both are near. (`window.rs` does the same for commands as they arrive.)
 
 use slotcore_engine::cmd::op::{self, BATCH_HEADER_BYTES, BatchHeader, op_seed};
-use slotcore_engine::cmd::{Args, CommandSpec, Exec, NoReply, Run, by_id, transaction, waiting};
+use slotcore_engine::cmd::spanning::{self, Spanning};
+use slotcore_engine::cmd::transaction::{self, Step};
+use slotcore_engine::cmd::{Args, CommandSpec, Exec, NoReply, Run, by_id, waiting};
 use slotcore_engine::keyspace::Keyspace;
 use slotcore_engine::ord::KeyHash;
 
@@ -25,6 +27,8 @@ pub struct EntryOps {
     /// Operations given out.
     number: u32,
     seed: u64,
+    /// The last transaction over several cores that [`EntryOps::run_all`] has met.
+    last_spanning: Option<Spanning>,
 }
 
 struct Ahead {
@@ -111,6 +115,11 @@ impl EntryOps {
         }
     }
 
+    /// Gives out the last transaction over several cores that was met where nobody waited for it.
+    pub fn take_last_spanning(&mut self) -> Option<Spanning> {
+        self.last_spanning.take()
+    }
+
     /// Executes all operations of an entry that nobody waits for.
     pub fn run_all(&mut self, ks: &mut Keyspace, payload: &[u8]) {
         while let Some(found) = self.next(ks, payload) {
@@ -120,6 +129,10 @@ impl EntryOps {
                     found.announce(ks);
                     f(&mut Exec::logged(ks, args, seed, number), &mut NoReply);
                     ks.forget_key();
+                }
+                Run::Transaction(Step::CarryPart) => {
+                    spanning::replay(ks, &args, seed);
+                    self.last_spanning = Some(Spanning::decode(&args));
                 }
                 Run::Transaction(_) => transaction::replay(ks, &args, seed),
                 Run::Server(_) | Run::Container => {}

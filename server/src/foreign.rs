@@ -25,7 +25,8 @@ impl CoreState {
     /// Reads what the other cores have sent. True when there was something.
     pub fn take_mail(&mut self) -> bool {
         let mut any = false;
-        while self.mesh.unread.len() < UNREAD_MAX
+        // Who is held waits for a word of another core, behind whatever that one has sent before.
+        while (self.mesh.unread.len() < UNREAD_MAX || self.is_held())
             && let Some((from, parcel)) = self.mesh.receive()
         {
             any = true;
@@ -66,6 +67,7 @@ impl CoreState {
                     self.mesh.to(from).notes.push(note);
                 }
                 Note::Snapshot(asker, snapshot) => self.snapshot_arrived(asker, from, *snapshot),
+                about_transaction => self.take_note(from, about_transaction),
             }
         }
         self.take_replies(from, &parcel.replies);
@@ -80,6 +82,7 @@ impl CoreState {
     /// Carries out what was asked, as far as there is room.
     fn run_requests(&mut self) {
         while self.has_room()
+            && !self.is_held()
             && let Some(mut unread) = self.mesh.unread.pop_front()
         {
             if self.run_parcel(&mut unread, PROPOSED_MAX) {
@@ -339,7 +342,7 @@ impl CoreState {
     }
 
     #[inline]
-    fn core_waits(&mut self, core: u16, asker: Asker) {
+    pub(crate) fn core_waits(&mut self, core: u16, asker: Asker) {
         let lane = asker.conn.index();
         if core == self.mesh.me().0 {
             if self.net.conn(asker.conn).is_some() {

@@ -22,6 +22,8 @@ pub enum Combine {
     Everywhere(Everywhere),
     /// Numbers of those who got a message, added.
     Receivers,
+    /// Replies to the parts of a transaction over cores, which its plan puts together.
+    Spanning,
     /// The one part is a scan's: when it says that the core is done, the scan goes on at this cursor.
     Scan(u64),
 }
@@ -85,6 +87,11 @@ impl Gathering {
         self.missing == 0
     }
 
+    /// What has come from each core.
+    pub fn replies(&self) -> impl Iterator<Item = (u16, &[u8])> {
+        self.parts.iter().map(|part| (part.core, part.reply.as_slice()))
+    }
+
     /// Appends the whole command's reply.
     pub fn write(&mut self, out: &mut Vec<u8>) {
         self.parts.sort_unstable_by_key(|part| part.core);
@@ -128,8 +135,8 @@ impl Gathering {
             }
             Combine::Everywhere(Everywhere::SumByName) => self.write_sums(out),
             Combine::Everywhere(Everywhere::Digest) => self.write_digest(out),
-            // Written by the command itself, from the snapshots.
-            Combine::Everywhere(Everywhere::Counters) => {}
+            // Written by the command itself, from the snapshots; and by the plan.
+            Combine::Everywhere(Everywhere::Counters) | Combine::Spanning => {}
             Combine::Scan(next) => self.write_scan(next, out),
         }
     }

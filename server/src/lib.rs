@@ -38,6 +38,6 @@ pub mod sockets;
 pub mod spin;
 pub mod startup;
 pub mod tally;
-mod transaction;
+pub mod transaction;
 pub mod watch;
 pub mod window;

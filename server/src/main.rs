@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc;
 
 use slotcore_engine::collections::seed_hashes;
@@ -19,11 +19,12 @@ use slotcore_server::admin::{self, Admin, CoreHandle};
 use slotcore_server::commands::ServerIdentity;
 use slotcore_server::config::{CORES_MAX, Config, ConfigError, Invocation, from_command_line};
 use slotcore_server::core_loop::{CoreControl, ProcessControl};
-use slotcore_server::core_thread::{self, CorePlan};
+use slotcore_server::core_thread::{self, CorePlan, Step};
 use slotcore_server::logging::{self, Event};
 use slotcore_server::pubsub::Interest;
 use slotcore_server::sockets;
 use slotcore_server::startup::{StartupError, check_machine};
+use slotcore_server::transaction::spanning::recovery::{self, Missing};
 use slotcore_server::watch::{CoreWatch, Finding, LOOK_EVERY};
 
 #[global_allocator]
@@ -98,6 +99,7 @@ fn serve(mut config: Config) -> Result<ExitCode, StartupError> {
     let mut addresses: Vec<SocketAddr> = listeners.iter().flatten().map(|at| at.address).collect();
     let ports = mesh(usize::from(cores)).map_err(resource("eventfds"))?;
     let interest = Arc::new(Interest::new(usize::from(cores)));
+    let spanning_numbers = Arc::new(AtomicU64::new(1));
     let mut running = Vec::new();
     for (number, (port, listeners)) in ports.into_iter().zip(listeners).enumerate() {
         let core = CoreId(number as u16);
@@ -125,6 +127,7 @@ fn serve(mut config: Config) -> Result<ExitCode, StartupError> {
             log_control: log_control.clone(),
             ready: ready.clone(),
             go: wait_for_go,
+            spanning_numbers: spanning_numbers.clone(),
         };
         let thread = thread::spawn(&format!("core-{core}"), cpu_of(core)?, move || run_core(plan));
         running.push(RunningCore {
@@ -134,20 +137,24 @@ fn serve(mut config: Config) -> Result<ExitCode, StartupError> {
             go,
         });
     }
-    // First every core opens its log; then they listen, all at once, as each needs the others.
-    for step in 0..2 {
+    // First every core opens its log; then each gets what it lacks of transactions over several; then they listen, all at
+    // once, as each needs the others.
+    let mut found = Vec::new();
+    for _ in 0..3 {
         for _ in &running {
             match outcomes.recv() {
-                Ok(Ok(())) => {}
+                Ok(Ok(Step::Opened(of_core))) => found.push(of_core),
+                Ok(Ok(Step::Whole | Step::Listening)) => {}
                 Ok(Err(error)) => return Err(error),
                 Err(_) => return Ok(ExitCode::FAILURE),
             }
         }
-        if step == 0 {
-            running.iter().for_each(|core| {
-                // A core that is gone has told why, or ends the process.
-                let _ = core.go.send(());
-            });
+        let missing = recovery::missing(&found);
+        spanning_numbers.fetch_max(recovery::next_number(&found), Ordering::Relaxed);
+        found.clear();
+        for core in &running {
+            // A core that is gone has told why, or ends the process.
+            let _ = core.go.send(missing.clone());
         }
     }
     addresses.sort_by_key(|address| address.port() != cluster.any_slot_port);
@@ -217,7 +224,7 @@ struct RunningCore {
     thread: std::thread::JoinHandle<()>,
     control: CoreControl,
     wake: OwnedFd,
-    go: mpsc::Sender<()>,
+    go: mpsc::Sender<Vec<Missing>>,
 }
 
 /// A core's thread from beginning to end.

@@ -21,6 +21,7 @@ use slotcore_netio::ConnId;
 
 use crate::clients::ClientState;
 use crate::metrics::CoreSnapshot;
+use crate::transaction::{Verdict, Wanted};
 
 /// Who waits for a reply, on the core where its connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,6 +152,38 @@ pub enum Note {
     WantSnapshot(Asker),
     /// What the sender has counted.
     Snapshot(Asker, Box<CoreSnapshot>),
+    /// A transaction over cores wants the core to hold.
+    Hold(Wanted),
+    /// The sender holds for the transaction of this number, or not.
+    Held {
+        /// The transaction's number where it is coordinated.
+        part: u32,
+        /// Whether it holds.
+        verdict: Verdict,
+    },
+    /// The core, which holds, shall carry out its part.
+    Carry {
+        /// The transaction's number where it is coordinated.
+        part: u32,
+        /// The connection.
+        conn: ConnId,
+        /// How it wants to be answered.
+        how: How,
+        /// The part, encoded as an operation.
+        operation: Vec<u8>,
+    },
+    /// The sender's copy of a transaction is durable.
+    Kept {
+        /// The transaction's number where it is coordinated.
+        part: u32,
+    },
+    /// The core may go on.
+    Release {
+        /// The transaction's number where it is coordinated.
+        part: u32,
+        /// The connection, which watches nothing any more.
+        conn: ConnId,
+    },
 }
 
 impl Parcel {

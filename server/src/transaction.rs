@@ -9,6 +9,8 @@
 //! has been applied ([`Gate`]). From the decision to the batch nothing can come between, and the order of batches is the
 //! order of the log.
 //!
+//! Where keys of several cores are concerned the cores hold while each carries out its part: [`spanning`].
+//!
 //! `commands.rs`, `exec.rs` and `watching.rs` are the half of the connection, `owner.rs` that of the keys.
 
 mod commands;
@@ -16,10 +18,12 @@ mod exec;
 mod gate;
 mod owner;
 mod queue;
+pub mod spanning;
 mod watches;
 mod watching;
 
 pub(crate) use gate::Gate;
 pub(crate) use owner::ABORTED_BECAUSE;
 pub(crate) use queue::{Session, TransactionsKept};
+pub(crate) use spanning::{Coordinated, Holds, Verdict, Wanted};
 pub(crate) use watches::Watches;

@@ -18,6 +18,7 @@ mod parse;
 pub mod reply;
 pub mod resolve;
 pub mod server_cmd;
+pub mod spanning;
 pub mod spec;
 pub mod table;
 pub mod transaction;

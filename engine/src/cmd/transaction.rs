@@ -26,6 +26,8 @@ pub enum Step {
     Unwatch,
     /// The operations that were kept, carried out where their keys are.
     Carry,
+    /// The same, as one core's part of a transaction that spans several ([`super::spanning`]).
+    CarryPart,
 }
 
 /// Numbers of the operations a transaction becomes, in the log and between cores. On disk: never renumbered.

@@ -67,6 +67,7 @@ pub struct Keyspace {
     /// First and last slot of the group.
     slots: (u16, u16),
     sessions: Sessions,
+    last_spanning: u64,
 }
 
 /// A value taken from its key, on the way to another.
@@ -106,7 +107,18 @@ impl Keyspace {
             scripts: None,
             slots: (0, u16::MAX),
             sessions: Sessions::default(),
+            last_spanning: 0,
         }
+    }
+
+    /// The number of the last transaction over several cores that is part of this state; 0 before the first.
+    pub fn last_spanning(&self) -> u64 {
+        self.last_spanning
+    }
+
+    /// Notes such a transaction; larger numbers stay.
+    pub fn set_last_spanning(&mut self, number: u64) {
+        self.last_spanning = self.last_spanning.max(number);
     }
 
     /// Commands that wait for keys.

@@ -236,7 +236,7 @@ impl CoreState {
     }
 
     /// The same with an error.
-    pub(super) fn say_error(&mut self, id: ConnId, text: &str) {
+    pub(in crate::transaction) fn say_error(&mut self, id: ConnId, text: &str) {
         let lane = lane_of(&mut self.lanes, id);
         if let Some(order) = &mut lane.order {
             order.expect(Source::Here);

@@ -27,7 +27,7 @@ const ABORTED: &str = "EXECABORT Transaction discarded because of previous error
 impl CoreState {
     pub(super) fn exec(&mut self, id: ConnId) {
         let Some(queue) = self.take_queue(id) else { return };
-        if let Some(text) = self.exec_refusal(id, &queue) {
+        if let Some(text) = self.exec_refusal(&queue) {
             self.transactions_kept.give(queue);
             self.forget_watched(id);
             self.server.metrics.transactions.aborted += 1;
@@ -35,6 +35,9 @@ impl CoreState {
         }
         let me = self.server.core;
         let session = &mut lane_of(&mut self.lanes, id).session;
+        if is_spanning(&queue, &session.watched.cores) {
+            return self.exec_spanning(id, queue);
+        }
         let owner = match (queue.owner, session.watched.cores.first()) {
             (Owner::Core(core), _) => core,
             (_, Some(&core)) => CoreId(core),
@@ -57,17 +60,11 @@ impl CoreState {
     }
 
     /// Why EXEC fails at once, if so.
-    fn exec_refusal(&self, id: ConnId, queue: &Queue) -> Option<String> {
+    fn exec_refusal(&self, queue: &Queue) -> Option<String> {
         if queue.broken {
             return Some(ABORTED.into());
         }
-        let watched = &self.lanes[id.index()].session.watched.cores;
-        let apart = match queue.owner {
-            Owner::Anywhere => watched.len() > 1,
-            Owner::Core(core) => watched.iter().any(|&other| other != core.0),
-            Owner::Several => true,
-        };
-        if queue.crosses_slots || apart {
+        if queue.crosses_slots {
             return Some(CROSSSLOT.into());
         }
         let reason = refuse_now(carrier(queue.writes, queue.grows), self.over_memory, self.write_barrier)?;
@@ -141,6 +138,7 @@ impl CoreState {
             silent,
             mixed,
             left_input: false,
+            spanning: None,
         }));
         // If it is this core, it shall be now.
         self.take_own_mail();
@@ -251,5 +249,14 @@ impl CoreState {
                 self.transaction_out = reply;
             }
         }
+    }
+}
+
+/// Whether the keys of a transaction, with those watched for it, live on several cores.
+fn is_spanning(queue: &Queue, watched: &[u16]) -> bool {
+    match queue.owner {
+        Owner::Anywhere => watched.len() > 1,
+        Owner::Core(core) => watched.iter().any(|&other| other != core.0),
+        Owner::Several => true,
     }
 }

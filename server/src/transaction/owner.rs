@@ -1,6 +1,7 @@
 //! Transactions where their keys live: watched keys, the decision about EXEC, and carrying out.
 
 use slotcore_engine::cmd::op::decode_op;
+use slotcore_engine::cmd::spanning;
 use slotcore_engine::cmd::transaction::{Step, for_each_operation};
 use slotcore_engine::cmd::{Args, CommandSpec, Exec, Flags, Reply, Run, by_id};
 use slotcore_engine::keyspace::EventClasses;
@@ -31,6 +32,11 @@ impl CoreState {
     ) -> Outcome {
         match step {
             Step::Carry => return self.carry(who, spec, args, seed),
+            Step::CarryPart => {
+                spanning::note(&mut self.keyspace, &args);
+                self.holds.applied();
+                return spanning::with_own_part(&args, |spec, args| self.carry(who, spec, args, seed));
+            }
             Step::Watch => {
                 self.watch_here(who, &args);
                 self.answer_with(who, spec, |reply| reply.ok());
@@ -84,7 +90,7 @@ impl CoreState {
         self.forget_here(self.watcher_of(who));
     }
 
-    pub(super) fn forget_here(&mut self, who: Watcher) {
+    pub(in crate::transaction) fn forget_here(&mut self, who: Watcher) {
         self.watches.forget(who);
         self.server.facts.watched_keys = self.watches.len() as u64;
     }
@@ -127,7 +133,7 @@ impl CoreState {
         spec: &'static CommandSpec,
         args: &Args<'_>,
     ) -> (Vec<Touched>, usize) {
-        if spec.run.is_carrier() {
+        if spec.run.is_carrier() || matches!(spec.run, Run::Transaction(Step::CarryPart)) {
             return (Vec::new(), 0);
         }
         if spec.flags.has(Flags::LOGGED) {
@@ -185,13 +191,13 @@ impl CoreState {
 
     /// True when a transaction waits for nothing but [`CoreState::pass_gate`].
     pub fn gate_is_due(&self) -> bool {
-        !self.gate.is_empty() && self.gate.is_due(self.oldest_unapplied())
+        !self.is_held() && !self.gate.is_empty() && self.gate.is_due(self.oldest_unapplied())
     }
 
     /// Decides about transactions that waited for writes to be applied. To be called in the turn whose time their entry
     /// will have: a watched key must not expire in between.
     pub(crate) fn pass_gate(&mut self) {
-        loop {
+        while !self.is_held() {
             let Self {
                 gate,
                 watches,

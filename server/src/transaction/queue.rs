@@ -6,6 +6,8 @@ use slotcore_engine::cmd::op::encode_op;
 use slotcore_engine::cmd::{Args, CommandSpec, Flags, Run};
 use slotcore_rt::ids::CoreId;
 
+use super::spanning::Coordinated;
+
 use crate::pause::waits_with_writes;
 
 /// Bytes of the commands that a transaction may keep: it becomes one log record, whose own limit is 1 MiB more.
@@ -126,6 +128,12 @@ impl Queue {
         Args::new(&self.bytes, spans)
     }
 
+    /// The commands about keys in order, encoded as operations.
+    pub fn about_keys(&self) -> impl Iterator<Item = &[u8]> {
+        let about_keys = self.commands.iter().filter(|kept| !kept.for_server);
+        about_keys.map(|kept| &self.bytes[kept.at as usize..(kept.at + kept.len) as usize])
+    }
+
     /// All commands in order: encoded as operations those that the server carries out, `None` for the others.
     pub fn server_commands(&self) -> impl Iterator<Item = Option<&[u8]>> {
         self.commands.iter().map(|kept| {
@@ -158,6 +166,8 @@ pub struct Pending {
     pub mixed: Option<Box<Queue>>,
     /// Input was left unparsed because of it.
     pub left_input: bool,
+    /// Not sent off yet: it concerns several cores, and begins when everything before it is answered.
+    pub spanning: Option<Coordinated>,
 }
 
 /// All that a connection has of transactions; most have nothing.

@@ -58,7 +58,7 @@ impl CoreState {
         self.take_own_mail();
     }
 
-    pub(super) fn forget_watched_here(&mut self, id: ConnId) {
+    pub(in crate::transaction) fn forget_watched_here(&mut self, id: ConnId) {
         let watched = &mut lane_of(&mut self.lanes, id).session.watched;
         watched.keys.clear();
         watched.cores.clear();

@@ -30,6 +30,7 @@ mod redis_rs;
 mod refused_starts;
 mod scripts;
 mod small_disk;
+mod spanning;
 mod transactions;
 
 use std::time::Duration;

@@ -4,7 +4,6 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use slotcore_engine::ord::slot_of;
 use slotcore_rt::rng::SeededRng;
 
 use crate::client::{Client, Reply, request};
@@ -560,23 +559,4 @@ fn after_a_kill_a_transaction_is_there_as_a_whole_or_not_at_all() {
         }
         server.stop();
     }
-}
-
-#[test]
-fn over_several_cores_exec_says_so() {
-    let dir = Scratch::new();
-    let server = server(&dir, 2);
-    assert_ne!(slot_of(b"a") / 8192, slot_of(b"b") / 8192);
-    for mut client in clients(&server, 2) {
-        queued(&mut client, &[&["SET", "a", "1"], &["SET", "b", "1"]]);
-        assert!(client.call(&["EXEC"]).text().starts_with("CROSSSLOT"));
-        assert_eq!(
-            client.ok(&["MGET", "a", "b"]),
-            Reply::Array(vec![Reply::Nil, Reply::Nil])
-        );
-        client.ok(&["WATCH", "a", "b"]);
-        queued(&mut client, &[&["GET", "a"]]);
-        assert!(client.call(&["EXEC"]).text().starts_with("CROSSSLOT"));
-    }
-    server.stop();
 }

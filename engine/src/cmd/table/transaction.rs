@@ -27,11 +27,13 @@ pub(super) static COMMANDS: [CommandSpec; 5] = [
 /// What a transaction becomes: one operation, whose arguments are the encoded operations in it. Found by number only; see
 /// [`crate::cmd::transaction`].
 #[rustfmt::skip]
-pub(super) static OPERATIONS: [CommandSpec; 3] = [
+pub(super) static OPERATIONS: [CommandSpec; 4] = [
     CommandSpec::new(965, "exec", -1, flags(&[READONLY]), Categories::TRANSACTION, &[], Run::Transaction(Step::Carry))
         .doc(Group::Transactions, "", "", "A transaction that only reads; not in the log."),
     CommandSpec::new(966, "exec", -1, flags(&[WRITE]), Categories::TRANSACTION, &[], Run::Transaction(Step::Carry))
         .doc(Group::Transactions, "", "", "A transaction that writes."),
     CommandSpec::new(967, "exec", -1, flags(&[WRITE, DENYOOM]), Categories::TRANSACTION, &[], Run::Transaction(Step::Carry))
         .doc(Group::Transactions, "", "", "A transaction that may need more memory."),
+    CommandSpec::new(970, "exec", -4, flags(&[WRITE]), Categories::TRANSACTION, &[], Run::Transaction(Step::CarryPart))
+        .doc(Group::Transactions, "", "", "One core's copy of a transaction that spans several."),
 ];

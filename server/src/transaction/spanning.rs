@@ -1,0 +1,16 @@
+//! Transactions that span cores: `docs/decisions/0010-transactions-over-cores.md`.
+//!
+//! The core of the connection coordinates (`coordinator.rs`): it plans which core carries out what ([`Plan`]), makes them
+//! hold, one by one in the order of their numbers, has them carry out their parts, and releases them. On a core concerned
+//! (`participant.rs`) [`Holds`] says whether it is held, and for whom. What a crash has left unfinished is found by
+//! [`recovery`] when the node starts.
+
+mod coordinator;
+mod holds;
+mod participant;
+mod plan;
+pub mod recovery;
+
+pub(crate) use coordinator::Coordinated;
+pub(crate) use holds::{Holds, Keep, Verdict, Wanted};
+pub(crate) use plan::Plan;

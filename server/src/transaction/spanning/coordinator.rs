@@ -1,0 +1,265 @@
+//! Transactions over cores on the core of the connection: who is asked for what, and when the client is answered.
+
+use std::sync::atomic::Ordering;
+
+use slotcore_engine::cmd::Reply;
+use slotcore_engine::cmd::op::decode_op;
+use slotcore_engine::cmd::{Args, by_id};
+use slotcore_netio::ConnId;
+
+use super::super::owner::ABORTED_BECAUSE;
+use super::super::queue::{Pending, Queue};
+use super::{Plan, Verdict, Wanted};
+use crate::clients::Endpoint;
+use crate::core_state::{CoreState, lane_of};
+use crate::gathering::Combine;
+use crate::parcel::{How, Note};
+use crate::reply::RespReply;
+use crate::reply_order::Source;
+
+/// A transaction that this core coordinates.
+#[derive(Debug)]
+pub struct Coordinated {
+    conn: ConnId,
+    how: How,
+    /// Its number among this core's commands in parts; known once it has begun.
+    part: u32,
+    plan: Plan,
+    /// Cores on which the connection watches keys.
+    watched: Vec<u16>,
+    /// How many cores hold: always the first ones.
+    held: usize,
+    /// Copies that are not durable yet.
+    unkept: usize,
+    /// Parts that were not carried out yet.
+    unanswered: usize,
+}
+
+impl CoreState {
+    /// EXEC of a connection whose keys, with those it watches, live on several cores. Begins when everything that the
+    /// connection asked for before has been answered.
+    pub(in crate::transaction) fn exec_spanning(&mut self, id: ConnId, queue: Box<Queue>) {
+        let plan = self.plan(&queue);
+        let plan = match plan {
+            Ok(plan) => plan,
+            Err(text) => {
+                self.transactions_kept.give(queue);
+                self.forget_watched(id);
+                self.server.metrics.transactions.aborted += 1;
+                return self.say_error(id, &text);
+            }
+        };
+        let Some(client) = self.server.clients.get_mut(id.index()) else {
+            return;
+        };
+        client.begin_command("exec", self.now.tick);
+        let silent = !client.wants_reply();
+        let how = How {
+            silent: false,
+            ..How::of(client)
+        };
+        client.end_command();
+        let mixed = if queue.is_mixed() {
+            Some(queue)
+        } else {
+            self.transactions_kept.give(queue);
+            None
+        };
+        lane_of(&mut self.lanes, id).session.pending = Some(Box::new(Pending {
+            silent,
+            mixed,
+            left_input: false,
+            spanning: Some(Coordinated {
+                conn: id,
+                how,
+                part: 0,
+                plan,
+                watched: Vec::new(),
+                held: 0,
+                unkept: 0,
+                unanswered: 0,
+            }),
+        }));
+        self.begin_spanning(id);
+    }
+
+    /// Who carries out what of the commands about keys.
+    fn plan(&mut self, queue: &Queue) -> Result<Plan, String> {
+        let (mut plan, mut spans) = (Plan::default(), Vec::new());
+        let (map, me) = (&self.server.cluster, self.server.core);
+        for operation in queue.about_keys() {
+            let (number, _) = decode_op(operation, &mut spans).expect("encoded by the queue");
+            let spec = by_id(number).expect("encoded by the queue");
+            let args = Args::new(operation, &spans);
+            let route = self
+                .router
+                .route(map, me, Endpoint::AnySlot, spec, &args, &mut self.key_numbers);
+            plan.add(map, me.0, route, spec, &args)?;
+        }
+        Ok(plan)
+    }
+
+    /// Begins the transaction over cores of a connection, if it has one and nothing else of it is under way.
+    #[cold]
+    pub(crate) fn begin_spanning(&mut self, id: ConnId) {
+        let lane = lane_of(&mut self.lanes, id);
+        if lane.waiting > 0 || lane.away > 0 {
+            return;
+        }
+        let Some(pending) = &mut lane.session.pending else {
+            return;
+        };
+        let Some(mut spanning) = pending.spanning.take() else {
+            return;
+        };
+        spanning.watched = lane.session.watched.cores.clone();
+        for &core in &spanning.watched {
+            spanning.plan.part_of(core);
+        }
+        // Their owners forget them when they are released.
+        self.forget_watched_here(id);
+        spanning.part = self.enter_gathering(id, spanning.how, Combine::Spanning);
+        self.expect(id, Source::Gathering(spanning.part));
+        let part = spanning.part;
+        self.coordinated.push(spanning);
+        self.ask_to_hold(part);
+    }
+
+    fn coordinated(&mut self, part: u32) -> Option<&mut Coordinated> {
+        self.coordinated.iter_mut().find(|spanning| spanning.part == part)
+    }
+
+    /// Tells a core, which may be this one.
+    pub(super) fn tell(&mut self, core: u16, note: Note) {
+        if core == self.mesh.me().0 {
+            self.take_note(core, note);
+        } else {
+            self.mesh.to(core).notes.push(note);
+        }
+    }
+
+    /// Asks the next core to hold; when all do, they carry out their parts.
+    fn ask_to_hold(&mut self, part: u32) {
+        let me = self.mesh.me().0;
+        let Some(spanning) = self.coordinated(part) else { return };
+        let Some(next) = spanning.plan.parts().get(spanning.held) else {
+            return self.carry_all(part);
+        };
+        let wanted = Wanted {
+            from: me,
+            part,
+            conn: spanning.conn,
+            watches: spanning.watched.contains(&next.core),
+            writes: next.writes,
+            grows: next.grows,
+            // Whoever writes logs what all write.
+            bytes: if next.writes { spanning.plan.bytes() } else { 0 },
+        };
+        let core = next.core;
+        self.tell(core, Note::Hold(wanted));
+    }
+
+    /// A core has answered.
+    pub(super) fn hold_answered(&mut self, part: u32, verdict: Verdict) {
+        let Some(spanning) = self.coordinated(part) else { return };
+        match verdict {
+            Verdict::Held => {
+                spanning.held += 1;
+                self.ask_to_hold(part);
+            }
+            Verdict::Changed => {
+                self.server.metrics.transactions.failed_watches += 1;
+                self.end_spanning(part, |how, out| RespReply::new(out, how.proto).null_array());
+            }
+            Verdict::Refused(text) => {
+                self.server.metrics.transactions.aborted += 1;
+                let text = format!("{ABORTED_BECAUSE}{text}");
+                self.server.metrics.errors.count(&text);
+                self.end_spanning(part, |how, out| RespReply::new(out, how.proto).error(&text));
+            }
+        }
+    }
+
+    /// All hold: nothing can come between any more.
+    fn carry_all(&mut self, part: u32) {
+        let numbers = self.spanning_numbers.clone();
+        let Some(spanning) = self.coordinated(part) else { return };
+        let (conn, how) = (spanning.conn, spanning.how);
+        // With one core that writes its entry is the whole.
+        let whole =
+            (spanning.plan.writers() > 1).then(|| spanning.plan.spanning(numbers.fetch_add(1, Ordering::Relaxed)));
+        let mut orders = Vec::new();
+        for own in spanning.plan.parts().iter().filter(|own| !own.is_empty()) {
+            let copy = whole.as_ref().and_then(|whole| whole.operation_for(own.core));
+            spanning.unkept += usize::from(copy.is_some());
+            spanning.unanswered += 1;
+            orders.push((own.core, copy.unwrap_or_else(|| own.carrier())));
+        }
+        if orders.is_empty() {
+            return self.conclude_spanning(part);
+        }
+        for (core, _) in &orders {
+            self.ask(part, *core, Vec::new());
+        }
+        for (core, operation) in orders {
+            let note = Note::Carry {
+                part,
+                conn,
+                how,
+                operation,
+            };
+            self.tell(core, note);
+        }
+    }
+
+    /// All parts were carried out.
+    pub(crate) fn spanning_answered(&mut self, part: u32) {
+        if let Some(spanning) = self.coordinated(part) {
+            spanning.unanswered = 0;
+        }
+        self.conclude_spanning(part);
+    }
+
+    /// A copy is durable.
+    pub(super) fn spanning_kept(&mut self, part: u32) {
+        if let Some(spanning) = self.coordinated(part) {
+            spanning.unkept -= 1;
+        }
+        self.conclude_spanning(part);
+    }
+
+    /// Answers the client when everything is done.
+    fn conclude_spanning(&mut self, part: u32) {
+        let Some(at) = self.coordinated.iter().position(|spanning| spanning.part == part) else {
+            return;
+        };
+        if self.coordinated[at].unanswered > 0 || self.coordinated[at].unkept > 0 {
+            return;
+        }
+        let Some(gathering) = self.gatherings[part as usize - 1].take() else {
+            return;
+        };
+        let mut reply = Vec::new();
+        let spanning = &self.coordinated[at];
+        let replies: Vec<(u16, &[u8])> = gathering.replies().collect();
+        spanning.plan.compose(spanning.conn, spanning.how, &replies, &mut reply);
+        self.end_spanning(part, |_, out| out.extend_from_slice(&reply));
+    }
+
+    /// Lets all cores go that were asked, and answers.
+    fn end_spanning(&mut self, part: u32, write: impl FnOnce(How, &mut Vec<u8>)) {
+        let Some(at) = self.coordinated.iter().position(|spanning| spanning.part == part) else {
+            return;
+        };
+        let spanning = self.coordinated.swap_remove(at);
+        self.gatherings[part as usize - 1] = None;
+        self.free_gatherings.push(part);
+        for own in spanning.plan.parts() {
+            let conn = spanning.conn;
+            self.tell(own.core, Note::Release { part, conn });
+        }
+        let mut out = Vec::new();
+        write(spanning.how, &mut out);
+        self.answer(spanning.conn, Source::Gathering(part), &out, true);
+    }
+}
