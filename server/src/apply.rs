@@ -116,8 +116,12 @@ impl CoreState {
         ops.begin(&mut self.keyspace, &header);
         if ours && let Some(sealed) = self.proposed.pop_front() {
             let began = SystemClock.tick();
-            for item in &sealed.items {
-                self.apply_item(item, &sealed, &mut ops, payload);
+            if sealed.copying.is_empty() {
+                for item in &sealed.items {
+                    self.apply_item(item, &sealed, &mut ops, payload);
+                }
+            } else {
+                self.apply_copying(&sealed, &mut ops, payload);
             }
             let ended = SystemClock.tick();
             let run_ns = ended.since(began).as_nanos() as u64;
@@ -126,11 +130,22 @@ impl CoreState {
             self.spare.push(sealed);
         } else {
             ops.run_all(&mut self.keyspace, payload);
-            self.keyspace.forget_events();
+            self.after_others_changes();
         }
         self.ops = ops;
         if self.keyspace.scripts().is_some() {
             self.carry_out_effects();
+        }
+    }
+
+    /// Carries out a batch in which there are commands that read for clients that keep copies.
+    #[cold]
+    fn apply_copying(&mut self, sealed: &Sealed, ops: &mut EntryOps, payload: &[u8]) {
+        let mut copying = sealed.copying.iter().map(|at| *at as usize).peekable();
+        for (at, item) in sealed.items.iter().enumerate() {
+            self.tracking.copies = copying.next_if_eq(&at).is_some();
+            self.apply_item(item, sealed, ops, payload);
+            self.tracking.command_done();
         }
     }
 
@@ -217,7 +232,7 @@ impl CoreState {
             (Who::Client(conn), true) => self.unanswered(conn, place),
             (Who::Core(..) | Who::Waiter(_), _) => {}
         }
-        self.after_changes();
+        self.after_changes(Some(item.who));
         if !waits {
             self.waited(item.who);
         }
@@ -229,6 +244,9 @@ impl CoreState {
     /// Executes a command that touches keys; answers if the connection is still there.
     #[inline]
     fn run_for(&mut self, id: ConnId, spec: &'static CommandSpec, args: Args<'_>, from: From) -> Outcome {
+        if self.tracking.copies {
+            self.tracking.note((self.mesh.me().0, id), spec, &args);
+        }
         let f = match spec.run {
             Run::Data(f) => f,
             Run::Transaction(step) => {

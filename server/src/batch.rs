@@ -62,6 +62,8 @@ pub struct Batch {
     payload: Vec<u8>,
     asides: Vec<u8>,
     items: Vec<Item>,
+    /// Which of them read for clients that keep copies.
+    copying: Vec<u32>,
     writes: u32,
     header: Vec<u8>,
 }
@@ -75,6 +77,8 @@ pub struct Sealed {
     pub sealed_at: Tick,
     /// Commands in order.
     pub items: Vec<Item>,
+    /// Which of them read for clients that keep copies (`CLIENT TRACKING`), in order.
+    pub copying: Vec<u32>,
     /// Asides, encoded as operations.
     pub asides: Vec<u8>,
 }
@@ -148,6 +152,14 @@ impl Batch {
         });
     }
 
+    /// The last command reads for a client that keeps copies.
+    #[cold]
+    pub fn mark_copies(&mut self) {
+        let at = self.items.len().saturating_sub(1);
+        self.copying
+            .push(u32::try_from(at).expect("a batch is bounded by BATCH_ITEMS_MAX"));
+    }
+
     fn push_text(&mut self, text: &str) -> u32 {
         let at = self.aside_offset();
         let len = u32::try_from(text.len()).expect("a line is short");
@@ -191,6 +203,7 @@ impl Batch {
     pub fn seal(&mut self, header: &BatchHeader, now: Tick, spare: Option<Sealed>) -> (Bytes, Sealed) {
         let mut spare = spare.unwrap_or_default();
         spare.items.clear();
+        spare.copying.clear();
         spare.asides.clear();
         // Asides alone make an entry, too.
         self.touch();
@@ -202,6 +215,7 @@ impl Batch {
             seq: header.batch_seq,
             sealed_at: now,
             items: std::mem::replace(&mut self.items, spare.items),
+            copying: std::mem::replace(&mut self.copying, spare.copying),
             asides: std::mem::replace(&mut self.asides, spare.asides),
         };
         // The payload is shared by the log's cache and the apply path, so it is not recycled; its size is a good guess

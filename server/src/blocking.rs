@@ -175,12 +175,7 @@ impl CoreState {
         if core == self.mesh.me() {
             return self.end_wait_for(core.0, conn, ending);
         }
-        let how = How {
-            proto: 2,
-            silent: true,
-            local: false,
-            watches: false,
-        };
+        let how = How::unheard();
         // A request like others, so that it does not overtake the command.
         let args = Args::new(&[], &[(0, 0)]);
         let asker = Asker {

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use slotcore_rt::clock::Tick;
 
 use crate::acl::DEFAULT_USER;
+use crate::tracking::TrackingMode;
 
 /// A connection's number towards clients: from 1, never reused while the server runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -88,6 +89,10 @@ pub struct ClientState {
     pub queued_bytes: usize,
     /// Keys it watches.
     pub watched: usize,
+    /// How it is told of changes of keys, if it is.
+    pub tracking: Option<Box<TrackingMode>>,
+    /// It is told of them in place of other clients.
+    pub is_told_for_others: bool,
     /// `CLIENT NO-EVICT on`.
     pub no_evict: bool,
     /// `CLIENT NO-TOUCH on`.
@@ -124,6 +129,8 @@ impl ClientState {
             queued: -1,
             queued_bytes: 0,
             watched: 0,
+            tracking: None,
+            is_told_for_others: false,
             no_evict: false,
             no_touch: false,
             blocked: false,
@@ -153,7 +160,7 @@ impl ClientState {
 
     /// True when other connections or cores know it by its place: it cannot go to another core.
     pub fn is_pinned(&self) -> bool {
-        self.listens
+        self.listens || self.is_told_for_others || self.tracking.is_some()
     }
 
     /// Notes that a command begins.

@@ -258,6 +258,9 @@ impl Config {
                 &raw.notify_keyspace_events,
                 NotifyEvents::parse,
             )?,
+            tracking_keys_max: option("tracking-table-max-keys", &raw.tracking_table_max_keys, |t| {
+                integer(t, 0, i64::MAX)
+            })? as u64,
             slow_log_slower_than_us: option("slowlog-log-slower-than", &raw.slowlog_log_slower_than, |t| {
                 integer(t, -1, i64::MAX)
             })?,

@@ -547,7 +547,7 @@ impl CoreLoop {
             self.next_upkeep = now.tick + UPKEEP_EVERY;
             if state.server.active_expire && state.pause.is_none() {
                 state.keyspace.expire_work(EXPIRE_BUDGET);
-                state.after_changes();
+                state.after_changes(None);
             }
             state.keyspace.free_work(turns * FREE_BUDGET);
         }

@@ -38,6 +38,7 @@ use crate::requests_ahead::RequestsAhead;
 use crate::route::Router;
 use crate::spin::Spin;
 use crate::tally::Tally;
+use crate::tracking::Tracking;
 use crate::transaction::{Coordinated, Gate, Holds, Session, TransactionsKept, Watches};
 use crate::window::Window;
 
@@ -142,6 +143,8 @@ pub struct CoreState {
     /// Who listens to what.
     pub(crate) pubsub: Subscriptions,
     pub(crate) encoded: Encoded,
+    /// Clients that keep copies, and of what.
+    pub(crate) tracking: Tracking,
     /// Stands in for the keyspace's while they are told.
     pub(crate) events: Events,
     /// The command being carried out will be answered later, by others.
@@ -238,6 +241,7 @@ impl CoreState {
             clogged: Vec::new(),
             pubsub: Subscriptions::new(mesh.me(), interest),
             encoded: Encoded::default(),
+            tracking: Tracking::default(),
             events: Events::default(),
             diverted: false,
             movers: Vec::new(),
@@ -334,6 +338,9 @@ impl CoreState {
                     self.end_session(id);
                     self.end_wait_of(id, Ending::Gone);
                     self.forget_paused(id);
+                    if self.tracking.is_on {
+                        self.track(id, None);
+                    }
                     self.server.clients.remove(id.index());
                 }
             }
@@ -376,6 +383,7 @@ impl CoreState {
 
     /// Sends what this turn has for other cores. False when some of it found no room: to be tried again soon.
     pub fn send_mail(&mut self) -> bool {
+        self.tell_changed();
         let all = self.mesh.flush();
         if all {
             for id in self.clogged.drain(..) {

@@ -358,6 +358,9 @@ impl CoreState {
             {
                 self.note_script_of(window, command, spec);
             }
+            if self.tracking.is_on {
+                self.tracking.copies = self.keeps_copies(command.conn, command.spec.ok());
+            }
             if self.lanes[command.conn.index()].session.queue.is_some() {
                 self.run_in_multi(window, command);
             } else if command.route != Route::Here {
@@ -367,7 +370,10 @@ impl CoreState {
             } else {
                 self.run_parsed(window, command);
             }
-            self.after_changes();
+            self.after_changes(Some(Who::Client(command.conn)));
+        }
+        if self.tracking.is_on {
+            self.tracking.command_done();
         }
         for &(id, bytes) in &window.taken {
             if bytes > 0 {
@@ -455,7 +461,12 @@ impl CoreState {
                     let outcome = run_data(&mut exec, client, out, spec, f, self.now, &mut self.server.metrics);
                     self.keyspace.forget_key();
                     match outcome {
-                        Outcome::Answered => self.tally.note(spec),
+                        Outcome::Answered => {
+                            self.tally.note(spec);
+                            if self.tracking.copies {
+                                self.tracking.note((self.server.core.0, id), spec, &args);
+                            }
+                        }
                         Outcome::NeedsTick => {
                             self.batch.push_aside(id, spec.id, &args);
                             self.waits(id);
@@ -505,6 +516,9 @@ impl CoreState {
     #[inline]
     pub(crate) fn waits(&mut self, id: ConnId) {
         self.lanes[id.index()].waiting += 1;
+        if self.tracking.copies {
+            self.batch.mark_copies();
+        }
         if self.batch.is_full() {
             self.seal();
         }
@@ -524,23 +538,28 @@ impl CoreState {
         let mut out = std::mem::take(&mut self.scratch_out);
         out.clear();
         let is_push = self.run_subscription(id, cmd, args, &mut out);
-        let Some(client) = self.server.clients.get_mut(slot) else {
+        let Some(proto) = self.server.clients.get(slot).map(|client| client.proto) else {
             return;
         };
         self.server.facts.clients = self.net.open_count() as u64;
-        let around = Around {
-            keyspace: &mut self.keyspace,
-            buffers: &NetBuffers(&self.net),
-            now: self.now.tick,
-            wall_us: self.now.wall_us,
-        };
-        let mut reply = RespReply::new(&mut out, client.proto);
-        let flow = if is_push || pubsub::answer(&self.pubsub, cmd, args, false, &mut reply) {
+        self.count_tracked();
+        let mut reply = RespReply::new(&mut out, proto);
+        let flow = if is_push
+            || self.run_tracking(id, cmd, args, None, &mut reply)
+            || pubsub::answer(&self.pubsub, cmd, args, false, &mut reply)
+        {
             Flow::Done
         } else {
+            let around = Around {
+                keyspace: &mut self.keyspace,
+                buffers: &NetBuffers(&self.net),
+                now: self.now.tick,
+                wall_us: self.now.wall_us,
+            };
             self.server.run(cmd, slot, args, around, &mut reply)
         };
         if cmd == ServerCmd::Reset {
+            self.track(id, None);
             self.unsubscribe_silently(id);
         }
         if reply.failed() {
@@ -735,6 +754,8 @@ fn changes_connection(spec: &CommandSpec) -> bool {
                 | C::AclLoad
                 | C::Hello
                 | C::Reset
+                | C::ClientTracking
+                | C::ClientCaching
         )
     )
 }

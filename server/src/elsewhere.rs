@@ -7,6 +7,7 @@ use slotcore_netio::ConnId;
 
 use crate::commands::Around;
 use crate::core_state::{CoreState, NetBuffers, lane_of};
+use crate::dispatch::note_error;
 use crate::gathering::{Combine, Gathering};
 use crate::metrics::CoreSnapshot;
 use crate::parcel::{Asker, How, Note, reply_at};
@@ -56,7 +57,10 @@ impl CoreState {
         };
         client.begin_command(spec.full_name, self.now.tick);
         client.blocked = self.lanes[id.index()].blocks.is_some();
-        let how = How::of(client);
+        let how = How {
+            tracks: self.tracking.copies,
+            ..How::of(client)
+        };
         client.end_command();
         let Some((input, _)) = self.net.io(id) else { return };
         let args = Args::new(&input[c.base..], spans);
@@ -150,6 +154,18 @@ impl CoreState {
             for core in (0..self.mesh.cores() as u16).filter(|&core| core != me) {
                 self.ask(part, core, Vec::new());
                 self.mesh.to(core).notes.push(Note::WantSnapshot(asker));
+            }
+            return;
+        }
+        if kind == Everywhere::Whereabouts {
+            // What follows goes by what this changes.
+            lane_of(&mut self.lanes, id).blocks = Some(self.server.core);
+            if let Some(gathering) = &mut self.gatherings[part as usize - 1] {
+                encode_op(&mut gathering.command, spec.id, &args);
+            }
+            for core in (0..self.mesh.cores() as u16).filter(|&core| core != me) {
+                self.ask(part, core, Vec::new());
+                self.mesh.to(core).push_request(asker, how, spec.id, &args);
             }
             return;
         }
@@ -362,19 +378,29 @@ impl CoreState {
         self.scratch_out = out;
     }
 
-    /// Carries out a command that shows figures, on those of all cores.
+    /// Carries out a command that was waiting for what the other cores have told: figures, or where a client is.
     fn run_on_figures(&mut self, gathering: &Gathering, out: &mut Vec<u8>) {
         let mut spans = Vec::new();
         let (id, _) = decode_op(&gathering.command, &mut spans).expect("encoded by this core");
         let spec = by_id(id).expect("encoded by this core");
         let Run::Server(cmd) = spec.run else { return };
+        let args = Args::new(&gathering.command, &spans);
+        if let Combine::Everywhere(Everywhere::Whereabouts) = gathering.combine {
+            let mut reply = RespReply::new(out, gathering.proto);
+            self.run_tracking(gathering.conn, cmd, args, gathering.whereabouts(), &mut reply);
+            if reply.failed() {
+                note_error(&mut self.server.metrics, spec, out, 0);
+            }
+            self.tally.note(spec);
+            return;
+        }
+        self.count_tracked();
         let around = Around {
             keyspace: &mut self.keyspace,
             buffers: &NetBuffers(&self.net),
             now: self.now.tick,
             wall_us: self.now.wall_us,
         };
-        let args = Args::new(&gathering.command, &spans);
         let mut reply = RespReply::new(out, gathering.proto);
         let (slot, others) = (gathering.conn.index(), &gathering.snapshots);
         self.server.run_merged(cmd, slot, args, around, others, &mut reply);

@@ -32,6 +32,7 @@ impl CoreState {
             any = true;
             self.open_parcel(from, parcel);
         }
+        self.tend_tracking();
         self.run_requests();
         any
     }
@@ -62,6 +63,7 @@ impl CoreState {
                     self.keyspace.scripts_mut().note(&body);
                 }
                 Note::WantSnapshot(asker) => {
+                    self.count_tracked();
                     let snapshot = self.server.snapshot(&self.keyspace, &NetBuffers(&self.net));
                     let note = Note::Snapshot(asker, Box::new(snapshot));
                     self.mesh.to(from).notes.push(note);
@@ -105,7 +107,7 @@ impl CoreState {
                     break 'parcel;
                 }
                 self.run_request(unread.from, request, &requests[request.op.0..request.op.1], spans);
-                self.after_changes();
+                self.after_changes(Some(Who::Core(unread.from, request.asker, request.how)));
                 unread.at = request.op.1;
             }
         }
@@ -147,7 +149,7 @@ impl CoreState {
             self.server.metrics.commands.rejected(spec.id.0, spec.full_name);
             if waits {
                 self.batch.push_refusal(who, text);
-                self.core_waits(from, asker);
+                self.core_waits(from, asker, how);
             } else {
                 self.refuse_core(from, asker, how, text);
             }
@@ -157,7 +159,7 @@ impl CoreState {
             }
             self.batch.push_encoded_write(who, op);
             self.note_blocking(who, spec);
-            self.core_waits(from, asker);
+            self.core_waits(from, asker, how);
         } else {
             let now = !waits && self.reads_allowed;
             let outcome = if now {
@@ -173,7 +175,7 @@ impl CoreState {
                     self.note_blocking(who, spec);
                 }
             }
-            self.core_waits(from, asker);
+            self.core_waits(from, asker, how);
         }
     }
 
@@ -198,7 +200,7 @@ impl CoreState {
             (_, Some(text)) if self.waiting_for(from, asker) == 0 => self.refuse_core(from, asker, how, text),
             (_, Some(text)) => {
                 self.batch.push_refusal(who, text);
-                self.core_waits(from, asker);
+                self.core_waits(from, asker, how);
             }
             (Form::Read(twin), None) => {
                 let mut twin_op = Vec::with_capacity(op.len());
@@ -212,7 +214,7 @@ impl CoreState {
                 let is_rewritten = matches!(form, Form::Rewritten);
                 self.batch
                     .push_encoded_write(who, if is_rewritten { &rewritten } else { op });
-                self.core_waits(from, asker);
+                self.core_waits(from, asker, how);
             }
         }
         self.script_op = rewritten;
@@ -243,6 +245,9 @@ impl CoreState {
         args: Args<'_>,
         origin: From,
     ) -> Outcome {
+        if how.tracks {
+            self.note_for((core, asker.conn), spec, &args);
+        }
         let f = match spec.run {
             Run::Data(f) => f,
             Run::Transaction(step) => {
@@ -302,6 +307,16 @@ impl CoreState {
             self.tally.note(spec);
             return;
         }
+        if cmd == ServerCmd::ClientTracking {
+            let mut reply = std::mem::take(&mut self.scratch_out);
+            reply.clear();
+            self.answer_whereabouts(&args, &mut RespReply::new(&mut reply, how.proto));
+            self.mesh
+                .to(core)
+                .push_reply(asker, |out| out.extend_from_slice(&reply));
+            self.scratch_out = reply;
+            return;
+        }
         let around = Around {
             keyspace: &mut self.keyspace,
             buffers: &NetBuffers(&self.net),
@@ -342,7 +357,7 @@ impl CoreState {
     }
 
     #[inline]
-    pub(crate) fn core_waits(&mut self, core: u16, asker: Asker) {
+    pub(crate) fn core_waits(&mut self, core: u16, asker: Asker, how: How) {
         let lane = asker.conn.index();
         if core == self.mesh.me().0 {
             if self.net.conn(asker.conn).is_some() {
@@ -354,6 +369,9 @@ impl CoreState {
                 lanes.resize(lane + 1, 0);
             }
             lanes[lane] += 1;
+        }
+        if how.tracks {
+            self.batch.mark_copies();
         }
         if self.batch.is_full() {
             self.seal();

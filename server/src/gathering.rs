@@ -135,10 +135,18 @@ impl Gathering {
             }
             Combine::Everywhere(Everywhere::SumByName) => self.write_sums(out),
             Combine::Everywhere(Everywhere::Digest) => self.write_digest(out),
-            // Written by the command itself, from the snapshots; and by the plan.
-            Combine::Everywhere(Everywhere::Counters) | Combine::Spanning => {}
+            // Written by the command itself, from what the parts say; and by the plan.
+            Combine::Everywhere(Everywhere::Counters | Everywhere::Whereabouts) | Combine::Spanning => {}
             Combine::Scan(next) => self.write_scan(next, out),
         }
+    }
+
+    /// Where the client is that was looked for, as a core has told.
+    pub fn whereabouts(&self) -> Option<(u16, ConnId)> {
+        let part = self.parts.iter().find(|part| part.reply.starts_with(b"*2"))?;
+        let mut numbers = values(&part.reply).map(|value| u32::try_from(number(value)));
+        let (index, generation) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+        Some((part.core, ConnId::from_parts((index, generation))))
     }
 
     fn write_first(&self, out: &mut Vec<u8>) {

@@ -38,6 +38,7 @@ pub mod sockets;
 pub mod spin;
 pub mod startup;
 pub mod tally;
+pub mod tracking;
 pub mod transaction;
 pub mod watch;
 pub mod window;

@@ -67,6 +67,8 @@ pub struct How {
     pub local: bool,
     /// It watches keys of the core that is asked, and asks for a transaction.
     pub watches: bool,
+    /// It keeps copies of what it reads by this command.
+    pub tracks: bool,
 }
 
 const ASKER_BYTES: usize = 12;
@@ -75,6 +77,7 @@ pub const REPLY_HEAD_BYTES: usize = 16;
 const SILENT: u8 = 0x80;
 const LOCAL: u8 = 0x40;
 const WATCHES: u8 = 0x20;
+const TRACKS: u8 = 0x10;
 
 impl How {
     /// For the command that `client` has just begun.
@@ -84,6 +87,7 @@ impl How {
             silent: !client.wants_reply(),
             local: client.peer.ip().is_loopback(),
             watches: false,
+            tracks: false,
         }
     }
 
@@ -94,21 +98,28 @@ impl How {
             silent: true,
             local: false,
             watches: false,
+            tracks: false,
         }
     }
 
     fn to_byte(self) -> u8 {
-        let flags = [(self.silent, SILENT), (self.local, LOCAL), (self.watches, WATCHES)];
+        let flags = [
+            (self.silent, SILENT),
+            (self.local, LOCAL),
+            (self.watches, WATCHES),
+            (self.tracks, TRACKS),
+        ];
         let set = flags.iter().filter(|(set, _)| *set);
         set.fold(self.proto, |byte, (_, flag)| byte | flag)
     }
 
     fn from_byte(byte: u8) -> Self {
         Self {
-            proto: byte & !(SILENT | LOCAL | WATCHES),
+            proto: byte & !(SILENT | LOCAL | WATCHES | TRACKS),
             silent: byte & SILENT != 0,
             local: byte & LOCAL != 0,
             watches: byte & WATCHES != 0,
+            tracks: byte & TRACKS != 0,
         }
     }
 }
@@ -131,10 +142,33 @@ pub struct Parcel {
 pub enum Cast {
     /// A message of the server for those who listen: channel, message.
     Message = 0,
+    /// A key has changed that a connection of the receiver holds: who, key.
+    Invalidate = 1,
+    /// The same, when it was this connection that changed it.
+    InvalidateOwn = 2,
+    /// All keys of the sender have gone, of which a connection of the receiver holds some: who.
+    InvalidateAll = 3,
+    /// A key has changed, for clients in broadcast mode: who changed it, key.
+    Changed = 4,
+    /// All keys of the sender have gone, for clients in broadcast mode.
+    Cleared = 5,
+    /// Keys have changed, for a connection of the receiver in place of one of the sender: both, keys.
+    Redirected = 6,
+    /// A connection of the receiver redirects to one that is gone: who.
+    RedirectionBroken = 7,
 }
 
 impl Cast {
-    const ALL: [Cast; 1] = [Cast::Message];
+    const ALL: [Cast; 8] = [
+        Cast::Message,
+        Cast::Invalidate,
+        Cast::InvalidateOwn,
+        Cast::InvalidateAll,
+        Cast::Changed,
+        Cast::Cleared,
+        Cast::Redirected,
+        Cast::RedirectionBroken,
+    ];
 }
 
 /// Bytes of a cast before its text.
@@ -308,6 +342,7 @@ mod tests {
             silent,
             local: !silent,
             watches: silent,
+            tracks: !silent,
         };
         for (n, silent) in [(1, false), (u32::MAX - 2, true)] {
             parcel.push_request(asker(n), how(silent), CommandId(7), &args);

@@ -9,6 +9,7 @@ use slotcore_rt::ids::CoreId;
 use crate::clients::Endpoint;
 use crate::cluster_map::ClusterMap;
 use crate::commands::{shows_all_cores, slot_asked};
+use crate::tracking::TrackingMode;
 
 /// What Redis Cluster answers when keys of one command lie in several slots.
 pub const CROSSSLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
@@ -76,6 +77,8 @@ pub enum Everywhere {
     Digest,
     /// Not the answers are put together but what the cores have counted (`INFO`).
     Counters,
+    /// Nor these: one of them may know a client that this core needs to know of (`CLIENT TRACKING on REDIRECT id`).
+    Whereabouts,
 }
 
 impl Everywhere {
@@ -275,6 +278,7 @@ fn server_route(cmd: ServerCmd, args: &Args<'_>) -> Option<Everywhere> {
         C::PubsubNumPat => Everywhere::UnionLen,
         C::PubsubNumSub | C::PubsubShardNumSub => Everywhere::SumByName,
         C::ClientList => Everywhere::ClientList,
+        C::ClientTracking if TrackingMode::redirect_asked(args).is_some() => Everywhere::Whereabouts,
         C::ClientKill if args.len() == 3 => Everywhere::OneOk,
         C::ClientKill | C::ClientUnblock => Everywhere::Sum,
         _ => return None,

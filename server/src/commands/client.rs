@@ -11,6 +11,7 @@ use super::{Flow, ServerCtx};
 use crate::acl::AclTable;
 use crate::clients::{BufferUse, ClientId, ClientState, ReplyMode};
 use crate::pause::Pause;
+use crate::tracking::TrackingMode;
 
 /// `CLIENT ID`
 pub(super) fn id(conn: &ClientState, out: &mut dyn Reply) -> Flow {
@@ -361,8 +362,11 @@ fn line(client: &ClientState, buffers: BufferUse, now: Tick) -> String {
     for (flag, set) in [
         ('P', client.listens),
         ('x', client.queued >= 0),
-        ('c', client.close_after_reply),
         ('b', client.blocked),
+        ('t', client.tracking.is_some()),
+        ('R', client.tracking.as_ref().is_some_and(|mode| mode.is_broken)),
+        ('B', client.tracking.as_ref().is_some_and(|mode| mode.broadcast)),
+        ('c', client.close_after_reply),
         ('e', client.no_evict),
         ('T', client.no_touch),
     ] {
@@ -379,7 +383,7 @@ fn line(client: &ClientState, buffers: BufferUse, now: Tick) -> String {
         line,
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db=0 sub={} psub={} ssub={} multi={} watch={} \
          qbuf={} qbuf-free={} argv-mem=0 multi-mem={} rbs=0 rbp=0 obl={} oll=0 omem={} tot-mem={} events={} cmd={} user={} \
-         redir=-1 resp={} lib-name={} lib-ver={}",
+         redir={} resp={} lib-name={} lib-ver={}",
         client.id,
         client.peer,
         client.local,
@@ -401,6 +405,7 @@ fn line(client: &ClientState, buffers: BufferUse, now: Tick) -> String {
         if buffers.output_bytes > 0 { "rw" } else { "r" },
         client.last_command,
         text(&client.user),
+        TrackingMode::redirection(client.tracking.as_deref()),
         client.proto,
         text(&client.lib_name),
         text(&client.lib_ver),

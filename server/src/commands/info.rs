@@ -137,7 +137,7 @@ fn clients(shown: &Shown<'_>, _: &ProcessUse, page: &mut Page) {
     page.put("client_recent_max_input_buffer", shown.conns.input_buffer_bytes_max);
     page.put("client_recent_max_output_buffer", shown.conns.output_buffer_bytes_max);
     page.put("blocked_clients", shown.facts.blocked_clients);
-    page.put("tracking_clients", 0);
+    page.put("tracking_clients", shown.facts.tracking_clients);
     page.put("watching_clients", shown.facts.watching_clients);
     page.put("clients_in_timeout_table", 0);
     page.put("total_watched_keys", shown.facts.watched_keys);
@@ -264,6 +264,9 @@ fn stats(shown: &Shown<'_>, _: &ProcessUse, page: &mut Page) {
     page.put("keyspace_misses", data.misses);
     page.put("pubsub_channels", 0);
     page.put("pubsub_patterns", 0);
+    page.put("tracking_total_keys", shown.facts.tracked_keys);
+    page.put("tracking_total_items", shown.facts.tracked_items);
+    page.put("tracking_total_prefixes", shown.facts.tracking_prefixes);
     page.put("latest_fork_usec", 0);
     page.put("total_forks", 0);
     page.put("total_error_replies", metrics.errors.total());

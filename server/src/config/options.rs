@@ -343,6 +343,18 @@ pub struct RawOptions {
     )]
     pub notify_keyspace_events: String,
 
+    /// Keys that clients with CLIENT TRACKING may be noted to hold copies of; 0 = no limit (live).
+    ///
+    /// Each takes about 100 bytes. Beyond the limit some are told as if they had changed: too few make copies useless.
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value = "1000000",
+        help_heading = "Insight",
+        verbatim_doc_comment
+    )]
+    pub tracking_table_max_keys: String,
+
     /// First word of every metric's name: letters, digits and underscores.
     ///
     /// `raftkv` gives the names that dashboards of the RaftKV store expect.

@@ -201,6 +201,12 @@ pub static PARAMETERS: &[Parameter] = &[
         |s, t| NotifyEvents::parse(t).map(|events| s.notify_keyspace_events = events),
     ),
     live(
+        "tracking-table-max-keys",
+        Setting::TrackingKeysMax,
+        |s| s.tracking_keys_max.to_string(),
+        |s, t| integer(t, 0, i64::MAX).map(|n| s.tracking_keys_max = n as u64),
+    ),
+    live(
         "slowlog-log-slower-than",
         Setting::SlowLogSlowerThan,
         |s| s.slow_log_slower_than_us.to_string(),
@@ -293,7 +299,6 @@ pub static PARAMETERS: &[Parameter] = &[
     remembered("maxmemory-samples", "maxmemory-samples", "5"),
     remembered("rdb-key-save-delay", "rdb-key-save-delay", "0"),
     remembered("key-load-delay", "key-load-delay", "0"),
-    remembered("tracking-table-max-keys", "tracking-table-max-keys", "1000000"),
     remembered("repl-timeout", "repl-timeout", "60"),
     remembered("repl-ping-replica-period", "repl-ping-replica-period", "10"),
     only("activedefrag", "no"),

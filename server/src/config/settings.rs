@@ -123,6 +123,8 @@ pub struct Settings {
     pub output_buffer_limits: OutputBufferLimits,
     /// Which keyspace events are published.
     pub notify_keyspace_events: NotifyEvents,
+    /// Keys that clients may be noted to hold copies of, over all cores; 0 = no limit.
+    pub tracking_keys_max: u64,
     /// Commands slower than this many microseconds enter the slow log; 0 = all, -1 = none.
     pub slow_log_slower_than_us: i64,
     /// Entries the slow log keeps.
@@ -152,6 +154,7 @@ pub enum Setting {
     QueryBufferBytesMax,
     OutputBufferLimits,
     NotifyKeyspaceEvents,
+    TrackingKeysMax,
     SlowLogSlowerThan,
     /// `acllog-max-len`.
     AclLogLenMax,

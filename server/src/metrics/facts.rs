@@ -16,6 +16,14 @@ pub struct CoreFacts {
     pub watching_clients: u64,
     /// Keys that somebody watches.
     pub watched_keys: u64,
+    /// Connections that are told of changed keys (`CLIENT TRACKING`).
+    pub tracking_clients: u64,
+    /// Different prefixes of keys of which some are told whether they read them or not.
+    pub tracking_prefixes: u64,
+    /// Keys of which some connection holds a copy.
+    pub tracked_keys: u64,
+    /// Copies, all together.
+    pub tracked_items: u64,
     /// Raft's election counter; the highest of the core's groups.
     pub raft_term: u64,
     /// Log position known to be on a quorum; the highest of the core's groups.
@@ -54,6 +62,10 @@ impl CoreFacts {
         self.commands_in_flight += other.commands_in_flight;
         self.watching_clients += other.watching_clients;
         self.watched_keys += other.watched_keys;
+        self.tracking_clients += other.tracking_clients;
+        self.tracking_prefixes += other.tracking_prefixes;
+        self.tracked_keys += other.tracked_keys;
+        self.tracked_items += other.tracked_items;
         self.raft_term = self.raft_term.max(other.raft_term);
         self.raft_commit_index += other.raft_commit_index;
         self.blocked_clients += other.blocked_clients;

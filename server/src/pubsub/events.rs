@@ -4,8 +4,10 @@
 //! command they are taken and published. Only the core that answers clients for a key listens to its events, so a replica
 //! publishes none.
 
+use crate::batch::Who;
 use crate::core_state::CoreState;
 use crate::parcel::Cast;
+use slotcore_engine::keyspace::EventClasses;
 use slotcore_engine::ord::slot_of;
 
 /// What stands in a channel's name before the key, and before the event. There is one database.
@@ -13,20 +15,49 @@ const BY_KEY: &[u8] = b"__keyspace@0__:";
 const BY_EVENT: &[u8] = b"__keyevent@0__:";
 
 impl CoreState {
-    /// To be called after anything that may have changed keys.
+    /// To be called after anything that may have changed keys; by whom, if by a client.
     #[inline]
-    pub(crate) fn after_changes(&mut self) {
+    pub(crate) fn after_changes(&mut self, who: Option<Who>) {
         if self.keyspace.has_events() {
-            self.tell_events();
+            self.tell_events(who);
         }
     }
 
+    /// The same on a core that answers no clients for these keys: only those are told that keep copies from when it did.
+    #[inline]
+    pub(crate) fn after_others_changes(&mut self) {
+        if self.tracking.is_on && self.keyspace.has_events() {
+            self.tell_copies();
+        }
+        self.keyspace.forget_events();
+    }
+
     #[cold]
-    fn tell_events(&mut self) {
+    fn tell_copies(&mut self) {
+        let mut events = std::mem::take(&mut self.events);
+        self.keyspace.take_events(&mut events);
+        events.iter().for_each(|event| self.tell_change(&event, None));
+        self.events = events;
+    }
+
+    #[cold]
+    fn tell_events(&mut self, who: Option<Who>) {
+        let me = self.mesh.me().0;
+        let who = who.and_then(|who| match who {
+            Who::Client(conn) => Some((me, conn)),
+            Who::Core(core, asker, _) => Some((core, asker.conn)),
+            Who::Waiter(_) => None,
+        });
         let mut events = std::mem::take(&mut self.events);
         self.keyspace.take_events(&mut events);
         let notify = self.server.config.settings().notify_keyspace_events;
-        for event in events.iter().filter(|event| notify.wanted().has_any(event.class)) {
+        for event in events.iter() {
+            if self.tracking.is_on {
+                self.tell_change(&event, who);
+            }
+            if !notify.wanted().has_any(event.class) {
+                continue;
+            }
             if notify.by_key {
                 self.broadcast(&[BY_KEY, event.key].concat(), event.name.as_bytes());
             }
@@ -59,6 +90,7 @@ impl CoreState {
                 Cast::Message => {
                     self.deliver(false, first, second);
                 }
+                cast => self.take_change(cast, first, second),
             }
         }
     }
@@ -66,6 +98,11 @@ impl CoreState {
     /// Has the keyspace note what somebody wants to know.
     pub(crate) fn listen_to_keys(&mut self) {
         let notify = self.server.config.settings().notify_keyspace_events;
-        self.keyspace.listen_to(notify.wanted());
+        let copies = if self.tracking.is_on {
+            EventClasses::CHANGES
+        } else {
+            EventClasses::NONE
+        };
+        self.keyspace.listen_to(notify.wanted().and(copies));
     }
 }

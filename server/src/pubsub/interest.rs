@@ -15,6 +15,8 @@ use super::Kind;
 /// See the module's text.
 #[derive(Debug)]
 pub struct Interest {
+    /// Clients of all cores that are told of changes of keys (`CLIENT TRACKING`).
+    trackers: AtomicU32,
     cores: Box<[OfCore]>,
 }
 
@@ -24,6 +26,8 @@ pub struct Interest {
 struct OfCore {
     /// Different patterns, each of which may match anything.
     patterns: AtomicU32,
+    /// Clients that are told of changes of keys that they did not read.
+    broadcasts: AtomicU32,
     /// Different channels, sharded or not, by slot.
     channels: Box<[AtomicU32]>,
 }
@@ -33,9 +37,11 @@ impl Interest {
     pub fn new(cores: usize) -> Self {
         let of_core = |_| OfCore {
             patterns: AtomicU32::new(0),
+            broadcasts: AtomicU32::new(0),
             channels: (0..SLOTS).map(|_| AtomicU32::new(0)).collect(),
         };
         Self {
+            trackers: AtomicU32::new(0),
             cores: (0..cores).map(of_core).collect(),
         }
     }
@@ -57,6 +63,32 @@ impl Interest {
         let of_core = &self.cores[usize::from(core)];
         of_core.channels[usize::from(slot)].load(Ordering::Acquire) > 0
             || !sharded && of_core.patterns.load(Ordering::Acquire) > 0
+    }
+
+    /// One more client of core `me` tracks. It is told so after this, and whoever has heard of it finds the counters raised.
+    pub fn begin_tracking(&self, me: CoreId, broadcast: bool) {
+        let broadcasts = &self.cores[usize::from(me.0)].broadcasts;
+        broadcasts.fetch_add(u32::from(broadcast), Ordering::Release);
+        self.trackers.fetch_add(1, Ordering::Release);
+    }
+
+    /// One client less.
+    pub fn end_tracking(&self, me: CoreId, broadcast: bool) {
+        let broadcasts = &self.cores[usize::from(me.0)].broadcasts;
+        broadcasts.fetch_sub(u32::from(broadcast), Ordering::Release);
+        self.trackers.fetch_sub(1, Ordering::Release);
+    }
+
+    /// Whether some client of some core tracks.
+    #[inline]
+    pub fn anybody_tracks(&self) -> bool {
+        self.trackers.load(Ordering::Acquire) > 0
+    }
+
+    /// Whether a client of `core` wants to be told of keys that it did not read.
+    #[inline]
+    pub fn broadcasts(&self, core: u16) -> bool {
+        self.cores[usize::from(core)].broadcasts.load(Ordering::Acquire) > 0
     }
 
     fn counter(&self, me: CoreId, kind: Kind, name: &[u8]) -> &AtomicU32 {

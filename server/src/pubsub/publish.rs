@@ -41,12 +41,7 @@ impl CoreState {
 
     /// Sends a message whose receivers nobody counts: a script's.
     pub(crate) fn publish_for_nobody(&mut self, spec: &'static CommandSpec, cmd: ServerCmd, args: Args<'_>) {
-        let how = How {
-            proto: 2,
-            silent: true,
-            local: false,
-            watches: false,
-        };
+        let how = How::unheard();
         self.publish(ConnId::from_parts(NOBODY), how, spec, cmd, args);
     }
 

@@ -89,6 +89,9 @@ impl CoreState {
         }
         let waits = lane.waiting > 0 || !self.reads_allowed;
         if !waits {
+            if self.tracking.copies {
+                self.tracking.note((self.server.core.0, id), spec, &args);
+            }
             let place = self.begin_ordered(id);
             let outcome = self.run_step(Who::Client(id), spec, Step::Carry, args, self.seeds);
             self.seeds = self.seeds.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -113,6 +116,7 @@ impl CoreState {
         let how = How {
             silent: silent && !heard,
             watches,
+            tracks: self.tracking.copies,
             ..How::of(client)
         };
         client.end_command();

@@ -31,6 +31,7 @@ mod refused_starts;
 mod scripts;
 mod small_disk;
 mod spanning;
+mod tracking;
 mod transactions;
 
 use std::time::Duration;

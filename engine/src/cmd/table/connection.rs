@@ -5,7 +5,15 @@ use crate::cmd::server_cmd::ServerCmd;
 use crate::cmd::spec::{Categories, CommandSpec, Group, Run};
 
 #[rustfmt::skip]
-static CLIENT_SUBCOMMANDS: [CommandSpec; 14] = [
+static CLIENT_SUBCOMMANDS: [CommandSpec; 18] = [
+    CommandSpec::new(911, "client|caching", 3, flags(&[NOSCRIPT, LOADING, STALE]), Categories::CONNECTION, &[], Run::Server(ServerCmd::ClientCaching))
+        .doc(Group::Connection, "6.0.0", "O(1)", "Says whether the next command's keys are tracked."),
+    CommandSpec::new(912, "client|getredir", 2, flags(&[NOSCRIPT, LOADING, STALE]), Categories::CONNECTION, &[], Run::Server(ServerCmd::ClientGetRedir))
+        .doc(Group::Connection, "6.0.0", "O(1)", "Who is told of changed keys in place of this connection."),
+    CommandSpec::new(913, "client|tracking", -3, flags(&[NOSCRIPT, LOADING, STALE]), Categories::CONNECTION, &[], Run::Server(ServerCmd::ClientTracking))
+        .doc(Group::Connection, "6.0.0", "O(1). Some options may introduce additional complexity.", "Has the connection told of changes of the keys it has read."),
+    CommandSpec::new(914, "client|trackinginfo", 2, flags(&[NOSCRIPT, LOADING, STALE]), Categories::CONNECTION, &[], Run::Server(ServerCmd::ClientTrackingInfo))
+        .doc(Group::Connection, "6.2.0", "O(1)", "How the connection is told of changed keys."),
     CommandSpec::new(520, "client|getname", 2, flags(&[NOSCRIPT, LOADING, STALE]), Categories::CONNECTION, &[], Run::Server(ServerCmd::ClientGetName))
         .doc(Group::Connection, "2.6.9", "O(1)", "The connection's name."),
     CommandSpec::new(521, "client|help", 2, flags(&[LOADING, STALE]), Categories::CONNECTION, &[], Run::Server(ServerCmd::ClientHelp))

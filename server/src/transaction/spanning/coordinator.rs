@@ -56,6 +56,7 @@ impl CoreState {
         let silent = !client.wants_reply();
         let how = How {
             silent: false,
+            tracks: self.tracking.copies,
             ..How::of(client)
         };
         client.end_command();

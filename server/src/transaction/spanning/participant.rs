@@ -98,7 +98,7 @@ impl CoreState {
         if matches!(spec.run, Run::Transaction(Step::CarryPart)) {
             // Another core may have it in its log already: it cannot be refused any more.
             self.batch.push_encoded_write(Who::Core(from, asker, how), operation);
-            self.core_waits(from, asker);
+            self.core_waits(from, asker, how);
             self.holds.gathered();
             return;
         }
