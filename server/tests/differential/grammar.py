@@ -143,6 +143,8 @@ DRAWS = {
     "glob": lambda rng: rng.choice([b"*", b"*1", b"s*", b"[a-l]*2", b"h?sh1", b"nothing*", b"*\\1"]),
     "type": lambda rng: rng.choice([b"string", b"list", b"set", b"zset", b"hash", b"stream", b"nosuch"]),
     "pattern": lambda rng: rng.choice([b"#", b"weight*", b"hash*->a", b"nosuch", b"*"]),
+    # Without a `*` nothing is sorted, and what is a set has no order.
+    "sortby": lambda rng: rng.choice([b"weight*", b"hash*->a", b"*"]),
     "badtimeout": lambda rng: rng.choice([b"-1", b"abc", b"nan", b"1e400", b""]),
 }
 
