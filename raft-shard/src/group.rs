@@ -20,6 +20,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 use openraft::async_runtime::watch::WatchReceiver;
@@ -163,6 +164,27 @@ impl<RT: Runtime, S: StateMachine> Group<RT, S> {
     /// The group's shared facts.
     pub fn state(&self) -> &Rc<GroupState> {
         &self.state
+    }
+
+    /// How long a voter that has heard from a leader refuses others; a leader not heard from for longer may have a successor.
+    pub fn election_max(&self) -> Duration {
+        self.options.election_max
+    }
+
+    /// True when this replica leads, has executed the first entry of its term, and has lately heard from a quorum: what is
+    /// proposed then is taken, unless that changes at this moment.
+    ///
+    /// With the first entry of the term, the fate of everything is known that was proposed here in earlier terms.
+    pub fn takes_proposals(&self, now: Tick) -> bool {
+        let server = self.server.borrow_watched();
+        if server.state != ServerState::Leader || self.state.applied().1 != Term(server.vote.leader_id.term) {
+            return false;
+        }
+        if self.state.is_alone() {
+            return true;
+        }
+        let acked = self.data.borrow_watched().last_quorum_acked;
+        acked.is_some_and(|at| now.since(RT::tick(at.into_inner())) < self.options.election_max)
     }
 
     /// Hands leadership to another voter. Reads stop being served alone before the first message of it is sent.

@@ -14,6 +14,7 @@ pub struct GroupState {
     proposed: Cell<u64>,
     digested: Cell<u64>,
     appended: Cell<LogIndex>,
+    appended_term: Cell<Term>,
     applied: Cell<(LogIndex, Term)>,
     membership: RefCell<StoredMembership>,
     commit_sent: Cell<LogIndex>,
@@ -49,6 +50,12 @@ impl GroupState {
             term,
             membership,
         }
+    }
+
+    /// The term of the entry that was appended last: of what was proposed before it and is in the log, none is of a later
+    /// one.
+    pub fn appended_term(&self) -> Term {
+        self.appended_term.get()
     }
 
     /// The highest commit index in any message this replica has sent.
@@ -95,6 +102,10 @@ impl GroupState {
 
     pub(crate) fn set_appended(&self, index: LogIndex) {
         self.appended.set(index);
+    }
+
+    pub(crate) fn set_appended_term(&self, term: Term) {
+        self.appended_term.set(term);
     }
 
     pub(crate) fn set_applied(&self, index: LogIndex, term: Term) {

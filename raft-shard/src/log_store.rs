@@ -210,6 +210,7 @@ impl<RT: Runtime, L: GroupLogStore + Clone> RaftLogStorage<RaftTypes<RT>> for Lo
             last = Some(self.write(|log| log.append(&record)).await?);
             self.unapplied.borrow_mut().push_back(entry);
             self.group.set_appended(record.index);
+            self.group.set_appended_term(record.term);
             if proposed_here {
                 self.group.digested();
             }

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 /// The whole file as text.
@@ -11,6 +12,14 @@ use std::path::Path;
 /// As the system says; `InvalidData` when it is not UTF-8.
 pub fn read(path: &Path) -> io::Result<String> {
     fs::read_to_string(path)
+}
+
+/// True when a file of secrets can be read by others than its owner.
+///
+/// # Errors
+/// As the system says.
+pub fn others_may_read(path: &Path) -> io::Result<bool> {
+    Ok(fs::metadata(path)?.permissions().mode() & 0o077 != 0)
 }
 
 /// Replaces the file's content; after a crash it holds either the old or the new text, never a mixture. The file keeps
@@ -44,8 +53,6 @@ fn write_beside(path: &Path, temporary: &Path, text: &str) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
 
     #[test]
@@ -58,6 +65,9 @@ mod tests {
         replace(&path, "port = 2\n").unwrap();
         assert_eq!(read(&path).unwrap(), "port = 2\n");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(!others_may_read(&path).unwrap());
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(others_may_read(&path).unwrap());
         assert_eq!(fs::read_dir(&dir).unwrap().count(), 1);
         fs::remove_dir_all(&dir).unwrap();
     }

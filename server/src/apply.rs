@@ -79,6 +79,9 @@ impl CoreState {
     /// Closes the turn's batch and returns the next payload to propose. `tick`: propose the time even when nobody sent a
     /// command, because keys have expired.
     pub fn next_proposal(&mut self, tick: bool) -> Option<Bytes> {
+        if !self.may_propose() {
+            return None;
+        }
         if self.outbox.is_empty() {
             if tick && self.batch.is_empty() && self.proposed.is_empty() {
                 self.batch.touch();
@@ -111,7 +114,11 @@ impl CoreState {
             Ok(header) => header,
             Err(error) => panic!("a committed entry cannot be read: {error}"),
         };
-        let ours = header.origin == self.origin && self.proposed.front().is_some_and(|b| b.seq == header.batch_seq);
+        let ours = header.origin == self.origin
+            && match self.replication.is_some() {
+                false => self.proposed.front().is_some_and(|b| b.seq == header.batch_seq),
+                true => self.flight_lands(header.batch_seq),
+            };
         let mut ops = std::mem::take(&mut self.ops);
         ops.begin(&mut self.keyspace, &header);
         if ours && let Some(sealed) = self.proposed.pop_front() {
@@ -134,7 +141,11 @@ impl CoreState {
         }
         self.ops = ops;
         if self.keyspace.scripts().is_some() {
-            self.carry_out_effects();
+            match ours {
+                true => self.carry_out_effects(),
+                // Whoever has proposed it carries them out.
+                false => drop(self.keyspace.take_script_effects()),
+            }
         }
     }
 

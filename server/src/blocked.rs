@@ -105,6 +105,14 @@ impl BlockedClients {
         Some(blocked.who)
     }
 
+    /// Somebody who waits, and waits no more: who, and which version of RESP it speaks.
+    pub fn take_any(&mut self) -> Option<(Who, u8)> {
+        let (&id, blocked) = self.waits.first_key_value()?;
+        let proto = blocked.proto;
+        self.endings.remove(&id);
+        Some((self.served(id)?, proto))
+    }
+
     /// The next moment at which somebody's time is up.
     pub fn next_deadline(&self) -> Option<Tick> {
         self.deadlines.first().map(|(at, _)| *at)

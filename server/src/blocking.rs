@@ -22,6 +22,8 @@ use crate::reply::RespReply;
 
 /// What `CLIENT UNBLOCK id ERROR` makes of the reply.
 const UNBLOCKED: &str = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
+/// What a waiting client hears when another node leads: the text of Redis.
+const DEMOTED: &str = "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)";
 
 impl CoreState {
     /// If the command that was put into the batch just now may block, remembers what it would be called.
@@ -165,6 +167,17 @@ impl CoreState {
         }
         self.answer_blocked(who, &out);
         self.scratch_out = out;
+    }
+
+    /// Leadership is over: nobody is served here any more, and keys may have been changed elsewhere.
+    pub(crate) fn end_leadership(&mut self) {
+        self.watches.all_changed();
+        while let Some((who, proto)) = self.blocked.take_any() {
+            self.server.metrics.errors.count(DEMOTED);
+            let mut out = Vec::new();
+            RespReply::new(&mut out, proto).error(DEMOTED);
+            self.answer_blocked(who, &out);
+        }
     }
 
     /// If a connection waits for a key, of whatever core, its wait shall end.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use slotcore_engine::cmd::spanning::Spanning;
 use slotcore_engine::keyspace::{Keyspace, KeyspaceOptions};
 use slotcore_engine::log::{CoreLog, LogOptions, Record, RecoverError, SyncPolicy, segment_file_name};
-use slotcore_raft_shard::{Applied, BadSnapshot, Replay, StateMachine};
+use slotcore_raft_shard::{Applied, BadSnapshot, Replay, ReplayError, StateMachine};
 use slotcore_rt::clock::{Clock, SystemClock};
 use slotcore_rt::disk::SegmentDir;
 use slotcore_rt::ids::{CoreId, GroupId, GroupSlot, LogIndex, ReplicaId, Term};
@@ -21,14 +21,15 @@ use crate::config::{Config, Durability};
 use crate::entry_ops::EntryOps;
 use crate::log_driver::SegmentReader;
 use crate::logging::Event;
+use crate::nodes::{NodeList, NodeNumber};
 use crate::startup::StartupError;
 
 /// The one group of a core: it holds all slots of the core.
 pub const FIRST_GROUP: GroupSlot = GroupSlot(0);
 
-/// A core as a Raft replica: node number in the high bits, which is 0, the core's in the low 16.
-pub fn replica_of(core: CoreId) -> ReplicaId {
-    ReplicaId(u64::from(core.0))
+/// A core as a Raft replica. `nodes`: the cluster, if this node is not alone.
+pub fn replica_of(core: CoreId, nodes: Option<&NodeList>) -> ReplicaId {
+    nodes.map_or(NodeNumber::ALONE, |nodes| nodes.me).replica(core)
 }
 /// How often storage is synced in `everysec`.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
@@ -54,11 +55,18 @@ pub fn sync_policy(durability: Durability) -> SyncPolicy {
     }
 }
 
-/// Reads the log in `dir` and executes what it holds.
+/// Reads the log in `dir` and executes what it holds. In a cluster (`nodes`) nothing is executed yet: only a leader knows
+/// what is committed.
 ///
 /// # Errors
-/// The log is damaged or unreadable; nothing was changed.
-pub fn open_log(core: CoreId, dir: &SegmentDir, config: &Config, rng: &mut SeededRng) -> Result<Opened, StartupError> {
+/// The log is damaged or unreadable, or that of another cluster; nothing was changed.
+pub fn open_log(
+    core: CoreId,
+    dir: &SegmentDir,
+    config: &Config,
+    nodes: Option<&NodeList>,
+    rng: &mut SeededRng,
+) -> Result<Opened, StartupError> {
     let began = SystemClock.tick();
     let mut opts = LogOptions::new(core).with_segment_bytes(config.segment_bytes);
     opts.sync = sync_policy(config.settings.durability);
@@ -68,20 +76,29 @@ pub fn open_log(core: CoreId, dir: &SegmentDir, config: &Config, rng: &mut Seede
         keyspace: keyspace.clone(),
         ops: EntryOps::default(),
     };
-    let mut replayed = Replay::new(replica_of(core), FIRST_GROUP, &mut rebuilt, Applied::default());
-    let mut refused = None;
+    let mut replayed = Replay::new(replica_of(core, nodes), FIRST_GROUP, &mut rebuilt, Applied::default());
+    let (mut refused, mut group) = (None, None);
     let mut reader = SegmentReader::new(dir.clone());
     let log = CoreLog::recover(opts, &mut reader, &mut |found| {
         if let Record::GroupCreate { id, .. } = found.record {
+            group = Some(id);
             keyspace
                 .borrow_mut()
                 .get_or_insert_with(|| keyspace_of(id, slots.clone()));
         }
-        if refused.is_none() {
+        if refused.is_none() && nodes.is_none() {
             refused = replayed.visit(found.record).err();
         }
     })
     .map_err(|error| startup_error(dir, error))?;
+    let wanted = nodes.map(|nodes| nodes.group_of(core));
+    if group.is_some_and(|found| wanted.is_some_and(|wanted| found != wanted))
+        || matches!(refused, Some(ReplayError::NotAlone))
+    {
+        return Err(StartupError::OtherCluster {
+            dir: dir.path().to_owned(),
+        });
+    }
     let at = match refused {
         Some(error) => Err(error),
         None => replayed.finish(),
@@ -92,7 +109,7 @@ pub fn open_log(core: CoreId, dir: &SegmentDir, config: &Config, rng: &mut Seede
     })?;
     let report = *log.recovery();
     let found = keyspace.borrow_mut().take();
-    let mut keyspace = found.unwrap_or_else(|| keyspace_of(GroupId(rng.next_u64()), slots));
+    let mut keyspace = found.unwrap_or_else(|| keyspace_of(wanted.unwrap_or_else(|| GroupId(rng.next_u64())), slots));
     keyspace.forget_cached_scripts();
     let took = SystemClock.tick().since(began);
     Event::Recovered {

@@ -97,6 +97,8 @@ pub struct ClientState {
     pub no_evict: bool,
     /// `CLIENT NO-TOUCH on`.
     pub no_touch: bool,
+    /// `READONLY`: a replica may answer what only reads, from what it has.
+    pub reads_replica: bool,
     /// It waits for a key.
     pub blocked: bool,
     /// To be closed as soon as what was written for it has been sent.
@@ -133,6 +135,7 @@ impl ClientState {
             is_told_for_others: false,
             no_evict: false,
             no_touch: false,
+            reads_replica: false,
             blocked: false,
             close_after_reply: false,
         }
@@ -198,6 +201,7 @@ impl ClientState {
         self.reply_mode = ReplyMode::On;
         self.no_evict = false;
         self.no_touch = false;
+        self.reads_replica = false;
     }
 }
 

@@ -17,6 +17,7 @@ use crate::auth_guard::AuthGuard;
 use crate::clients::{Buffers, ClientRegistry, ClientState, Endpoint};
 use crate::cluster_map::ClusterMap;
 use crate::config::{Config, ConfigRegistry, Setting};
+use crate::leadership::ClusterView;
 use crate::metrics::{ConnFacts, CoreFacts, CoreMetrics, CoreSnapshot, DataFacts};
 use crate::pause::Pause;
 use shown::Shown;
@@ -108,6 +109,8 @@ pub struct ServerState {
     pub identity: ServerIdentity,
     /// Who owns which slots.
     pub cluster: Arc<ClusterMap>,
+    /// The other nodes; `None`: there are none.
+    pub view: Option<ClusterView>,
     /// This core.
     pub core: CoreId,
     /// False when expired keys are removed only as they are met (`DEBUG SET-ACTIVE-EXPIRE 0`).
@@ -128,6 +131,7 @@ impl ServerState {
             auth: AuthGuard::default(),
             identity,
             cluster,
+            view: None,
             core,
             active_expire: true,
         }
@@ -195,6 +199,7 @@ impl ServerState {
             keyspace: around.keyspace,
             identity: &self.identity,
             cluster: &self.cluster,
+            view: self.view.as_ref(),
             core: self.core,
             endpoint,
             active_expire: &mut self.active_expire,
@@ -252,6 +257,8 @@ struct ServerCtx<'a> {
     pub identity: &'a ServerIdentity,
     /// Who owns which slots.
     pub cluster: &'a ClusterMap,
+    /// The other nodes.
+    pub view: Option<&'a ClusterView>,
     /// This core.
     pub core: CoreId,
     /// What kind of port the caller came in by.
@@ -396,6 +403,8 @@ fn run(cmd: ServerCmd, ctx: &mut ServerCtx<'_>, conn: &mut ClientState, args: Ar
         C::ClusterCountKeysInSlot => cluster::count_keys_in_slot(ctx, args, out),
         C::ClusterGetKeysInSlot => cluster::get_keys_in_slot(ctx, args, out),
         C::ClusterHelp => help::write("CLUSTER", help::CLUSTER, out),
-        C::Readonly | C::Readwrite | C::Asking => cluster::accepted(out),
+        C::Readonly => cluster::reads_replica(conn, true, out),
+        C::Readwrite => cluster::reads_replica(conn, false, out),
+        C::Asking => cluster::accepted(out),
     }
 }

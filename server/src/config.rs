@@ -12,6 +12,7 @@ use slotcore_rt::config_file;
 
 use crate::acl::AclTable;
 
+pub mod cluster;
 pub mod file;
 pub mod notify;
 pub mod options;
@@ -21,6 +22,7 @@ pub mod parse;
 pub mod registry;
 pub mod settings;
 
+pub use cluster::{ClusterConfig, ClusterTexts, NodeAddress};
 pub use notify::NotifyEvents;
 pub use options::RawOptions;
 pub use output_limits::{OutputBufferLimits, OutputLimit};
@@ -93,6 +95,10 @@ pub struct Config {
     pub core_port_base: Option<u16>,
     /// What clients are told to connect to; `None` = see [`Config::announced_host`].
     pub announce_host: Option<String>,
+    /// The other nodes; `None` = this one is alone.
+    pub cluster: Option<ClusterConfig>,
+    /// What was said about them.
+    pub cluster_texts: ClusterTexts,
     /// Port of the admin HTTP server on the loopback address; `None` = off.
     pub admin_port: Option<u16>,
     /// Directory of the data.
@@ -222,6 +228,7 @@ impl Config {
     pub fn check(raw: RawOptions) -> Result<Self, ConfigError> {
         use parse::{choice, integer, memory};
 
+        let told = raw.clone();
         let port = |name, text: &str| option(name, text, |t| integer(t, 0, 65535)).map(|port| port as u16);
         let seconds = |name, text| option(name, text, |t| integer(t, 0, i64::from(i32::MAX))).map(|s| s as u32);
         let bulk_bytes_max = option("proto-max-bulk-len", &raw.proto_max_bulk_len, |t| {
@@ -274,7 +281,7 @@ impl Config {
             spin_us: option("spin-us", &raw.spin_us, |t| integer(t, 0, SPIN_US_MAX))? as u32,
             remembered: BTreeMap::new(),
         };
-        Ok(Self {
+        let mut config = Self {
             file: raw.config.map(PathBuf::from),
             bind: option("bind", &raw.bind, addresses)?,
             port: port("port", &raw.port)?,
@@ -304,7 +311,44 @@ impl Config {
             users: users(acl_file.as_deref(), &settings.password)?,
             acl_file,
             settings,
-        })
+            cluster: None,
+            cluster_texts: ClusterTexts::of(&told),
+        };
+        config.cluster = ClusterConfig::check(&told, (config.announced_host(), config.port))?;
+        config.check_for_cluster()?;
+        Ok(config)
+    }
+
+    /// What holds for a node on its own and not for one of several.
+    fn check_for_cluster(&self) -> Result<(), ConfigError> {
+        let refused = |name, value: String, message: &str| {
+            Err(ConfigError::Option {
+                name,
+                value,
+                message: message.into(),
+            })
+        };
+        if self.cluster.is_none() {
+            return Ok(());
+        }
+        if self.settings.durability != Durability::Always {
+            return refused(
+                "durability",
+                self.settings.durability.name().into(),
+                "a cluster counts on what its nodes have said to be on disk: only \"always\" is possible there",
+            );
+        }
+        if let Some(base) = self
+            .core_port_base
+            .filter(|&base| self.port.checked_add(1) != Some(base))
+        {
+            return refused(
+                "core-port-base",
+                base.to_string(),
+                "the other nodes of a cluster expect the cores' ports behind --port: leave this option out",
+            );
+        }
+        Ok(())
     }
 
     /// Where a core listens: the base and its number, 0 for any free port. `None`: there is no such port.

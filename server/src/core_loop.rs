@@ -21,6 +21,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use slotcore_engine::log::{AppendError, CoreLog, LogFailure, Span};
 use slotcore_raft_shard::runtime::glommio::GlommioRuntime;
+use slotcore_raft_shard::runtime::timers;
 use slotcore_raft_shard::{Applied, BadSnapshot, Consensus, Group, LogHub, ProposeError, StateMachine};
 use slotcore_rt::clock::{Clock, SystemClock, Tick};
 use slotcore_rt::ids::{FrameNo, LogIndex, Term};
@@ -30,6 +31,7 @@ use slotcore_rt::wake;
 
 use crate::batch::BATCH_BYTES_MAX;
 use crate::boot::sync_policy;
+use crate::cluster_turn::Peers;
 use crate::commands::refusals::DISK_FULL;
 use crate::config::{Durability, Setting};
 use crate::core_state::{CoreState, NetBuffers, Now, WriteBarrier};
@@ -166,6 +168,8 @@ pub struct CoreLoop {
     pub(crate) control: CoreControl,
     pub(crate) log_control: LogControl,
     pub(crate) durability: Durability,
+    /// `None`: this core is alone.
+    pub(crate) peers: Option<Peers>,
     /// For each proposal that reached the log: the frame it must wait for, and its index.
     marks: VecDeque<(FrameNo, LogIndex)>,
     advanced: (FrameNo, FrameNo),
@@ -213,6 +217,7 @@ impl CoreLoop {
             control,
             log_control,
             durability,
+            peers: None,
             marks: VecDeque::new(),
             advanced: (FrameNo(0), FrameNo(0)),
             completions: Vec::with_capacity(1024),
@@ -238,6 +243,7 @@ impl CoreLoop {
                 return Ok(opened);
             }
             glommio::executor().yield_now().await;
+            timers::end_due(SystemClock.tick());
             self.pump_log()?;
         }
     }
@@ -330,11 +336,13 @@ impl CoreLoop {
         self.turns += 1;
         self.control.turns.store(self.turns, Ordering::Relaxed);
         self.take_completions(began)?;
+        self.hear_peers(began);
         self.advance();
         self.settle_applied(group).await;
 
         // After the sockets were drained: what a client knew when it asked lies before this moment.
         let now = self.now();
+        self.look_at_leadership(group, now.tick);
         let reads_allowed = group.may_read(now.tick);
         {
             let mut state = self.state.borrow_mut();
@@ -379,7 +387,7 @@ impl CoreLoop {
                     }
                 }
                 match group.propose(payload.clone()) {
-                    Ok(_) => {}
+                    Ok(id) => state.note_proposed(id, payload),
                     Err(ProposeError::Busy | ProposeError::NotLeader(_)) => {
                         state.put_back(payload);
                         break;
@@ -387,6 +395,7 @@ impl CoreLoop {
                     Err(ProposeError::Failed) => return Err(self.consensus_failure(group)),
                 }
             }
+            state.turn_away_unproposed();
         }
         self.settle_appended(group).await;
         {
@@ -406,6 +415,7 @@ impl CoreLoop {
             self.mesh_sent = state.send_mail();
             self.sends = state.net.flush(&mut self.ring)?;
         }
+        self.flush_peers(now.tick)?;
         self.note_slice(began, now);
         self.wait().await
     }
@@ -437,7 +447,10 @@ impl CoreLoop {
                     self.driver.take_reports(&mut self.log.borrow_mut(), now);
                 }
                 Class::Store => unreachable!("nothing of the store is under way"),
-                Class::Peer => unreachable!("a node on its own has no links"),
+                Class::Peer => match &mut self.peers {
+                    Some(peers) => peers.driver.on_completion(c),
+                    None => unreachable!("a node on its own has no links"),
+                },
                 Class::Ignore => {}
             }
         }
@@ -504,6 +517,9 @@ impl CoreLoop {
 
     /// Lets Raft's tasks run until they have put every proposal into the log.
     async fn settle_appended<S: StateMachine>(&mut self, group: &Group<GlommioRuntime, S>) {
+        if self.peers.is_some() {
+            return self.settle_quiet().await;
+        }
         for _ in 0..SETTLE_YIELDS_MAX {
             let progress = group.progress();
             if progress.proposed == progress.digested {
@@ -521,6 +537,10 @@ impl CoreLoop {
 
     /// Lets Raft's tasks run until what counts is executed.
     async fn settle_applied<S: StateMachine>(&mut self, group: &Group<GlommioRuntime, S>) {
+        if self.peers.is_some() {
+            // When an entry counts is for others to say as well.
+            return self.settle_quiet().await;
+        }
         let mut target = None;
         while let Some((frame, index)) = self.marks.front()
             && *frame <= self.advanced.0
@@ -547,7 +567,11 @@ impl CoreLoop {
             self.next_upkeep = now.tick + UPKEEP_EVERY;
             if state.server.active_expire && state.pause.is_none() {
                 state.keyspace.expire_work(EXPIRE_BUDGET);
-                state.after_changes(None);
+                match state.may_propose() {
+                    true => state.after_changes(None),
+                    // Whoever leads tells of it.
+                    false => state.after_others_changes(),
+                }
             }
             state.keyspace.free_work(turns * FREE_BUDGET);
         }
@@ -706,6 +730,7 @@ impl CoreLoop {
         let deadline = self.state.borrow().next_deadline();
         let deadline = deadline.map_or(longest, |at| at.since(now));
         let timeout = longest.min(log_wait).min(mesh_wait).min(delayed).min(deadline);
+        let timeout = self.peers_wait(timeout);
         if !self.state.borrow().mesh.port().may_sleep() {
             self.state.borrow().mesh.port().get_up();
             self.ring.submit()?;
@@ -736,9 +761,10 @@ impl CoreLoop {
         let until = SystemClock.tick() + patience;
         let cores = self.state.borrow().mesh.cores();
         let mut was_quiet = false;
+        self.hand_over(group, SystemClock.tick());
         loop {
             self.turn(group).await?;
-            if !was_quiet && self.state.borrow().is_quiet() {
+            if !was_quiet && self.state.borrow().is_quiet() && !self.is_handing_over(group) {
                 was_quiet = true;
                 process.quiet.fetch_add(1, Ordering::Relaxed);
             }

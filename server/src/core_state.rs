@@ -26,6 +26,7 @@ use crate::batch::{Batch, Sealed};
 use crate::belonging::Belonging;
 use crate::blocked::{BlockedClients, Ending};
 use crate::clients::{BufferUse, Buffers, ClientState, Endpoint};
+use crate::cluster_turn::Replication;
 use crate::commands::ServerState;
 use crate::config::Setting;
 use crate::entry_ops::EntryOps;
@@ -159,6 +160,8 @@ pub struct CoreState {
     /// The next core that a connection by the any-slot port is given to.
     pub(crate) next_home: u16,
     pub(crate) tally: Tally,
+    /// `None`: this core is alone, and leads.
+    pub(crate) replication: Option<Box<Replication>>,
     /// Who waits for keys of this core.
     pub blocked: BlockedClients,
     /// Commands of clients are held.
@@ -228,7 +231,6 @@ impl CoreState {
         let mut state = Self {
             keyspace,
             net,
-            server,
             wishes: Wishes::default(),
             write_barrier: None,
             lanes: Vec::new(),
@@ -249,6 +251,8 @@ impl CoreState {
             next_home: 0,
             mesh,
             tally: Tally::default(),
+            replication: server.view.is_some().then(|| Box::new(Replication::new())),
+            server,
             blocked: BlockedClients::default(),
             pause: None,
             paused: Vec::new(),

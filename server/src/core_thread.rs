@@ -14,7 +14,10 @@ use std::time::Duration;
 use glommio::{LocalExecutorBuilder, Placement};
 use slotcore_netio::mesh::MeshPort;
 use slotcore_netio::{Net, NetOptions};
-use slotcore_raft_shard::{CoreLogHandle, Group, GroupOptions, GroupState, LogHub, NoPeers};
+use slotcore_raft_shard::peer::hub::PATIENCE;
+use slotcore_raft_shard::peer::{Links, PeerHub};
+use slotcore_raft_shard::runtime::timers;
+use slotcore_raft_shard::{CoreLogHandle, Group, GroupOptions, GroupState, LogHub, NoPeers, OpenError};
 use slotcore_rt::clock::{Clock, SystemClock};
 use slotcore_rt::disk::{SegmentClient, SegmentDir};
 use slotcore_rt::ids::{CoreId, GroupId};
@@ -25,14 +28,17 @@ use slotcore_rt::wake::Waker;
 
 use crate::boot::{open_log, replica_of};
 use crate::cluster_map::ClusterMap;
+use crate::cluster_turn::Peers;
 use crate::commands::{ServerIdentity, ServerState};
 use crate::config::Config;
 use crate::core_loop::{CoreControl, CoreFailure, CoreLoop, ShardMachine};
 use crate::core_state::CoreState;
+use crate::leadership::ClusterView;
 use crate::log_driver::{FrameReader, LogDriver, SegmentReader};
 use crate::logging::LogControl;
 use crate::mesh::Mesh;
 use crate::parcel::Parcel;
+use crate::peer_driver::PeerDriver;
 use crate::pubsub::Interest;
 use crate::startup::{StartupError, memlock_needed};
 use crate::transaction::spanning::recovery::{Found, Missing};
@@ -58,6 +64,10 @@ pub struct CorePlan {
     pub identity: ServerIdentity,
     /// Who owns which slots.
     pub cluster: Arc<ClusterMap>,
+    /// The other nodes; `None`: there are none.
+    pub view: Option<ClusterView>,
+    /// Where their cores dial this one.
+    pub peer_socket: Option<OwnedFd>,
     /// Its rings to and from the other cores.
     pub mesh: MeshPort<Parcel>,
     /// What the clients of all cores listen to.
@@ -163,6 +173,13 @@ fn refused(what: &'static str) -> impl Fn(std::io::Error) -> Refused {
     move |error| Refused::Startup(StartupError::Resource { what, error })
 }
 
+fn no_group(error: OpenError) -> StartupError {
+    StartupError::Resource {
+        what: "the first Raft group",
+        error: std::io::Error::other(error),
+    }
+}
+
 /// Opens the core and waits for the others; `None`: another one cannot be opened.
 async fn open(plan: CorePlan) -> Result<Option<Core>, Refused> {
     let memlock = memlock_needed(plan.config.cores);
@@ -177,7 +194,8 @@ async fn open(plan: CorePlan) -> Result<Option<Core>, Refused> {
         rng.derive("segment salts"),
     );
 
-    let opened = open_log(plan.core, &plan.dir, &plan.config, &mut rng)?;
+    let nodes = plan.view.as_ref().map(|view| view.nodes.clone());
+    let opened = open_log(plan.core, &plan.dir, &plan.config, nodes.as_deref(), &mut rng)?;
     let log = Rc::new(RefCell::new(opened.log));
     // The first new segment: no record is taken before it is there.
     while !log.borrow().takes_records() {
@@ -210,7 +228,8 @@ async fn open(plan: CorePlan) -> Result<Option<Core>, Refused> {
     let net = Net::new(&ring, options).map_err(refused("receive buffers"))?;
     let group_id = GroupId(opened.keyspace.hash_seed());
     let (origin, seed) = (rng.next_u64(), rng.next_u64());
-    let server = ServerState::new(plan.config, plan.identity, plan.cluster, plan.core);
+    let mut server = ServerState::new(plan.config, plan.identity, plan.cluster, plan.core);
+    server.view = plan.view;
     let mesh = Mesh::new(plan.mesh);
     let mut state = CoreState::new(opened.keyspace, net, server, mesh, plan.interest, origin, seed);
     state.spanning_numbers = plan.spanning_numbers;
@@ -234,23 +253,34 @@ async fn open(plan: CorePlan) -> Result<Option<Core>, Refused> {
     );
     let machine = Rc::new(RefCell::new(ShardMachine(state.clone())));
     let facts = Rc::new(GroupState::default());
-    let opening = Group::open(
-        GroupOptions::alone(replica_of(plan.core)),
-        part,
-        hub,
-        NoPeers,
-        machine,
-        opened.at,
-        facts,
-    );
-    let mut group = turns
-        .until_open(opening)
-        .await?
-        .map_err(|error| StartupError::Resource {
-            what: "the first Raft group",
-            error: std::io::Error::other(error),
-        })?;
-    turns.until_leading(&mut group).await?;
+    let mut group = match (nodes, plan.peer_socket) {
+        (Some(nodes), Some(socket)) => {
+            // Raft's timers shall be exact: this core's loop ends them.
+            timers::drive_here();
+            let now = SystemClock.tick();
+            let messages = PeerHub::new(PATIENCE, SystemClock.wall_us() * 1000);
+            let links = Links {
+                hub: messages.clone(),
+                group: group_id,
+            };
+            let options = GroupOptions::among(nodes.me.replica(plan.core), nodes.replicas_of(plan.core));
+            let opening = Group::open(options, part, hub, links, machine, opened.at, facts);
+            let group = turns.until_open(opening).await?.map_err(no_group)?;
+            messages.serve(group_id, group.inbound());
+            let rng = rng.derive("links to other nodes");
+            let driver = PeerDriver::new(&nodes, plan.core, socket, messages, rng, now)
+                .map_err(refused("a socket for peers"))?;
+            turns.peers = Some(Peers::new(driver, now));
+            group
+        }
+        _ => {
+            let options = GroupOptions::alone(replica_of(plan.core, None));
+            let opening = Group::open(options, part, hub, NoPeers, machine, opened.at, facts);
+            let mut group = turns.until_open(opening).await?.map_err(no_group)?;
+            turns.until_leading(&mut group).await?;
+            group
+        }
+    };
     let found = {
         // What was found to be committed only now, or else what was known to be.
         let mut state = state.borrow_mut();

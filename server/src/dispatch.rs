@@ -336,10 +336,13 @@ impl CoreState {
     /// What a client is told whose command cannot be carried out on this core, if so.
     fn redirection(&self, route: Route) -> Option<String> {
         match route {
-            Route::Moved(slot, core) => {
-                let map = &self.server.cluster;
-                Some(format!("MOVED {slot} {}:{}", map.host, map.node(core).port))
-            }
+            Route::Moved(slot, core) => Some(match &self.server.view {
+                Some(view) => view.moved(slot, core),
+                None => {
+                    let map = &self.server.cluster;
+                    format!("MOVED {slot} {}:{}", map.host, map.node(core).port)
+                }
+            }),
             Route::CrossSlot => Some(CROSSSLOT.to_string()),
             _ => None,
         }
@@ -447,7 +450,10 @@ impl CoreState {
                 self.waits(id);
             }
             (Ok(spec), None) => match spec.run {
-                Run::Data(_) if !self.reads_allowed => {
+                Run::Data(_)
+                    if !(self.reads_allowed
+                        || client.reads_replica && self.replication.as_ref().is_some_and(|r| r.follows())) =>
+                {
                     self.batch.push_aside(id, spec.id, &args);
                     self.waits(id);
                 }

@@ -7,7 +7,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use slotcore_rt::ids::CoreId;
+use slotcore_netio::peer::LinkEnd;
+use slotcore_raft_shard::peer::BadFrame;
+use slotcore_rt::ids::{CoreId, Term};
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -16,6 +18,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer as _, Registry, fmt};
 
 use crate::config::{Durability, LogFormat, LogLevel};
+use crate::nodes::NodeNumber;
 
 /// Changes the level of the running log.
 #[derive(Clone, Debug)]
@@ -55,14 +58,15 @@ impl LogControl {
     }
 }
 
-/// Libraries that narrate at `info` what only their own developers want to know.
+/// Libraries that narrate at `info` what only their own developers want to know, and warn of each message that a node which
+/// is down does not answer: that it is down is an event of ours, told once.
 const TALKATIVE: [&str; 2] = ["openraft", "glommio"];
 
 fn filter_of(level: LogLevel) -> Targets {
     let (ours, theirs) = match level {
         LogLevel::Error => (LevelFilter::ERROR, LevelFilter::ERROR),
-        LogLevel::Warn => (LevelFilter::WARN, LevelFilter::WARN),
-        LogLevel::Info => (LevelFilter::INFO, LevelFilter::WARN),
+        LogLevel::Warn => (LevelFilter::WARN, LevelFilter::ERROR),
+        LogLevel::Info => (LevelFilter::INFO, LevelFilter::ERROR),
         LogLevel::Debug => (LevelFilter::DEBUG, LevelFilter::INFO),
     };
     Targets::new()
@@ -138,6 +142,49 @@ pub enum Event<'a> {
         /// How long already.
         time: Duration,
     },
+    /// A core has a link to another node.
+    PeerUp {
+        /// Which core; the other one has the same number.
+        core: CoreId,
+        /// Which node.
+        node: NodeNumber,
+    },
+    /// It has lost it.
+    PeerDown {
+        /// Which core.
+        core: CoreId,
+        /// Which node.
+        node: NodeNumber,
+        /// Why.
+        why: &'a LinkEnd,
+    },
+    /// There is no link yet.
+    PeerFailed {
+        /// Which core.
+        core: CoreId,
+        /// Which node, if it has said so.
+        node: Option<NodeNumber>,
+        /// Why.
+        why: &'a LinkEnd,
+    },
+    /// What another node has sent makes no sense.
+    PeerUnreadable {
+        /// Which core.
+        core: CoreId,
+        /// Which node.
+        node: NodeNumber,
+        /// What is wrong.
+        error: &'a BadFrame,
+    },
+    /// Another node leads a core's group now, or this one.
+    Leader {
+        /// Whose group.
+        core: CoreId,
+        /// Who; `None`: nobody is known.
+        node: Option<NodeNumber>,
+        /// In which term.
+        term: Term,
+    },
     /// It turns again.
     CoreBack {
         /// Which one.
@@ -195,6 +242,26 @@ impl Event<'_> {
             Event::CoreStuck { core, time } => {
                 tracing::error!(core = core.0, stuck_ms = millis(time), "a core does not turn");
             }
+            Event::PeerUp { core, node } => tracing::info!(core = core.0, node = node.0, "linked with another node"),
+            Event::PeerDown { core, node, why } => {
+                tracing::warn!(core = core.0, node = node.0, %why, "the link with another node is lost");
+            }
+            Event::PeerFailed { core, node, why } => {
+                let node = node.map_or(0, |node| node.0);
+                match why {
+                    LinkEnd::Refused { .. } => {
+                        tracing::warn!(core = core.0, node, %why, "no link with another node");
+                    }
+                    _ => tracing::debug!(core = core.0, node, %why, "no link with another node yet"),
+                }
+            }
+            Event::PeerUnreadable { core, node, error } => {
+                tracing::error!(core = core.0, node = node.0, %error, "another node sends what cannot be read");
+            }
+            Event::Leader { core, node, term } => match node {
+                Some(node) => tracing::info!(core = core.0, node = node.0, term = term.0, "a leader is known"),
+                None => tracing::info!(core = core.0, term = term.0, "no leader is known"),
+            },
             Event::CoreBack { core, time } => {
                 tracing::warn!(core = core.0, stuck_ms = millis(time), "the core turns again");
             }
@@ -279,7 +346,7 @@ mod tests {
         let talk = |level| {
             logged(LogFormat::Text, level, |_| {
                 tracing::info!(target: "openraft::core", "chatter");
-                tracing::warn!(target: "openraft::core", "trouble");
+                tracing::error!(target: "openraft::core", "trouble");
             })
         };
         let text = talk(LogLevel::Info);

@@ -20,6 +20,7 @@ use slotcore_server::commands::ServerIdentity;
 use slotcore_server::config::{CORES_MAX, Config, ConfigError, Invocation, from_command_line};
 use slotcore_server::core_loop::{CoreControl, ProcessControl};
 use slotcore_server::core_thread::{self, CorePlan, Step};
+use slotcore_server::leadership::{ClusterView, GroupLeaders};
 use slotcore_server::logging::{self, Event};
 use slotcore_server::pubsub::Interest;
 use slotcore_server::sockets;
@@ -90,6 +91,17 @@ fn serve(mut config: Config) -> Result<ExitCode, StartupError> {
     let cores = layout.cores;
     let (cluster, listeners) = sockets::bind_all(&config, cores, layout.id)?;
     let cluster = Arc::new(cluster);
+    let (view, peer_sockets) = match sockets::join_cluster(&config, cores)? {
+        Some((nodes, sockets)) => {
+            let view = ClusterView {
+                nodes: Arc::new(nodes),
+                leaders: Arc::new(GroupLeaders::new(cores)),
+            };
+            (Some(view), sockets)
+        }
+        None => (None, Vec::new()),
+    };
+    let mut peer_sockets = peer_sockets.into_iter();
     let process = Arc::new(ProcessControl::default());
     let open_total = Arc::new(AtomicUsize::new(0));
     let worker = SegmentWorker::start().map_err(resource("a thread"))?;
@@ -118,6 +130,8 @@ fn serve(mut config: Config) -> Result<ExitCode, StartupError> {
             dir,
             identity: identity.clone(),
             cluster: cluster.clone(),
+            view: view.clone(),
+            peer_socket: peer_sockets.next(),
             mesh: port,
             interest: interest.clone(),
             listeners,

@@ -50,6 +50,18 @@ pub enum StartupError {
         /// How many cores there are.
         cores: u16,
     },
+    /// The data belong to another cluster, or to a node on its own.
+    OtherCluster {
+        /// Which directory.
+        dir: PathBuf,
+    },
+    /// A node of the cluster cannot be found.
+    UnknownHost {
+        /// Its name.
+        host: String,
+        /// What the system says.
+        error: io::Error,
+    },
     /// The file system has no O_DIRECT.
     NoDirectIo {
         /// Which directory.
@@ -169,6 +181,16 @@ impl fmt::Display for StartupError {
                 f,
                 "each of {cores} cores listens on a port of its own, and these would go beyond 65535: choose a lower \
                  --core-port-base (without it they follow --port), or fewer --cores"
+            ),
+            Self::OtherCluster { dir } => write!(
+                f,
+                "the data in {} belong to another cluster, or to a node on its own: check --initial-cluster and \
+                 --cluster-secret, which must be what they were when the directory was made, or choose another --dir",
+                dir.display()
+            ),
+            Self::UnknownHost { host, error } => write!(
+                f,
+                "the address of node {host} cannot be found: {error}: check --initial-cluster and the name service"
             ),
             Self::NoDirectIo { dir } => write!(
                 f,

@@ -130,6 +130,32 @@ fn a_value_out_of_range_is_refused_with_the_range() {
 }
 
 #[test]
+fn a_node_finds_itself_in_the_list_of_first_nodes() {
+    let list = ["--initial-cluster", "127.0.0.1:7000,127.0.0.1:7100@9000,localhost:7200"];
+    let cluster = |args: &[&str]| parse(&[&list, args].concat()).unwrap().cluster.unwrap();
+    let found = cluster(&["--port", "7100"]);
+    assert_eq!((found.me, found.listen_port, found.own().port), (1, 9000, 7100));
+    let found = cluster(&["--announce", "localhost:7200", "--peer-port", "9100"]);
+    assert_eq!((found.me, found.listen_port, found.own().peer_port), (2, 9100, 17200));
+    assert!(parse(&[]).unwrap().cluster.is_none());
+    let refusals: [(&[&str], &str); 6] = [
+        (&["--port", "7001"], "--announce HOST:PORT"),
+        (&["--port", "7000", "--durability", "everysec"], "only \"always\""),
+        (&["--port", "7000", "--core-port-base", "8000"], "leave this option out"),
+        (&["--port", "7000", "--cluster-secret", "short"], "at least 16"),
+        (
+            &["--port", "7000", "--cluster-secret-file", "/no/such/file"],
+            "No such file",
+        ),
+        (&["--initial-cluster", "10.0.0.1:7000,127.0.0.1:6379"], "need a secret"),
+    ];
+    for (args, words) in refusals {
+        let error = refused(&[&list, args].concat());
+        assert!(error.contains(words), "{args:?}: {error}");
+    }
+}
+
+#[test]
 fn doubtful_configurations_are_warned_about() {
     let warned = |args: &[&str], words: &str| {
         let warnings = parse(args).unwrap().warnings();

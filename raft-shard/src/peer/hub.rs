@@ -164,11 +164,16 @@ impl<RT: Runtime> PeerHub<RT> {
         }
     }
 
+    /// True when there is something to send.
+    pub fn has_frames(&self) -> bool {
+        let outboxes = self.outboxes.borrow();
+        outboxes.values().any(|o| !o.full.is_empty() || !o.open.is_empty())
+    }
+
     /// Waits until there is something to send.
     pub async fn something_to_send(&self) {
         poll_fn(|cx| {
-            let outboxes = self.outboxes.borrow();
-            if outboxes.values().any(|o| !o.full.is_empty() || !o.open.is_empty()) {
+            if self.has_frames() {
                 return Poll::Ready(());
             }
             *self.sender.borrow_mut() = Some(cx.waker().clone());

@@ -4,8 +4,8 @@
 //! queue that is to carry them.
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use super::mpsc::LocalMpsc;
 use super::mutex::LocalMutex;
 use super::oneshot::LocalOneshot;
 use super::timeout::{Elapsed, Timeout};
+use super::timers;
 use super::watch::LocalWatch;
 
 /// Sleeps up to this long end at the next turn of the executor instead of arming a kernel timer.
@@ -77,6 +78,8 @@ pub enum Sleep {
     },
     /// Armed in the executor.
     Timer(Timer),
+    /// Ended by the core's loop.
+    Driven(timers::Timer),
 }
 
 impl Future for Sleep {
@@ -91,6 +94,10 @@ impl Future for Sleep {
                 Poll::Pending
             }
             Sleep::Timer(timer) => Pin::new(timer).poll(cx).map(|_| ()),
+            Sleep::Driven(timer) => match timer.poll(SystemClock.tick(), cx.waker()) {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            },
         }
     }
 }
@@ -115,12 +122,23 @@ impl AsyncRuntime for GlommioRuntime {
         T: Future + 'static,
         T::Output: 'static,
     {
-        JoinHandle(glommio::spawn_local(future).detach())
+        let counted = async move {
+            let mut future = pin!(future);
+            poll_fn(|cx| {
+                timers::note_poll();
+                future.as_mut().poll(cx)
+            })
+            .await
+        };
+        JoinHandle(glommio::spawn_local(counted).detach())
     }
 
     fn sleep(duration: Duration) -> Sleep {
         if duration <= SHORTEST_TIMER {
             return Sleep::NextTurn { yielded: false };
+        }
+        if timers::are_driven() {
+            return Sleep::Driven(timers::Timer::new(SystemClock.tick() + duration));
         }
         Sleep::Timer(Timer::new(duration))
     }

@@ -11,6 +11,7 @@ pub mod mutex;
 pub mod oneshot;
 pub mod sim;
 pub mod timeout;
+pub mod timers;
 pub mod watch;
 
 use openraft_rt::{AsyncRuntime, Instant};

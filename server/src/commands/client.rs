@@ -367,6 +367,7 @@ fn line(client: &ClientState, buffers: BufferUse, now: Tick) -> String {
         ('R', client.tracking.as_ref().is_some_and(|mode| mode.is_broken)),
         ('B', client.tracking.as_ref().is_some_and(|mode| mode.broadcast)),
         ('c', client.close_after_reply),
+        ('r', client.reads_replica),
         ('e', client.no_evict),
         ('T', client.no_touch),
     ] {

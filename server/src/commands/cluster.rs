@@ -1,10 +1,12 @@
-//! CLUSTER, READONLY, READWRITE, ASKING: the cores of this process as the nodes of a cluster.
+//! CLUSTER, READONLY, READWRITE, ASKING: the cores of this process, and of the other nodes, as the nodes of a cluster.
 //!
 //! Every port describes the same cluster in the same words; only `myself` differs: it is the node of the core that answers.
 //! That holds on the any-slot port, too, so that a client which expects a cluster finds one there and goes on to the cores'
 //! own ports. A host is always named: clients do not agree on what an empty one means.
 //!
-//! Nodes are cores of one process: none can fail alone, move its slots, or have links and replicas, and the answers say so.
+//! The cores of one number on all nodes have the same slots: the one that leads them is a master, the others are its
+//! replicas. Without other nodes each core is a master without replicas. No core can fail alone or move its slots, and the
+//! answers say so.
 //!
 //! Shapes: those of redis-server 7.0.15.
 
@@ -16,6 +18,7 @@ use slotcore_rt::ids::CoreId;
 
 use super::arguments::{NOT_AN_INTEGER, integer, quoted, refuse};
 use super::{Flow, ServerCtx};
+use crate::clients::ClientState;
 use crate::cluster_map::ClusterMap;
 
 /// How far a node's bus port is above its port. Nobody listens there; clients want to read a number.
@@ -33,7 +36,8 @@ pub(super) fn slot_asked(cmd: ServerCmd, args: &Args<'_>) -> Option<u16> {
 
 /// `CLUSTER INFO`
 pub(super) fn info(ctx: &ServerCtx<'_>, out: &mut dyn Reply) -> Flow {
-    let nodes = ctx.cluster.cores();
+    let masters = ctx.cluster.cores();
+    let nodes = cores(ctx.cluster).map(|core| endpoints(ctx, core).len()).sum::<usize>();
     let text = format!(
         "cluster_state:ok\r\n\
          cluster_slots_assigned:{SLOTS}\r\n\
@@ -41,8 +45,8 @@ pub(super) fn info(ctx: &ServerCtx<'_>, out: &mut dyn Reply) -> Flow {
          cluster_slots_pfail:0\r\n\
          cluster_slots_fail:0\r\n\
          cluster_known_nodes:{nodes}\r\n\
-         cluster_size:{nodes}\r\n\
-         cluster_current_epoch:{nodes}\r\n\
+         cluster_size:{masters}\r\n\
+         cluster_current_epoch:{masters}\r\n\
          cluster_my_epoch:{}\r\n\
          cluster_stats_messages_sent:0\r\n\
          cluster_stats_messages_received:0\r\n\
@@ -53,9 +57,9 @@ pub(super) fn info(ctx: &ServerCtx<'_>, out: &mut dyn Reply) -> Flow {
     Flow::Done
 }
 
-/// `CLUSTER MYID`, and `CLUSTER MYSHARDID`: a shard is one node and bears its name.
+/// `CLUSTER MYID`, and `CLUSTER MYSHARDID`: a shard is known by any of its nodes' names.
 pub(super) fn my_id(ctx: &ServerCtx<'_>, out: &mut dyn Reply) -> Flow {
-    out.bulk(ctx.cluster.node(ctx.core).id.as_bytes());
+    out.bulk(my_name(ctx).as_bytes());
     Flow::Done
 }
 
@@ -65,19 +69,21 @@ pub(super) fn key_slot(args: Args<'_>, out: &mut dyn Reply) -> Flow {
     Flow::Done
 }
 
-/// `CLUSTER SLOTS`: a range is `[first, last, [host, port, id, metadata]]`.
+/// `CLUSTER SLOTS`: a range is `[first, last, [host, port, id, metadata], ...]`, the master first.
 pub(super) fn slots(ctx: &ServerCtx<'_>, out: &mut dyn Reply) -> Flow {
     out.array(ctx.cluster.cores());
     for core in cores(ctx.cluster) {
-        let (range, node) = (ctx.cluster.range_of(core), ctx.cluster.node(core));
-        out.array(3);
+        let (range, endpoints) = (ctx.cluster.range_of(core), endpoints(ctx, core));
+        out.array(2 + endpoints.len());
         out.int(i64::from(*range.start()));
         out.int(i64::from(*range.end()));
-        out.array(4);
-        out.bulk(ctx.cluster.host.as_bytes());
-        out.int(i64::from(node.port));
-        out.bulk(node.id.as_bytes());
-        out.map(0);
+        for endpoint in endpoints {
+            out.array(4);
+            out.bulk(endpoint.host.as_bytes());
+            out.int(i64::from(endpoint.port));
+            out.bulk(endpoint.id.as_bytes());
+            out.map(0);
+        }
     }
     Flow::Done
 }
@@ -86,55 +92,67 @@ pub(super) fn slots(ctx: &ServerCtx<'_>, out: &mut dyn Reply) -> Flow {
 pub(super) fn shards(ctx: &ServerCtx<'_>, out: &mut dyn Reply) -> Flow {
     out.array(ctx.cluster.cores());
     for core in cores(ctx.cluster) {
-        let (range, node) = (ctx.cluster.range_of(core), ctx.cluster.node(core));
+        let (range, endpoints) = (ctx.cluster.range_of(core), endpoints(ctx, core));
         out.map(2);
         out.bulk(b"slots");
         out.array(2);
         out.int(i64::from(*range.start()));
         out.int(i64::from(*range.end()));
         out.bulk(b"nodes");
-        out.array(1);
-        out.map(7);
-        out.bulk(b"id");
-        out.bulk(node.id.as_bytes());
-        out.bulk(b"port");
-        out.int(i64::from(node.port));
-        for name in ["ip", "endpoint"] {
-            out.bulk(name.as_bytes());
-            out.bulk(ctx.cluster.host.as_bytes());
+        out.array(endpoints.len());
+        for (number, endpoint) in endpoints.iter().enumerate() {
+            out.map(7);
+            out.bulk(b"id");
+            out.bulk(endpoint.id.as_bytes());
+            out.bulk(b"port");
+            out.int(i64::from(endpoint.port));
+            for name in ["ip", "endpoint"] {
+                out.bulk(name.as_bytes());
+                out.bulk(endpoint.host.as_bytes());
+            }
+            out.bulk(b"role");
+            out.bulk(if number == 0 { "master" } else { "replica" }.as_bytes());
+            // Offsets tell how far a replica is behind: only the leader knows, and it tells only how many are in step.
+            out.bulk(b"replication-offset");
+            out.int(0);
+            out.bulk(b"health");
+            out.bulk(b"online");
         }
-        out.bulk(b"role");
-        out.bulk(b"master");
-        // Replicas would compare theirs with it; there are none.
-        out.bulk(b"replication-offset");
-        out.int(0);
-        out.bulk(b"health");
-        out.bulk(b"online");
     }
     Flow::Done
 }
 
-/// `CLUSTER NODES`: `id host:port@bus-port flags master ping pong epoch link-state range`, a line a node.
+/// `CLUSTER NODES`: `id host:port@bus-port flags master ping pong epoch link-state range`, a line a node. Replicas name
+/// their master and no range.
 pub(super) fn nodes(ctx: &ServerCtx<'_>, out: &mut dyn Reply) -> Flow {
     let mut text = String::with_capacity(ctx.cluster.cores() * 112);
+    let myself = my_name(ctx);
     for core in cores(ctx.cluster) {
-        let (range, node) = (ctx.cluster.range_of(core), ctx.cluster.node(core));
-        write!(
-            text,
-            "{} {}:{}@{} {} - 0 0 {} connected {}",
-            node.id,
-            ctx.cluster.host,
-            node.port,
-            u32::from(node.port) + BUS_PORT_OFFSET,
-            if core == ctx.core { "myself,master" } else { "master" },
-            epoch(core),
-            range.start(),
-        )
-        .expect("a String takes whatever is written to it");
-        if range.start() != range.end() {
-            write!(text, "-{}", range.end()).expect("a String takes whatever is written to it");
+        let (range, endpoints) = (ctx.cluster.range_of(core), endpoints(ctx, core));
+        for (number, endpoint) in endpoints.iter().enumerate() {
+            let (flag, master) = match number {
+                0 => ("master", "-"),
+                _ => ("slave", endpoints[0].id.as_str()),
+            };
+            let whose = if endpoint.id == myself { "myself," } else { "" };
+            write!(
+                text,
+                "{} {}:{}@{} {whose}{flag} {master} 0 0 {} connected",
+                endpoint.id,
+                endpoint.host,
+                endpoint.port,
+                u32::from(endpoint.port) + BUS_PORT_OFFSET,
+                epoch(core),
+            )
+            .expect("a String takes whatever is written to it");
+            if number == 0 {
+                write!(text, " {}", range.start()).expect("a String takes whatever is written to it");
+                if range.start() != range.end() {
+                    write!(text, "-{}", range.end()).expect("a String takes whatever is written to it");
+                }
+            }
+            text.push('\n');
         }
-        text.push('\n');
     }
     out.verbatim(text.as_bytes());
     Flow::Done
@@ -149,7 +167,8 @@ pub(super) fn links(out: &mut dyn Reply) -> Flow {
 /// `CLUSTER COUNT-FAILURE-REPORTS node-id`
 pub(super) fn count_failure_reports(ctx: &ServerCtx<'_>, args: Args<'_>, out: &mut dyn Reply) -> Flow {
     let id = args.get(2);
-    if ctx.cluster.nodes.iter().any(|node| node.id.as_bytes() == id) {
+    let is_it = |endpoint: &Endpoint| endpoint.id.as_bytes() == id;
+    if cores(ctx.cluster).any(|core| endpoints(ctx, core).iter().any(is_it)) {
         out.int(0);
     } else {
         out.error(&format!("ERR Unknown node {}", quoted(id)));
@@ -184,8 +203,15 @@ pub(super) fn get_keys_in_slot(ctx: &mut ServerCtx<'_>, args: Args<'_>, out: &mu
     Flow::Done
 }
 
-/// `READONLY`, `READWRITE`, `ASKING`: what they allow, reads from replicas and commands on slots that are moving, has no
-/// case here; clients send them all the same.
+/// `READONLY`, `READWRITE`: whether a core that follows a leader may answer this connection's reads itself. What it has is
+/// what the leader had some time ago: while it hears from the leader, hardly more than an election's time-out.
+pub(super) fn reads_replica(conn: &mut ClientState, may: bool, out: &mut dyn Reply) -> Flow {
+    conn.reads_replica = may;
+    out.ok();
+    Flow::Done
+}
+
+/// `ASKING`: what it allows, commands on slots that are moving, has no case here; clients send it all the same.
 pub(super) fn accepted(out: &mut dyn Reply) -> Flow {
     out.ok();
     Flow::Done
@@ -193,6 +219,50 @@ pub(super) fn accepted(out: &mut dyn Reply) -> Flow {
 
 fn cores(map: &ClusterMap) -> impl Iterator<Item = CoreId> {
     (0..map.cores()).map(|core| CoreId(core as u16))
+}
+
+/// A core of some node as a node of a Redis Cluster.
+struct Endpoint {
+    id: String,
+    host: String,
+    port: u16,
+}
+
+/// All that have the slots of `core`, the one to be asked first.
+fn endpoints(ctx: &ServerCtx<'_>, core: CoreId) -> Vec<Endpoint> {
+    let Some(view) = ctx.view else {
+        let node = ctx.cluster.node(core);
+        return vec![Endpoint {
+            id: node.id.clone(),
+            host: ctx.cluster.host.clone(),
+            port: node.port,
+        }];
+    };
+    let leader = view.leader_or_me(core);
+    let mut endpoints: Vec<(bool, Endpoint)> = view
+        .nodes
+        .nodes
+        .iter()
+        .map(|node| {
+            let endpoint = Endpoint {
+                id: view.nodes.endpoint_id(node.number, core),
+                host: node.host.clone(),
+                port: node.core_port(core),
+            };
+            (node.number != leader, endpoint)
+        })
+        .collect();
+    // The leader comes first, the others as they are numbered.
+    endpoints.sort_by_key(|(follows, _)| *follows);
+    endpoints.into_iter().map(|(_, endpoint)| endpoint).collect()
+}
+
+/// The name of the core that answers.
+fn my_name(ctx: &ServerCtx<'_>) -> String {
+    match ctx.view {
+        Some(view) => view.nodes.endpoint_id(view.nodes.me, ctx.core),
+        None => ctx.cluster.node(ctx.core).id.clone(),
+    }
 }
 
 /// Configuration epochs differ between masters, as tools that look for conflicts expect.

@@ -82,6 +82,42 @@ pub struct RawOptions {
     #[arg(long, value_name = "HOST", help_heading = "Network", verbatim_doc_comment)]
     pub announce_host: Option<String>,
 
+    /// The first nodes of a cluster, by the addresses that clients use: HOST:PORT,HOST:PORT,HOST:PORT.
+    ///
+    /// The same list in the same order on every node: the first is node 1. Each holds a replica of everything; three lose
+    /// nothing and go on when one fails. Nodes reach each other at PORT + 10000 and the ports behind it, one for each core;
+    /// HOST:PORT@PEER-PORT names another one. All nodes run with the same number of --cores.
+    #[arg(long, value_name = "NODES", help_heading = "Cluster", verbatim_doc_comment)]
+    pub initial_cluster: Option<String>,
+
+    /// Which node of --initial-cluster this one is: HOST:PORT as it stands there.
+    ///
+    /// By default the one with the announced host (--announce-host, or --bind) and --port.
+    #[arg(long, value_name = "HOST:PORT", help_heading = "Cluster", verbatim_doc_comment)]
+    pub announce: Option<String>,
+
+    /// First of the ports that this node listens on for the others; by default the one they are told.
+    #[arg(long, value_name = "PORT", help_heading = "Cluster", verbatim_doc_comment)]
+    pub peer_port: Option<String>,
+
+    /// What only the nodes of the cluster know: they prove it to each other. At least 16 characters.
+    ///
+    /// Needed when nodes are on several machines. Other users of this machine can read the command line: better use
+    /// --cluster-secret-file, or the file of --config.
+    #[arg(
+        long,
+        value_name = "SECRET",
+        default_value = "",
+        hide_default_value = true,
+        help_heading = "Cluster",
+        verbatim_doc_comment
+    )]
+    pub cluster_secret: String,
+
+    /// A file with that secret, which nobody else may read (`chmod 600`).
+    #[arg(long, value_name = "FILE", help_heading = "Cluster", verbatim_doc_comment)]
+    pub cluster_secret_file: Option<String>,
+
     /// Port of /metrics, /health and /ready over HTTP, on 127.0.0.1 only; 0 turns it off.
     ///
     /// There is no password on it and no data behind it; it never listens on another interface.

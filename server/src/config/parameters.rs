@@ -244,6 +244,11 @@ pub static PARAMETERS: &[Parameter] = &[
         c.core_port_base.map(|port| port.to_string()).unwrap_or_default()
     }),
     startup("announce-host", |c| c.announce_host.clone().unwrap_or_default()),
+    startup("initial-cluster", |c| c.cluster_texts.initial_cluster.clone()),
+    startup("announce", |c| c.cluster_texts.announce.clone()),
+    startup("peer-port", |c| c.cluster_texts.peer_port.clone()),
+    startup("cluster-secret", |c| c.cluster_texts.secret.clone()),
+    startup("cluster-secret-file", |c| c.cluster_texts.secret_file.clone()),
     startup("admin-port", |c| c.admin_port.unwrap_or(0).to_string()),
     startup("dir", |c| c.dir.display().to_string()),
     startup("cores", |c| c.cores.to_string()),

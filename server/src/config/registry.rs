@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::parameters::{self, Access, PARAMETERS, Parameter};
-use super::settings::{Setting, Settings};
+use super::settings::{Durability, Setting, Settings};
 use super::{Config, file};
 
 /// The configuration in force.
@@ -98,6 +98,9 @@ impl ConfigRegistry {
                 Some(Access::Live { setting, set, get }) => {
                     let before = get(&next);
                     set(&mut next, value).map_err(refused)?;
+                    if self.config.cluster.is_some() && next.durability != Durability::Always {
+                        return Err(refused("only 'always' is possible in a cluster".into()));
+                    }
                     if get(&next) != before && !changed.contains(setting) {
                         changed.push(*setting);
                     }

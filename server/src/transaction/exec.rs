@@ -27,7 +27,7 @@ const ABORTED: &str = "EXECABORT Transaction discarded because of previous error
 impl CoreState {
     pub(super) fn exec(&mut self, id: ConnId) {
         let Some(queue) = self.take_queue(id) else { return };
-        if let Some(text) = self.exec_refusal(&queue) {
+        if let Some(text) = self.exec_refusal(id, &queue) {
             self.transactions_kept.give(queue);
             self.forget_watched(id);
             self.server.metrics.transactions.aborted += 1;
@@ -60,11 +60,14 @@ impl CoreState {
     }
 
     /// Why EXEC fails at once, if so.
-    fn exec_refusal(&self, queue: &Queue) -> Option<String> {
+    fn exec_refusal(&self, id: ConnId, queue: &Queue) -> Option<String> {
         if queue.broken {
             return Some(ABORTED.into());
         }
-        if queue.crosses_slots {
+        // A transaction over cores is held together by what one process knows: in a cluster it may lead none of their groups.
+        let spans_groups =
+            self.replication.is_some() && is_spanning(queue, &self.lanes[id.index()].session.watched.cores);
+        if queue.crosses_slots || spans_groups {
             return Some(CROSSSLOT.into());
         }
         let reason = refuse_now(carrier(queue.writes, queue.grows), self.over_memory, self.write_barrier)?;

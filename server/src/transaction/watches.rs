@@ -143,6 +143,11 @@ impl Watches {
         watched.last_write = watched.last_write.max(gathered);
     }
 
+    /// Every watched key may have been changed by somebody who is not known here.
+    pub fn all_changed(&mut self) {
+        self.watchers.values_mut().for_each(|watching| watching.changed = true);
+    }
+
     /// `who` watches nothing any more.
     pub fn forget(&mut self, who: Watcher) {
         let Some(watching) = self.watchers.remove(&who) else {

@@ -9,6 +9,7 @@
 )]
 
 mod client;
+mod cluster;
 mod load;
 mod register;
 mod scratch;
@@ -20,6 +21,7 @@ mod cores;
 mod damaged_log;
 mod durability;
 mod ending;
+mod failover;
 mod linearizability;
 mod malformed;
 mod metrics;
@@ -28,6 +30,7 @@ mod pause;
 mod pubsub;
 mod redis_rs;
 mod refused_starts;
+mod replication;
 mod scripts;
 mod small_disk;
 mod spanning;

@@ -121,6 +121,16 @@ impl Server {
         self.signal(libc::SIGKILL);
     }
 
+    /// Lets no thread of it run until [`Server::thaw`].
+    pub fn freeze(&self) {
+        self.signal(libc::SIGSTOP);
+    }
+
+    /// Ends [`Server::freeze`].
+    pub fn thaw(&self) {
+        self.signal(libc::SIGCONT);
+    }
+
     fn signal(&self, signal: i32) {
         let pid = i32::try_from(self.child.id()).unwrap();
         // SAFETY: takes two integers; the child was not waited for, so its number is still its own.

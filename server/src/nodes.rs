@@ -1,0 +1,208 @@
+//! [`NodeList`]: the nodes of the cluster, and where each of their cores is reached. Immutable; a change is another list.
+//!
+//! All nodes run the same number of cores, and core `i` of each of them holds a replica of group `i`
+//! (`docs/decisions/0010-aligned-groups.md`), so a core has business with the cores of its own number only.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use sha2::{Digest, Sha256};
+use slotcore_netio::peer::PeerId;
+use slotcore_rt::ids::{CoreId, GroupId, ReplicaId};
+
+use crate::config::CORES_MAX;
+
+/// A node of the cluster, from 1. Never used again for another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeNumber(pub u32);
+
+impl fmt::Display for NodeNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl NodeNumber {
+    /// A node that belongs to no cluster.
+    pub const ALONE: NodeNumber = NodeNumber(0);
+
+    /// Its core `core` as a replica of that core's group.
+    pub fn replica(self, core: CoreId) -> ReplicaId {
+        ReplicaId(u64::from(self.0) << 16 | u64::from(core.0))
+    }
+
+    /// Its core `core` as the other end of a link.
+    pub fn peer(self, core: CoreId) -> PeerId {
+        PeerId(self.replica(core).0)
+    }
+
+    /// The node of a replica.
+    pub fn of(replica: ReplicaId) -> Self {
+        Self(u32::try_from(replica.0 >> 16).expect("made by `replica`"))
+    }
+}
+
+/// One node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Its number.
+    pub number: NodeNumber,
+    /// What clients are told to connect to.
+    pub host: String,
+    /// Where the other nodes reach it.
+    pub address: IpAddr,
+    /// The port that answers for every key.
+    pub port: u16,
+    /// The port of its core 0 as a node of a Redis Cluster; core `i` has the `i`-th after it.
+    pub core_port_base: u16,
+    /// Where its core 0 listens for other nodes; core `i` has the `i`-th after it.
+    pub peer_port_base: u16,
+}
+
+impl Node {
+    /// Where core `core` is a node of a Redis Cluster.
+    pub fn core_port(&self, core: CoreId) -> u16 {
+        self.core_port_base + core.0
+    }
+
+    /// Where core `core` listens for other nodes.
+    pub fn peer_address(&self, core: CoreId) -> SocketAddr {
+        SocketAddr::new(self.address, self.peer_port_base + core.0)
+    }
+}
+
+/// See the module's text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeList {
+    /// The cluster's name.
+    pub cluster: u128,
+    /// What all nodes of the cluster know, and nobody else; may be empty.
+    pub secret: Vec<u8>,
+    /// This node.
+    pub me: NodeNumber,
+    /// Cores of every node.
+    pub cores: u16,
+    /// All nodes, by number.
+    pub nodes: Vec<Node>,
+}
+
+impl NodeList {
+    /// The node of this number.
+    pub fn node(&self, number: NodeNumber) -> Option<&Node> {
+        let at = self.nodes.binary_search_by_key(&number, |node| node.number).ok()?;
+        Some(&self.nodes[at])
+    }
+
+    /// The group of a core: the same on all nodes. Its number seeds the hashes of its keys, so that it should not be known
+    /// to clients.
+    pub fn group_of(&self, core: CoreId) -> GroupId {
+        let mut hash = Sha256::new();
+        hash.update(b"slotcore data group");
+        hash.update(self.cluster.to_le_bytes());
+        hash.update(core.0.to_le_bytes());
+        hash.update(&self.secret);
+        GroupId(u64::from_le_bytes(
+            hash.finalize()[..8].try_into().expect("eight bytes were cut"),
+        ))
+    }
+
+    /// The replicas of a core's group.
+    pub fn replicas_of(&self, core: CoreId) -> impl Iterator<Item = ReplicaId> {
+        self.nodes.iter().map(move |node| node.number.replica(core))
+    }
+
+    /// The other nodes' cores of this number, and where they are.
+    pub fn peers_of(&self, core: CoreId) -> impl Iterator<Item = (PeerId, SocketAddr)> {
+        let others = self.nodes.iter().filter(|node| node.number != self.me);
+        others.map(move |node| (node.number.peer(core), node.peer_address(core)))
+    }
+
+    /// A core as a node of a Redis Cluster: 40 hexadecimal digits, the same on all nodes and for ever. The first eight
+    /// differ between all cores of the cluster, since tools show, and accept, a name by its first digits.
+    pub fn endpoint_id(&self, node: NodeNumber, core: CoreId) -> String {
+        let number = node
+            .0
+            .wrapping_mul(u32::from(CORES_MAX))
+            .wrapping_add(u32::from(core.0));
+        // An odd factor: no two numbers give the same digits.
+        let first = ((self.cluster >> 96) as u32).wrapping_add(number.wrapping_mul(0x9e37_79b1));
+        let rest = self.cluster.wrapping_add(u128::from(node.0));
+        format!("{first:08x}{rest:032x}")
+    }
+}
+
+/// The name of a cluster whose first nodes were all told the same list.
+pub fn cluster_of_list(list: &[String]) -> u128 {
+    let mut hash = Sha256::new();
+    hash.update(b"slotcore initial cluster");
+    for entry in list {
+        hash.update((entry.len() as u64).to_le_bytes());
+        hash.update(entry.as_bytes());
+    }
+    u128::from_le_bytes(hash.finalize()[..16].try_into().expect("sixteen bytes were cut"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn list(nodes: u32) -> NodeList {
+        NodeList {
+            cluster: 9 << 100 | 7,
+            secret: b"s".to_vec(),
+            me: NodeNumber(2),
+            cores: 2,
+            nodes: (1..=nodes)
+                .map(|number| Node {
+                    number: NodeNumber(number),
+                    host: format!("n{number}"),
+                    address: "127.0.0.1".parse().unwrap(),
+                    port: 7000 + 100 * number as u16,
+                    core_port_base: 7001 + 100 * number as u16,
+                    peer_port_base: 17000 + 100 * number as u16,
+                })
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn a_core_has_links_to_the_cores_of_its_number_on_other_nodes() {
+        let list = list(3);
+        let peers: Vec<_> = list.peers_of(CoreId(1)).collect();
+        assert_eq!(
+            peers,
+            [
+                (PeerId(1 << 16 | 1), "127.0.0.1:17101".parse().unwrap()),
+                (PeerId(3 << 16 | 1), "127.0.0.1:17301".parse().unwrap()),
+            ]
+        );
+        assert_eq!(NodeNumber::of(ReplicaId(3 << 16 | 1)), NodeNumber(3));
+        assert_eq!(list.node(NodeNumber(3)).unwrap().core_port(CoreId(1)), 7302);
+        assert!(list.node(NodeNumber(4)).is_none());
+    }
+
+    #[test]
+    fn groups_and_names_are_the_same_on_all_nodes_and_differ_between_cores() {
+        let (mut other, list) = (list(3), list(3));
+        other.me = NodeNumber(1);
+        assert_eq!(list.group_of(CoreId(1)), other.group_of(CoreId(1)));
+        assert_ne!(list.group_of(CoreId(0)), list.group_of(CoreId(1)));
+        other.secret.push(b'x');
+        assert_ne!(list.group_of(CoreId(1)), other.group_of(CoreId(1)));
+        let cores = (1..=30).flat_map(|node| (0..40).map(move |core| (NodeNumber(node), CoreId(core))));
+        let names: Vec<String> = cores.map(|(node, core)| list.endpoint_id(node, core)).collect();
+        assert!(names.iter().all(|name| name.len() == 40));
+        let starts: BTreeSet<&str> = names.iter().map(|name| &name[..8]).collect();
+        assert_eq!(starts.len(), names.len());
+    }
+
+    #[test]
+    fn a_list_in_another_order_is_another_cluster() {
+        let of = |list: &[&str]| cluster_of_list(&list.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(of(&["a:1", "b:2"]), of(&["a:1", "b:2"]));
+        assert_ne!(of(&["a:1", "b:2"]), of(&["b:2", "a:1"]));
+        assert_ne!(of(&["a:1", "b:2"]), of(&["a:1b:2"]));
+    }
+}
