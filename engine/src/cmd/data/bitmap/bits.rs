@@ -152,6 +152,9 @@ pub(in crate::cmd) fn bitpos(x: &mut Exec<'_>, reply: &mut dyn Reply) {
             reply.int(-i64::from(bit));
             return Ok(());
         };
+        if x.args.len() > 6 {
+            return Err(CmdError::Syntax);
+        }
         let range = bit_range(x, 3, len, false)?;
         let value = x.ks.get_str(key)?.unwrap_or_default();
         let found = find(value, bit, &range);
