@@ -62,8 +62,8 @@ fn a_transaction_does_what_its_operations_do_and_does_it_again() {
         let (id, used) = decode_op(&encoded, &mut spans).unwrap();
         assert!(by_id(id).unwrap().run.is_carrier() && used == encoded.len());
         let args = Args::new(&encoded, &spans);
-        replay(&mut whole, &args, step);
-        replay(&mut again, &args, step);
+        replay(&mut whole, &args, step, &mut NoReply);
+        replay(&mut again, &args, step, &mut NoReply);
         one_by_one(&mut apart, &operations, step);
         if step % 100 == 0 {
             assert_eq!(whole.digest(), apart.digest(), "step {step}");
@@ -106,5 +106,5 @@ fn carriers_are_known_by_number_alone_and_say_what_they_may_do() {
 #[should_panic(expected = "an operation of a transaction cannot be read")]
 fn a_damaged_operation_is_not_skipped() {
     let args = Args::new(&[1, 0, 5], &[(0, 0), (0, 3)]);
-    replay(&mut keyspace(), &args, 1);
+    replay(&mut keyspace(), &args, 1, &mut NoReply);
 }

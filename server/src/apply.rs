@@ -172,6 +172,13 @@ impl CoreState {
                 let found = ops
                     .next(&self.keyspace, payload)
                     .expect("the entry holds an operation for every write of its batch");
+                let once = match found.once.copied() {
+                    None => None,
+                    Some(once) => match self.admit_once(item.who, &once) {
+                        Some(at) => Some((once, at)),
+                        None => return self.waited(item.who),
+                    },
+                };
                 found.announce(&mut self.keyspace);
                 let (spec, args, seed, number) = (found.spec, found.args, found.seed, found.number);
                 let from = From::Log(seed, number);
@@ -193,6 +200,9 @@ impl CoreState {
                 self.keyspace.forget_key();
                 if let Some(watched) = watched {
                     self.after_write(item.who, spec, watched);
+                }
+                if let Some((once, at)) = &once {
+                    self.keep_answer(item.who, once, *at);
                 }
                 waits = self.keyspace.waiters().has_news() && self.take_news(item.who);
             }

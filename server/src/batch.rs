@@ -5,8 +5,10 @@
 //! entry walks both together. Nothing is allocated per command; the buffers of an applied batch serve a later one.
 
 use bytes::Bytes;
+use slotcore_engine::cmd::once::encode_once_op;
 use slotcore_engine::cmd::op::{BATCH_HEADER_BYTES, BatchHeader, encode_header, encode_op};
 use slotcore_engine::cmd::{Args, CommandId};
+use slotcore_engine::sessions::Once;
 use slotcore_engine::waiters::WaiterId;
 use slotcore_netio::ConnId;
 use slotcore_rt::clock::Tick;
@@ -99,6 +101,17 @@ impl Batch {
     pub fn push_encoded_write(&mut self, who: Who, op: &[u8]) {
         self.touch();
         self.payload.extend_from_slice(op);
+        self.writes += 1;
+        self.items.push(Item {
+            who,
+            kind: ItemKind::Write,
+        });
+    }
+
+    /// Appends a write that is encoded already, and counts once.
+    pub fn push_once(&mut self, who: Who, once: &Once, op: &[u8]) {
+        self.touch();
+        encode_once_op(&mut self.payload, once, op);
         self.writes += 1;
         self.items.push(Item {
             who,

@@ -141,6 +141,21 @@ impl BlockedClients {
         self.endings.insert(id, ending).is_none().then_some(id)
     }
 
+    /// The waits of all connections of `core` shall end. The waiters whose ends are to be proposed.
+    pub fn end_all_of(&mut self, core: u16, ending: Ending) -> Vec<WaiterId> {
+        let of_core = |blocked: &Blocked| matches!(blocked.who, Who::Core(from, ..) if from == core);
+        let theirs: Vec<WaiterId> = self
+            .waits
+            .iter()
+            .filter(|(_, blocked)| of_core(blocked))
+            .map(|(id, _)| *id)
+            .collect();
+        theirs
+            .into_iter()
+            .filter(|id| self.endings.insert(*id, ending).is_none())
+            .collect()
+    }
+
     /// The proposed end of a wait was executed. Who is to be told why; `None`: whoever it was has been served before.
     pub fn ended(&mut self, id: WaiterId) -> Option<(Who, u8, Ending)> {
         let ending = self.endings.remove(&id)?;

@@ -135,7 +135,7 @@ impl CoreState {
         }
     }
 
-    fn propose_end(&mut self, id: WaiterId) {
+    pub(crate) fn propose_end(&mut self, id: WaiterId) {
         let bytes = id_to_bytes(id);
         let mut op = Vec::with_capacity(2 * bytes.len());
         encode_op(
@@ -200,6 +200,9 @@ impl CoreState {
 
     /// The wait of a connection of `core` for a key of this one shall end.
     pub(crate) fn end_wait_for(&mut self, core: u16, conn: ConnId, ending: Ending) {
+        if self.relays && self.end_relayed_wait(core, conn, ending) {
+            return;
+        }
         if let Some(id) = self.blocked.end(core, conn, ending) {
             self.propose_end(id);
         }

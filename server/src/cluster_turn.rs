@@ -21,7 +21,8 @@ use crate::flights::{Flights, Settled};
 use crate::leadership::Standing;
 use crate::logging::Event;
 use crate::nodes::NodeNumber;
-use crate::peer_driver::PeerDriver;
+use crate::peer_driver::{Heard, PeerDriver};
+use crate::relay::short;
 use crate::unexecuted::Unexecuted;
 
 /// How long commands are kept while nobody is known to lead, and how long a client waits to learn whether a command was
@@ -88,7 +89,15 @@ impl CoreLoop {
     /// Hands Raft what the other nodes have sent, and ends its timers that are due.
     pub(crate) fn hear_peers(&mut self, now: Tick) {
         if let Some(peers) = &mut self.peers {
-            peers.driver.deliver(now);
+            let mut state = self.state.borrow_mut();
+            peers.driver.deliver(now, |heard| match heard {
+                Heard::Linked(node, linked) => {
+                    state.set_linked(short(node), linked);
+                    Ok(())
+                }
+                Heard::Message(node, message) => state.take_far(short(node), message),
+            });
+            drop(state);
             timers::end_due(now);
         }
     }
@@ -107,6 +116,10 @@ impl CoreLoop {
     /// Sends the other nodes what Raft has for them.
     pub(crate) fn flush_peers(&mut self, now: Tick) -> Result<(), CoreFailure> {
         if let Some(peers) = &mut self.peers {
+            let driver = &peers.driver;
+            self.state
+                .borrow_mut()
+                .send_far(|node, message| driver.carry(NodeNumber(u32::from(node)), message));
             peers.driver.flush(&mut self.ring, now)?;
         }
         Ok(())
@@ -119,7 +132,8 @@ impl CoreLoop {
             return Duration::ZERO;
         }
         let now = SystemClock.tick();
-        let wakes = [peers.driver.next_wake(), timers::next_due()];
+        let relay = self.state.borrow().relay_wake();
+        let wakes = [peers.driver.next_wake(), timers::next_due(), relay];
         let first = wakes.into_iter().flatten().min();
         first.map_or(longest, |at| at.since(now).min(longest))
     }
@@ -292,6 +306,8 @@ impl CoreState {
             Standing::Follows(node) => Some(node),
             Standing::Unknown => None,
         };
+        self.set_leader(leader.map(short));
+        let Some(view) = &self.server.view else { return };
         if view.leaders.of(core) != leader {
             view.leaders.set(core, leader);
             Event::Leader {

@@ -411,6 +411,7 @@ impl CoreLoop {
         {
             let mut state = self.state.borrow_mut();
             state.copy_durable(self.log.borrow().durable());
+            state.end_relay_turn();
             state.take_own_mail();
             self.mesh_sent = state.send_mail();
             self.sends = state.net.flush(&mut self.ring)?;

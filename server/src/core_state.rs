@@ -16,6 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use slotcore_engine::cmd::lookup;
 use slotcore_engine::keyspace::{Events, Keyspace};
+use slotcore_engine::sessions::SessionId;
 use slotcore_netio::resp::decode::Limits;
 use slotcore_netio::{ConnId, Net, NetEvent};
 use slotcore_rt::clock::Tick;
@@ -34,6 +35,7 @@ use crate::gathering::Gathering;
 use crate::mesh::Mesh;
 use crate::pause::Pause;
 use crate::pubsub::{Encoded, Interest, Subscriptions};
+use crate::relay::Relay;
 use crate::reply_order::ReplyOrder;
 use crate::requests_ahead::RequestsAhead;
 use crate::route::Router;
@@ -209,6 +211,10 @@ pub struct CoreState {
     /// Where they get their numbers; set before the first of them.
     pub(crate) spanning_numbers: Arc<AtomicU64>,
     pub(crate) transaction_out: Vec<u8>,
+    /// Commands may have to be carried out by another node.
+    pub(crate) relays: bool,
+    /// Those that are.
+    pub(crate) relay: Relay,
 }
 
 /// Commands of constant or logarithmic time take less than this many microseconds: while the slow log asks for slower ones
@@ -285,6 +291,8 @@ impl CoreState {
             coordinated: Vec::new(),
             spanning_numbers: Arc::default(),
             transaction_out: Vec::new(),
+            relays: false,
+            relay: Relay::new(SessionId(u128::from(origin) << 64 | u128::from(seed))),
         };
         state.take_over_settings();
         state

@@ -233,6 +233,9 @@ async fn open(plan: CorePlan) -> Result<Option<Core>, Refused> {
     let mesh = Mesh::new(plan.mesh);
     let mut state = CoreState::new(opened.keyspace, net, server, mesh, plan.interest, origin, seed);
     state.spanning_numbers = plan.spanning_numbers;
+    if let Some(nodes) = &nodes {
+        state.begin_relaying(nodes);
+    }
     let state = Rc::new(RefCell::new(state));
 
     let reader = Rc::new(FrameReader(RefCell::new(SegmentReader::new(plan.dir))));

@@ -77,7 +77,9 @@ impl CoreState {
             None => return,
         };
         // One core that is asked as one Redis has every key; and who may do nothing yet is told so, not sent elsewhere.
-        let may_route = limits.authenticated && (endpoint == Endpoint::Core || self.mesh.cores() > 1);
+        // In a cluster other nodes have some, too.
+        let may_route =
+            limits.authenticated && (endpoint == Endpoint::Core || self.mesh.cores() > 1 || self.relay.is_on());
         let mut routed = may_route && self.may_do_anything(id);
         let mut taken = 0;
         loop {
@@ -145,7 +147,7 @@ impl CoreState {
                             }
                         }
                         if let Route::Core(core) = route
-                            && self.mesh.is_clogged(core.0)
+                            && (self.mesh.is_clogged(core.0) || (self.relays && self.relay.is_full()))
                         {
                             window.commands.pop();
                             window.spans.truncate(first);
@@ -249,6 +251,9 @@ impl CoreState {
                             self.movers.push(id);
                         }
                     }
+                }
+                if self.relays && route == Route::Here && endpoint.is_some() && self.may_relay(id, spec) {
+                    route = Route::Core(self.server.core);
                 }
                 if may_wait(spec, &args) {
                     let owner = if let Route::Core(core) = route {

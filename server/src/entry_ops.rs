@@ -4,12 +4,16 @@
 //! a window at a time, and while that goes on the index buckets of their keys are fetched, then the records; by the time
 //! they are executed both are near. (`window.rs` does the same for commands as they arrive.)
 
+use slotcore_engine::cmd::once::{ONCE, open_once};
 use slotcore_engine::cmd::op::{self, BATCH_HEADER_BYTES, BatchHeader, op_seed};
 use slotcore_engine::cmd::spanning::{self, Spanning};
 use slotcore_engine::cmd::transaction::{self, Step};
-use slotcore_engine::cmd::{Args, CommandSpec, Exec, NoReply, Run, by_id, waiting};
+use slotcore_engine::cmd::{Args, CommandId, CommandSpec, Exec, NoReply, Reply, Run, by_id, waiting};
 use slotcore_engine::keyspace::Keyspace;
 use slotcore_engine::ord::KeyHash;
+use slotcore_engine::sessions::{Once, Verdict};
+
+use crate::reply::RespReply;
 
 /// Operations of a window: enough to hide a miss behind the work on the others.
 const WINDOW_OPS: usize = 32;
@@ -20,6 +24,7 @@ pub struct EntryOps {
     window: Vec<Ahead>,
     /// Positions of their arguments, each relative to its operation.
     spans: Vec<(u32, u32)>,
+    onces: Vec<Once>,
     /// The next of the window.
     next: usize,
     /// Where the next window starts in the payload.
@@ -36,6 +41,8 @@ struct Ahead {
     at: usize,
     spans: (u32, u32),
     key: Option<KeyHash>,
+    /// Of those that count once; one more than its place among `onces`, 0: it does not.
+    once: u32,
 }
 
 /// One operation, ready to be executed.
@@ -50,6 +57,8 @@ pub struct Found<'a> {
     pub number: u32,
     /// The hash of its first key, if it has one in a fixed place.
     pub key: Option<KeyHash>,
+    /// It may come out of the log again, and counts once.
+    pub once: Option<&'a Once>,
 }
 
 impl EntryOps {
@@ -81,20 +90,28 @@ impl EntryOps {
             seed,
             number,
             key: ahead.key,
+            once: self.onces.get((ahead.once as usize).wrapping_sub(1)),
         })
     }
 
     fn look_ahead(&mut self, ks: &Keyspace, payload: &[u8]) {
         self.window.clear();
         self.spans.clear();
+        self.onces.clear();
         self.next = 0;
         while self.at < payload.len() && self.window.len() < WINDOW_OPS {
-            let rest = &payload[self.at..];
+            let mut at = self.at;
+            let mut rest = &payload[at..];
             let first = self.spans.len();
-            let (id, bytes) = match op::decode_next_op(rest, &mut self.spans) {
+            let (mut id, bytes) = match op::decode_next_op(rest, &mut self.spans) {
                 Ok(found) => found,
                 Err(error) => panic!("a committed entry cannot be read: {error}"),
             };
+            let mut once = 0;
+            if id == ONCE {
+                (once, id, at) = self.open_once(rest, first, at);
+                rest = &payload[at..];
+            }
             let spec =
                 by_id(id).unwrap_or_else(|| panic!("a committed entry holds command {}, which is unknown here", id.0));
             let key = (spec.first_key > 0).then(|| {
@@ -104,9 +121,10 @@ impl EntryOps {
             });
             self.window.push(Ahead {
                 spec,
-                at: self.at,
+                at,
                 spans: (first as u32, self.spans.len() as u32),
                 key,
+                once,
             });
             self.at += bytes;
         }
@@ -120,22 +138,40 @@ impl EntryOps {
         self.last_spanning.take()
     }
 
+    /// The operation in one that counts once, which is at `at` and whose arguments are the last ones: they give way to those
+    /// of the operation in it. Returns [`Ahead::once`], the operation's number, and where it is.
+    #[cold]
+    fn open_once(&mut self, whole: &[u8], first: usize, at: usize) -> (u32, CommandId, usize) {
+        let opened = open_once(&Args::new(whole, &self.spans[first..])).map(|(once, _)| once);
+        let inner = opened.and_then(|once| {
+            // The operation is its second argument.
+            let (from, len) = self.spans[first + 2];
+            let (from, end) = (from as usize, (from + len) as usize);
+            self.spans.truncate(first);
+            let (id, _) = op::decode_next_op(&whole[from..end], &mut self.spans)?;
+            self.onces.push(once);
+            Ok((self.onces.len() as u32, id, at + from))
+        });
+        match inner {
+            Ok(inner) => inner,
+            Err(error) => panic!("a committed entry cannot be read: {error}"),
+        }
+    }
+
     /// Executes all operations of an entry that nobody waits for.
     pub fn run_all(&mut self, ks: &mut Keyspace, payload: &[u8]) {
         while let Some(found) = self.next(ks, payload) {
-            let (args, seed, number) = (found.args, found.seed, found.number);
-            match found.spec.run {
-                Run::Data(f) => {
-                    found.announce(ks);
-                    f(&mut Exec::logged(ks, args, seed, number), &mut NoReply);
-                    ks.forget_key();
+            let mut spanning = None;
+            match found.once {
+                None if matches!(found.spec.run, Run::Transaction(Step::CarryPart)) => {
+                    spanning::replay(ks, &found.args, found.seed);
+                    spanning = Some(Spanning::decode(&found.args));
                 }
-                Run::Transaction(Step::CarryPart) => {
-                    spanning::replay(ks, &args, seed);
-                    self.last_spanning = Some(Spanning::decode(&args));
-                }
-                Run::Transaction(_) => transaction::replay(ks, &args, seed),
-                Run::Server(_) | Run::Container => {}
+                None => found.run(ks, &mut NoReply),
+                Some(once) => found.run_once(ks, once),
+            }
+            if spanning.is_some() {
+                self.last_spanning = spanning;
             }
             if ks.waiters().has_news() {
                 waiting::settle(ks);
@@ -145,6 +181,37 @@ impl EntryOps {
 }
 
 impl Found<'_> {
+    /// Executes it. Nobody here waits for the answer, but others may ask for it later.
+    fn run(&self, ks: &mut Keyspace, reply: &mut dyn Reply) {
+        match self.spec.run {
+            Run::Data(f) => {
+                self.announce(ks);
+                f(&mut Exec::logged(ks, self.args, self.seed, self.number), reply);
+                ks.forget_key();
+            }
+            Run::Transaction(_) => {
+                reply.array(self.args.len() - 1);
+                transaction::replay(ks, &self.args, self.seed, reply);
+            }
+            Run::Server(_) | Run::Container => {}
+        }
+    }
+
+    /// The same, if it was not executed before. Whoever leads later may be asked for the answer.
+    #[cold]
+    fn run_once(&self, ks: &mut Keyspace, once: &Once) {
+        let now_ms = ks.now_ms();
+        if ks.sessions_mut().admit(once, now_ms) != Verdict::Execute {
+            return;
+        }
+        let mut answer = Vec::new();
+        match once.proto {
+            0 => self.run(ks, &mut NoReply),
+            proto => self.run(ks, &mut RespReply::new(&mut answer, proto)),
+        }
+        ks.sessions_mut().executed(once, &answer);
+    }
+
     /// Spares the command hashing its key again; [`Keyspace::forget_key`] after it.
     #[inline]
     pub fn announce(&self, ks: &mut Keyspace) {

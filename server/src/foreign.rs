@@ -40,6 +40,9 @@ impl CoreState {
     /// Does what this core has asked of itself, and takes in the answers that it has given itself.
     pub fn take_own_mail(&mut self) {
         let me = self.mesh.me().0;
+        if self.relays {
+            self.loop_back();
+        }
         while !self.mesh.to(me).is_empty() {
             let parcel = self.mesh.take_own();
             self.take_replies(me, &parcel.replies);
@@ -85,6 +88,7 @@ impl CoreState {
     fn run_requests(&mut self) {
         while self.has_room()
             && !self.is_held()
+            && !self.relay.is_full()
             && let Some(mut unread) = self.mesh.unread.pop_front()
         {
             if self.run_parcel(&mut unread, PROPOSED_MAX) {
@@ -97,7 +101,7 @@ impl CoreState {
 
     /// Carries out the requests of a parcel as long as there are fewer than `proposed_max` batches under way. True when
     /// all are done.
-    fn run_parcel(&mut self, unread: &mut Unread, proposed_max: usize) -> bool {
+    pub(crate) fn run_parcel(&mut self, unread: &mut Unread, proposed_max: usize) -> bool {
         let began = SystemClock.tick();
         let mut ahead = std::mem::take(&mut self.requests_ahead);
         let requests = &unread.parcel.requests;
@@ -118,6 +122,9 @@ impl CoreState {
     }
 
     fn run_request(&mut self, from: u16, request: &Request, op: &[u8], spans: &[(u32, u32)]) {
+        if self.relays && self.goes_elsewhere(from, request) {
+            return self.relay(from, request, op, spans);
+        }
         if request.spec.flags.has(Flags::LOGGED) {
             return self.run_script_request(from, request, op, spans);
         }
@@ -157,7 +164,10 @@ impl CoreState {
             if !self.watches.is_empty() {
                 self.note_gathered(spec, &args);
             }
-            self.batch.push_encoded_write(who, op);
+            match &request.once {
+                None => self.batch.push_encoded_write(who, op),
+                Some(once) => self.batch.push_once(who, once, op),
+            }
             self.note_blocking(who, spec);
             self.core_waits(from, asker, how);
         } else {
@@ -212,8 +222,11 @@ impl CoreState {
                     self.note_gathered(spec, &Args::new(op, spans));
                 }
                 let is_rewritten = matches!(form, Form::Rewritten);
-                self.batch
-                    .push_encoded_write(who, if is_rewritten { &rewritten } else { op });
+                let op = if is_rewritten { &rewritten } else { op };
+                match &request.once {
+                    None => self.batch.push_encoded_write(who, op),
+                    Some(once) => self.batch.push_once(who, once, op),
+                }
                 self.core_waits(from, asker, how);
             }
         }

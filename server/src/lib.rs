@@ -34,6 +34,7 @@ pub mod parcel;
 pub mod pause;
 pub mod peer_driver;
 pub mod pubsub;
+pub mod relay;
 pub mod reply;
 pub mod reply_order;
 pub mod requests_ahead;

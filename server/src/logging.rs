@@ -8,7 +8,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use slotcore_netio::peer::LinkEnd;
-use slotcore_raft_shard::peer::BadFrame;
 use slotcore_rt::ids::{CoreId, Term};
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -174,7 +173,7 @@ pub enum Event<'a> {
         /// Which node.
         node: NodeNumber,
         /// What is wrong.
-        error: &'a BadFrame,
+        error: &'a dyn std::error::Error,
     },
     /// Another node leads a core's group now, or this one.
     Leader {

@@ -26,7 +26,8 @@ pub struct Unread {
 /// See the module's text.
 pub struct Mesh {
     port: MeshPort<Parcel>,
-    /// By destination; the core's own holds parts of its own commands and never leaves.
+    /// By destination; the core's own holds parts of its own commands and never leaves. Behind those of the cores: those of
+    /// the same core of other nodes, by node ([`Mesh::far`]).
     boxes: Vec<Parcel>,
     /// Requests that could not be carried out at once, oldest first.
     pub unread: VecDeque<Unread>,
@@ -57,13 +58,29 @@ impl Mesh {
     /// How many cores there are.
     #[inline]
     pub fn cores(&self) -> usize {
-        self.boxes.len()
+        self.port.cores()
     }
 
-    /// What goes to a core at the end of the turn.
+    /// The same core of another node, as a destination beside the cores of this one.
+    pub fn far(&self, node: u16) -> u16 {
+        self.cores() as u16 + node
+    }
+
+    /// The node of a destination that [`Mesh::far`] gave; `None`: it is a core of this one.
+    pub fn node_of(&self, destination: u16) -> Option<u16> {
+        destination.checked_sub(self.cores() as u16)
+    }
+
+    /// What goes to a core, or to another node, at the end of the turn.
     #[inline]
     pub fn to(&mut self, core: u16) -> &mut Parcel {
         &mut self.boxes[usize::from(core)]
+    }
+
+    /// There are so many nodes, numbered from 1.
+    pub fn make_far(&mut self, nodes: u16) {
+        let boxes = self.cores() + usize::from(nodes) + 1;
+        self.boxes.resize_with(boxes.max(self.boxes.len()), Parcel::default);
     }
 
     /// True while a core is so far behind that no more should be asked of it.
@@ -74,8 +91,13 @@ impl Mesh {
 
     /// Takes what this core has for itself.
     pub fn take_own(&mut self) -> Parcel {
+        self.take(self.port.core() as u16)
+    }
+
+    /// Takes what this core has for another one, or for another node.
+    pub fn take(&mut self, destination: u16) -> Parcel {
         let spare = self.spare.pop().unwrap_or_default();
-        std::mem::replace(&mut self.boxes[self.port.core()], spare)
+        std::mem::replace(&mut self.boxes[usize::from(destination)], spare)
     }
 
     /// The next parcel of another core.
@@ -86,7 +108,7 @@ impl Mesh {
     /// Sends every parcel that has something in it; what finds no room stays. True when all is gone.
     pub fn flush(&mut self) -> bool {
         let mut all = true;
-        for core in 0..self.boxes.len() {
+        for core in 0..self.cores() {
             if core == self.port.core() || self.boxes[core].is_empty() {
                 continue;
             }

@@ -5,18 +5,21 @@
 //! the bytes of a write straight into its batch.
 //!
 //! ```text
-//! request:  asker 12 | how 1 | operation
+//! request:  asker 12 | how 1 | once 41, if how says so | operation
 //! reply:    asker 12 | length 4 | RESP bytes
 //! cast:     kind 1 | length 4 | length 4 | first bytes | second bytes
 //! asker:    connection number 4 | its generation 4 | part 4        (all little-endian)
 //! ```
-//! Parcels never leave the process, so there is no version and no checksum.
+//! Between the cores of a process there is no version and no checksum. What goes to another node is the same bytes in a
+//! message of `relay/wire.rs`, which also checks those that come.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use slotcore_engine::cmd::once::{ONCE_BYTES, decode_once, encode_once};
 use slotcore_engine::cmd::op::encode_op;
 use slotcore_engine::cmd::{Args, CommandId};
+use slotcore_engine::sessions::Once;
 use slotcore_netio::ConnId;
 
 use crate::clients::ClientState;
@@ -69,15 +72,20 @@ pub struct How {
     pub watches: bool,
     /// It keeps copies of what it reads by this command.
     pub tracks: bool,
+    /// It may come more than once, and counts once: what that needs stands before the operation.
+    pub once: bool,
 }
 
 const ASKER_BYTES: usize = 12;
+/// Bytes of a request before what makes it count once, and its operation.
+pub const REQUEST_HEAD_BYTES: usize = ASKER_BYTES + 1;
 /// Bytes of a reply before its text: who asked, and its length.
 pub const REPLY_HEAD_BYTES: usize = 16;
 const SILENT: u8 = 0x80;
 const LOCAL: u8 = 0x40;
 const WATCHES: u8 = 0x20;
 const TRACKS: u8 = 0x10;
+const ONCE: u8 = 0x08;
 
 impl How {
     /// For the command that `client` has just begun.
@@ -88,6 +96,7 @@ impl How {
             local: client.peer.ip().is_loopback(),
             watches: false,
             tracks: false,
+            once: false,
         }
     }
 
@@ -99,6 +108,7 @@ impl How {
             local: false,
             watches: false,
             tracks: false,
+            once: false,
         }
     }
 
@@ -108,6 +118,7 @@ impl How {
             (self.local, LOCAL),
             (self.watches, WATCHES),
             (self.tracks, TRACKS),
+            (self.once, ONCE),
         ];
         let set = flags.iter().filter(|(set, _)| *set);
         set.fold(self.proto, |byte, (_, flag)| byte | flag)
@@ -115,11 +126,12 @@ impl How {
 
     fn from_byte(byte: u8) -> Self {
         Self {
-            proto: byte & !(SILENT | LOCAL | WATCHES | TRACKS),
+            proto: byte & !(SILENT | LOCAL | WATCHES | TRACKS | ONCE),
             silent: byte & SILENT != 0,
             local: byte & LOCAL != 0,
             watches: byte & WATCHES != 0,
             tracks: byte & TRACKS != 0,
+            once: byte & ONCE != 0,
         }
     }
 }
@@ -240,6 +252,20 @@ impl Parcel {
         encode_op(&mut self.requests, id, args);
     }
 
+    /// Appends a command that is encoded already.
+    pub fn push_encoded_request(&mut self, asker: Asker, how: How, once: Option<&Once>, op: &[u8]) {
+        put_asker(&mut self.requests, asker);
+        let how = How {
+            once: once.is_some(),
+            ..how
+        };
+        self.requests.push(how.to_byte());
+        if let Some(once) = once {
+            encode_once(&mut self.requests, once);
+        }
+        self.requests.extend_from_slice(op);
+    }
+
     /// Appends what needs no answer.
     pub fn push_cast(&mut self, cast: Cast, first: &[u8], second: &[u8]) {
         self.casts.push(cast as u8);
@@ -295,11 +321,20 @@ fn asker_at(bytes: &[u8], at: usize) -> Asker {
     }
 }
 
-/// Reads the head of the request at `at`; the operation follows at the returned offset.
+/// Reads the head of the request at `at`; at the returned offset follows what makes it count once if its [`How`] says so
+/// ([`once_at`]), then the operation.
 #[inline]
 pub fn request_at(requests: &[u8], at: usize) -> (Asker, How, usize) {
     let how = requests[at + ASKER_BYTES];
     (asker_at(requests, at), How::from_byte(how), at + ASKER_BYTES + 1)
+}
+
+/// Reads what makes a request count once; the operation follows at the returned offset.
+#[cold]
+pub fn once_at(requests: &[u8], at: usize) -> (Once, usize) {
+    let end = at + ONCE_BYTES;
+    let once = decode_once(&requests[at..end]).expect("encoded by a core, or checked when it came");
+    (once, end)
 }
 
 /// Reads the reply at `at`; also returns where the next one starts.
@@ -343,6 +378,7 @@ mod tests {
             local: !silent,
             watches: silent,
             tracks: !silent,
+            once: false,
         };
         for (n, silent) in [(1, false), (u32::MAX - 2, true)] {
             parcel.push_request(asker(n), how(silent), CommandId(7), &args);
@@ -356,6 +392,16 @@ mod tests {
             at = op + bytes;
         }
         assert_eq!(at, parcel.requests.len());
+        let once = Once {
+            serial: 9,
+            proto: 2,
+            ..Once::default()
+        };
+        parcel.push_encoded_request(asker(4), how(true), Some(&once), b"op");
+        let (found, got, at) = request_at(&parcel.requests, at);
+        assert_eq!((found, got.once, got.watches), (asker(4), true, true));
+        let (read, at) = once_at(&parcel.requests, at);
+        assert_eq!((read, &parcel.requests[at..]), (once, b"op".as_slice()));
 
         for (first, second) in [("a", "bc"), ("", "")] {
             parcel.push_cast(Cast::Message, first.as_bytes(), second.as_bytes());

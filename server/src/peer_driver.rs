@@ -20,6 +20,15 @@ use slotcore_rt::rng::SeededRng;
 
 use crate::logging::Event;
 use crate::nodes::{NodeList, NodeNumber};
+use crate::relay::BadMessage;
+
+/// What is not for Raft.
+pub enum Heard<'a> {
+    /// There is a link to that node now, or there is none any more.
+    Linked(NodeNumber, bool),
+    /// It has sent this by [`PeerDriver::carry`].
+    Message(NodeNumber, &'a [u8]),
+}
 
 /// See the module's text.
 pub struct PeerDriver {
@@ -71,8 +80,9 @@ impl PeerDriver {
         self.net.on_completion(c);
     }
 
-    /// Hands what has arrived to the groups. True when there was a frame: their tasks want to run.
-    pub fn deliver(&mut self, now: Tick) -> bool {
+    /// Hands what has arrived to the groups, and everything else to `tell`, in order. True when there was a frame: their
+    /// tasks want to run.
+    pub fn deliver(&mut self, now: Tick, mut tell: impl FnMut(Heard<'_>) -> Result<(), BadMessage>) -> bool {
         let mut any = false;
         while let Some(event) = self.net.next_event() {
             match event {
@@ -88,13 +98,33 @@ impl PeerDriver {
                         .log();
                         self.net.reject(peer);
                     }
+                    let mut bad = None;
+                    self.hub.take_carried(|_, message| {
+                        if bad.is_none() {
+                            bad = tell(Heard::Message(node_of(peer), &message)).err();
+                        }
+                    });
+                    if let Some(error) = bad {
+                        Event::PeerUnreadable {
+                            core: self.core,
+                            node: node_of(peer),
+                            error: &error,
+                        }
+                        .log();
+                        self.net.reject(peer);
+                    }
                 }
-                PeerEvent::Up(peer) => Event::PeerUp {
-                    core: self.core,
-                    node: node_of(peer),
+                PeerEvent::Up(peer) => {
+                    // Which cannot fail.
+                    _ = tell(Heard::Linked(node_of(peer), true));
+                    Event::PeerUp {
+                        core: self.core,
+                        node: node_of(peer),
+                    }
+                    .log();
                 }
-                .log(),
                 PeerEvent::Down(peer, why) => {
+                    _ = tell(Heard::Linked(node_of(peer), false));
                     self.hub.on_lost(ReplicaId(peer.0));
                     self.heard.remove(&peer);
                     Event::PeerDown {
@@ -125,6 +155,11 @@ impl PeerDriver {
         // Without a link the frame is lost, as it might be on the way: Raft sends again.
         self.hub.take_frames(|peer, frame| _ = net.send(PeerId(peer.0), frame));
         self.net.flush(ring, now)
+    }
+
+    /// Sends a message to that node's core, behind what Raft has for it so far. It gets there, or the link is lost.
+    pub fn carry(&self, node: NodeNumber, message: Vec<u8>) {
+        self.hub.carry(node.replica(self.core), message.into());
     }
 
     /// True when there is something to send.

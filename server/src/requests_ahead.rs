@@ -7,8 +7,9 @@ use slotcore_engine::cmd::op::decode_next_op;
 use slotcore_engine::cmd::{Args, CommandSpec, by_id};
 use slotcore_engine::keyspace::Keyspace;
 use slotcore_engine::ord::KeyHash;
+use slotcore_engine::sessions::Once;
 
-use crate::parcel::{Asker, How, request_at};
+use crate::parcel::{Asker, How, once_at, request_at};
 
 /// Requests of a window: enough to hide a miss behind the work on the others.
 const WINDOW_REQUESTS: usize = 32;
@@ -31,6 +32,8 @@ pub struct Request {
     pub spec: &'static CommandSpec,
     /// The operation's place in the parcel's requests.
     pub op: (usize, usize),
+    /// What makes it count once.
+    pub once: Option<Box<Once>>,
     /// Hash of the first key of a command that reads, if that is in a fixed place. (Writes only go into the batch now.)
     pub key: Option<KeyHash>,
     spans: (u32, u32),
@@ -44,6 +47,7 @@ impl Request {
             how,
             spec,
             op: (0, 0),
+            once: None,
             key: None,
             spans: (0, 0),
         }
@@ -51,7 +55,11 @@ impl Request {
 
     /// The same request for another command.
     pub fn for_command(&self, spec: &'static CommandSpec) -> Self {
-        Self { spec, ..*self }
+        Self {
+            spec,
+            once: self.once.clone(),
+            ..*self
+        }
     }
 }
 
@@ -61,11 +69,17 @@ impl RequestsAhead {
         self.window.clear();
         self.spans.clear();
         while at < requests.len() && self.window.len() < WINDOW_REQUESTS {
-            let (asker, how, op_at) = request_at(requests, at);
+            let (asker, how, mut op_at) = request_at(requests, at);
+            let mut once = None;
+            if how.once {
+                let (found, behind) = once_at(requests, op_at);
+                (once, op_at) = (Some(Box::new(found)), behind);
+            }
             let rest = &requests[op_at..];
             let first = self.spans.len();
-            let (id, bytes) = decode_next_op(rest, &mut self.spans).expect("encoded by a core of this process");
-            let spec = by_id(id).expect("encoded by a core of this process");
+            let (id, bytes) =
+                decode_next_op(rest, &mut self.spans).expect("encoded by a core, or checked when it came");
+            let spec = by_id(id).expect("encoded by a core, or checked when it came");
             let key = (spec.first_key > 0 && !spec.is_write()).then(|| {
                 let hash = ks.key_hash(Args::new(rest, &self.spans[first..]).get(spec.first_key as usize));
                 ks.prefetch_bucket(hash);
@@ -77,6 +91,7 @@ impl RequestsAhead {
                 how,
                 spec,
                 op: (op_at, at),
+                once,
                 key,
                 spans: (first as u32, self.spans.len() as u32),
             });

@@ -198,7 +198,8 @@ impl Router {
             // Keys that have to be looked for: numbered, or behind a word.
             return self.route_many_keys(map, me, endpoint, spec, args, numbers);
         }
-        if endpoint == Endpoint::Core {
+        // A core that is alone is all cores.
+        if endpoint == Endpoint::Core || map.nodes.len() == 1 {
             return Route::Here;
         }
         if spec.id == self.scan {

@@ -41,6 +41,9 @@ impl CoreState {
         let mut operations = Operations::of(&sealed, payload);
         for item in &sealed.items {
             let operation = operations.of_item(item);
+            if self.relay_unexecuted(item, operation, why) {
+                continue;
+            }
             let text = match item.kind {
                 ItemKind::Forget => {
                     self.forget_applied(item.who, Place::Alone);
@@ -108,7 +111,9 @@ impl CoreState {
             (ItemKind::Write, _) => {
                 self.batch.push_encoded_write(who, operation);
                 let (id, _) = op::decode_op(operation, &mut self.spans).expect("encoded by this process");
-                self.note_blocking(who, by_id(id).expect("encoded by this process"));
+                if let Some(spec) = by_id(id) {
+                    self.note_blocking(who, spec);
+                }
             }
             (ItemKind::Aside(_), _) => self.batch.push_encoded_aside(who, operation),
             (ItemKind::Said(_), _) => self.batch.push_said(who, &text_of(operation)),

@@ -8,7 +8,7 @@
 //! the server's: `docs/decisions/0010-transactions-over-cores.md`. Format: `docs/formats/op.md`, "Transaction over cores".
 
 use super::op::{decode_op, encode_op};
-use super::{Args, CommandSpec, by_id, transaction};
+use super::{Args, CommandSpec, NoReply, by_id, transaction};
 use crate::keyspace::Keyspace;
 
 /// Number of the operation in the log. On disk: never renumbered.
@@ -96,7 +96,7 @@ pub fn with_own_part<T>(args: &Args<'_>, f: impl FnOnce(&'static CommandSpec, Ar
 /// Carries out the own part of a transaction for which nobody waits here.
 pub fn replay(ks: &mut Keyspace, args: &Args<'_>, seed: u64) {
     note(ks, args);
-    with_own_part(args, |_, args| transaction::replay(ks, &args, seed));
+    with_own_part(args, |_, args| transaction::replay(ks, &args, seed, &mut NoReply));
 }
 
 /// Notes in the keyspace that this transaction is part of its state.

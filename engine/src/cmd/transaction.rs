@@ -8,7 +8,7 @@
 //! An operation that fails answers with its error in its place, and the others are carried out, as in Redis.
 
 use super::op::{decode_op, op_seed};
-use super::{Args, CommandSpec, Exec, NoReply, Run, by_id};
+use super::{Args, CommandSpec, Exec, Reply, Run, by_id};
 use crate::keyspace::Keyspace;
 
 /// The steps of a transaction: commands of a client, and what its EXEC becomes.
@@ -63,11 +63,11 @@ pub fn for_each_operation(args: &Args<'_>, seed: u64, mut f: impl FnMut(&'static
     }
 }
 
-/// Carries out a transaction for which nobody waits: another's, or one met when the log is read at start.
-pub fn replay(ks: &mut Keyspace, args: &Args<'_>, seed: u64) {
-    for_each_operation(args, seed, |spec, args, seed| {
-        if let Run::Data(f) = spec.run {
-            f(&mut Exec::nested(ks, args, seed), &mut NoReply);
-        }
+/// Carries out a transaction for which nobody here waits: another's, or one met when the log is read at start. `reply` gets
+/// one answer for each operation in it.
+pub fn replay(ks: &mut Keyspace, args: &Args<'_>, seed: u64, reply: &mut dyn Reply) {
+    for_each_operation(args, seed, |spec, args, seed| match spec.run {
+        Run::Data(f) => f(&mut Exec::nested(ks, args, seed), reply),
+        _ => reply.ok(),
     });
 }

@@ -41,8 +41,7 @@ impl CoreState {
 
     /// Sends a message whose receivers nobody counts: a script's.
     pub(crate) fn publish_for_nobody(&mut self, spec: &'static CommandSpec, cmd: ServerCmd, args: Args<'_>) {
-        let how = How::unheard();
-        self.publish(ConnId::from_parts(NOBODY), how, spec, cmd, args);
+        self.publish(ConnId::from_parts(NOBODY), How::unheard(), spec, cmd, args);
     }
 
     /// Sends the message of a `PUBLISH` or `SPUBLISH` of `id`, which may be gone. How many heard it, when that is known at once;
@@ -58,6 +57,9 @@ impl CoreState {
         let (channel, message, sharded) = (args.get(1), args.get(2), cmd == ServerCmd::SPublish);
         let slot = slot_of(channel);
         let me = self.mesh.me().0;
+        if self.relay.is_on() && !sharded {
+            self.publish_far(channel, message);
+        }
         let receivers = if self.pubsub.interest().may_hear(me, sharded, slot) {
             self.deliver(sharded, channel, message)
         } else {

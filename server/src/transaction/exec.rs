@@ -50,7 +50,7 @@ impl CoreState {
         }
         if watches || queue.is_mixed() {
             self.send_and_wait(id, queue, owner, watches);
-        } else if owner != me {
+        } else if owner != me || (self.relays && self.may_relay_of(id)) {
             self.send(id, &queue, owner, false, false);
             self.transactions_kept.give(queue);
         } else {

@@ -90,7 +90,7 @@ impl CoreState {
         self.forget_here(self.watcher_of(who));
     }
 
-    pub(in crate::transaction) fn forget_here(&mut self, who: Watcher) {
+    pub(crate) fn forget_here(&mut self, who: Watcher) {
         self.watches.forget(who);
         self.server.facts.watched_keys = self.watches.len() as u64;
     }

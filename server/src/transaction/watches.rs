@@ -148,6 +148,11 @@ impl Watches {
         self.watchers.values_mut().for_each(|watching| watching.changed = true);
     }
 
+    /// All who watch.
+    pub fn watchers(&self) -> Vec<Watcher> {
+        self.watchers.keys().copied().collect()
+    }
+
     /// `who` watches nothing any more.
     pub fn forget(&mut self, who: Watcher) {
         let Some(watching) = self.watchers.remove(&who) else {

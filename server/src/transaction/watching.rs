@@ -38,9 +38,13 @@ impl CoreState {
             }
         }
         let count = watched.keys.len();
-        let here = args
-            .iter_from(1)
-            .all(|key| !any_slot || self.server.cluster.owner_of(slot_of(key)).0 == me);
+        let relays = self.relays && self.may_relay_of(id);
+        let Some((input, _)) = self.net.io(id) else { return };
+        let args = Args::new(&input[c.base..], spans);
+        let here = !relays
+            && args
+                .iter_from(1)
+                .all(|key| !any_slot || self.server.cluster.owner_of(slot_of(key)).0 == me);
         if let Some(client) = self.server.clients.get_mut(id.index()) {
             self.server.facts.watching_clients += u64::from(client.watched == 0);
             client.watched = count;
@@ -91,6 +95,9 @@ impl CoreState {
 
     /// This core forgets them, too, behind a WATCH that may be in a batch.
     fn forget_own(&mut self, id: ConnId) {
+        if self.relays {
+            self.forget_relayed(self.mesh.me().0, id);
+        }
         if lane_of(&mut self.lanes, id).waiting > 0 {
             self.batch.push_forget(id);
         } else {

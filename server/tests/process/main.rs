@@ -30,6 +30,7 @@ mod pause;
 mod pubsub;
 mod redis_rs;
 mod refused_starts;
+mod relay;
 mod replication;
 mod scripts;
 mod small_disk;
