@@ -234,9 +234,10 @@ fn a_script_serves_those_who_wait_when_it_has_ended_and_may_not_wait() {
     listener.ok(&["SUBSCRIBE", "__keyevent@0__:rpush"]);
     waiter.send(&request(&["BLPOP", "list", "0"])).unwrap();
     while client.info("blocked_clients") != "1" {}
-    let script =
-        "redis.call('rpush', 'list', 'a', 'b') redis.call('lpop', 'list') return redis.call('blpop', 'none', 0)";
-    assert_eq!(client.ok(&["EVAL", script, "0"]), Reply::Nil);
+    let script = "redis.call('rpush', 'list', 'a', 'b') redis.call('lpop', 'list') \
+                  return redis.pcall('blpop', 'none', 0).err";
+    let refused = client.ok(&["EVAL", script, "0"]);
+    assert_eq!(refused, bulk("ERR This Redis command is not allowed from script"));
     let served = waiter.reply().unwrap();
     assert_eq!(served, Reply::Array(vec![bulk("list"), bulk("b")]));
     let told = listener.reply().unwrap();
