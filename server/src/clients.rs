@@ -89,6 +89,8 @@ pub struct ClientState {
     pub queued_bytes: usize,
     /// Keys it watches.
     pub watched: usize,
+    /// It is shown all commands.
+    pub monitors: bool,
     /// How it is told of changes of keys, if it is.
     pub tracking: Option<Box<TrackingMode>>,
     /// It is told of them in place of other clients.
@@ -131,6 +133,7 @@ impl ClientState {
             queued: -1,
             queued_bytes: 0,
             watched: 0,
+            monitors: false,
             tracking: None,
             is_told_for_others: false,
             no_evict: false,
@@ -163,7 +166,12 @@ impl ClientState {
 
     /// True when other connections or cores know it by its place: it cannot go to another core.
     pub fn is_pinned(&self) -> bool {
-        self.listens || self.is_told_for_others || self.tracking.is_some()
+        self.listens || self.monitors || self.is_told_for_others || self.tracking.is_some()
+    }
+
+    /// True when it is sent more than it asked for: then other limits hold for what it leaves unread.
+    pub fn gets_pushes(&self) -> bool {
+        self.listens || self.monitors
     }
 
     /// Notes that a command begins.

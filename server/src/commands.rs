@@ -344,6 +344,10 @@ fn run(cmd: ServerCmd, ctx: &mut ServerCtx<'_>, conn: &mut ClientState, args: Ar
         C::ClientKill => client::kill(ctx, conn, args, out),
         C::ClientNoEvict => client::no_evict(conn, args, out),
         C::ClientNoTouch => client::no_touch(conn, args, out),
+        C::Monitor => {
+            out.ok();
+            Flow::Done
+        }
         C::ClientTracking | C::ClientCaching | C::ClientTrackingInfo | C::ClientGetRedir => Flow::Done,
         C::ClientReply => client::reply(conn, args, out),
         C::ClientPause => client::pause(ctx, args, out),

@@ -33,6 +33,7 @@ use crate::config::Setting;
 use crate::entry_ops::EntryOps;
 use crate::gathering::Gathering;
 use crate::mesh::Mesh;
+use crate::monitor::Monitors;
 use crate::pause::Pause;
 use crate::pubsub::{Encoded, Interest, Subscriptions};
 use crate::relay::Relay;
@@ -146,6 +147,8 @@ pub struct CoreState {
     /// Who listens to what.
     pub(crate) pubsub: Subscriptions,
     pub(crate) encoded: Encoded,
+    /// Clients that are shown all commands.
+    pub(crate) monitors: Monitors,
     /// Clients that keep copies, and of what.
     pub(crate) tracking: Tracking,
     /// Stands in for the keyspace's while they are told.
@@ -249,6 +252,7 @@ impl CoreState {
             clogged: Vec::new(),
             pubsub: Subscriptions::new(mesh.me(), interest),
             encoded: Encoded::default(),
+            monitors: Monitors::default(),
             tracking: Tracking::default(),
             events: Events::default(),
             diverted: false,
@@ -350,6 +354,9 @@ impl CoreState {
                     self.end_session(id);
                     self.end_wait_of(id, Ending::Gone);
                     self.forget_paused(id);
+                    if self.monitors.is_on {
+                        self.set_monitors(id, false);
+                    }
                     if self.tracking.is_on {
                         self.track(id, None);
                     }

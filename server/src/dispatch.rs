@@ -366,6 +366,9 @@ impl CoreState {
             {
                 self.note_script_of(window, command, spec);
             }
+            if self.monitors.is_on {
+                self.show_command(window, command);
+            }
             if self.tracking.is_on {
                 self.tracking.copies = self.keeps_copies(command.conn, command.spec.ok());
             }
@@ -569,6 +572,9 @@ impl CoreState {
             };
             self.server.run(cmd, slot, args, around, &mut reply)
         };
+        if matches!(cmd, ServerCmd::Reset | ServerCmd::Monitor) {
+            self.set_monitors(id, cmd == ServerCmd::Monitor);
+        }
         if cmd == ServerCmd::Reset {
             self.track(id, None);
             self.unsubscribe_silently(id);

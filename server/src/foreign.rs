@@ -33,6 +33,7 @@ impl CoreState {
             self.open_parcel(from, parcel);
         }
         self.tend_tracking();
+        self.tend_monitors();
         self.run_requests();
         any
     }

@@ -29,6 +29,7 @@ pub mod log_driver;
 pub mod logging;
 pub mod mesh;
 pub mod metrics;
+pub mod monitor;
 pub mod nodes;
 pub mod parcel;
 pub mod pause;

@@ -168,10 +168,12 @@ pub enum Cast {
     Redirected = 6,
     /// A connection of the receiver redirects to one that is gone: who.
     RedirectionBroken = 7,
+    /// Commands of the sender's clients, as lines for those of the receiver who monitor.
+    Commands = 8,
 }
 
 impl Cast {
-    const ALL: [Cast; 8] = [
+    const ALL: [Cast; 9] = [
         Cast::Message,
         Cast::Invalidate,
         Cast::InvalidateOwn,
@@ -180,6 +182,7 @@ impl Cast {
         Cast::Cleared,
         Cast::Redirected,
         Cast::RedirectionBroken,
+        Cast::Commands,
     ];
 }
 

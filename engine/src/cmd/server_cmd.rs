@@ -32,6 +32,7 @@ pub enum ServerCmd {
     ClientCaching,
     ClientTrackingInfo,
     ClientGetRedir,
+    Monitor,
     ClientHelp,
     Info,
     ConfigGet,

@@ -360,6 +360,7 @@ pub(super) fn line_of(ctx: &ServerCtx<'_>, conn: &ClientState) -> String {
 fn line(client: &ClientState, buffers: BufferUse, now: Tick) -> String {
     let mut flags = String::new();
     for (flag, set) in [
+        ('O', client.monitors),
         ('P', client.listens),
         ('x', client.queued >= 0),
         ('b', client.blocked),

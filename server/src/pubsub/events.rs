@@ -90,6 +90,7 @@ impl CoreState {
                 Cast::Message => {
                     self.deliver(false, first, second);
                 }
+                Cast::Commands => self.show_here(first),
                 cast => self.take_change(cast, first, second),
             }
         }

@@ -17,6 +17,8 @@ use super::Kind;
 pub struct Interest {
     /// Clients of all cores that are told of changes of keys (`CLIENT TRACKING`).
     trackers: AtomicU32,
+    /// Clients of all cores that are shown all commands (`MONITOR`).
+    monitors: AtomicU32,
     cores: Box<[OfCore]>,
 }
 
@@ -28,6 +30,8 @@ struct OfCore {
     patterns: AtomicU32,
     /// Clients that are told of changes of keys that they did not read.
     broadcasts: AtomicU32,
+    /// Those of the core that monitor.
+    monitors: AtomicU32,
     /// Different channels, sharded or not, by slot.
     channels: Box<[AtomicU32]>,
 }
@@ -38,10 +42,12 @@ impl Interest {
         let of_core = |_| OfCore {
             patterns: AtomicU32::new(0),
             broadcasts: AtomicU32::new(0),
+            monitors: AtomicU32::new(0),
             channels: (0..SLOTS).map(|_| AtomicU32::new(0)).collect(),
         };
         Self {
             trackers: AtomicU32::new(0),
+            monitors: AtomicU32::new(0),
             cores: (0..cores).map(of_core).collect(),
         }
     }
@@ -89,6 +95,29 @@ impl Interest {
     #[inline]
     pub fn broadcasts(&self, core: u16) -> bool {
         self.cores[usize::from(core)].broadcasts.load(Ordering::Acquire) > 0
+    }
+
+    /// One more client of core `me` monitors, or one less.
+    pub fn count_monitor(&self, me: CoreId, more: bool) {
+        for counter in [&self.cores[usize::from(me.0)].monitors, &self.monitors] {
+            if more {
+                counter.fetch_add(1, Ordering::Release);
+            } else {
+                counter.fetch_sub(1, Ordering::Release);
+            }
+        }
+    }
+
+    /// Whether some client of some core monitors.
+    #[inline]
+    pub fn anybody_monitors(&self) -> bool {
+        self.monitors.load(Ordering::Acquire) > 0
+    }
+
+    /// Whether a client of `core` does.
+    #[inline]
+    pub fn monitors(&self, core: u16) -> bool {
+        self.cores[usize::from(core)].monitors.load(Ordering::Acquire) > 0
     }
 
     fn counter(&self, me: CoreId, kind: Kind, name: &[u8]) -> &AtomicU32 {

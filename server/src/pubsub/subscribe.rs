@@ -87,7 +87,7 @@ impl CoreState {
         if let Some(client) = self.server.clients.get_mut(id.index()) {
             client.subscriptions = self.pubsub.counts(id);
             client.listens = client.subscriptions != [0; 3];
-            self.net.set_gets_pushes(id, client.listens);
+            self.net.set_gets_pushes(id, client.gets_pushes());
         }
     }
 }

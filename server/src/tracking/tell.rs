@@ -265,7 +265,8 @@ impl CoreState {
     /// Sends the message to `target` if it can understand it. False: there is no such connection any more.
     fn push_invalidation(&mut self, target: ConnId, keys: Option<&[&[u8]]>, redirected: bool) -> bool {
         let client = self.server.clients.get(target.index());
-        let Some(client) = client.filter(|_| self.net.conn(target).is_some()) else {
+        let there = self.net.conn(target).is_some() && !self.lanes[target.index()].is_ending();
+        let Some(client) = client.filter(|_| there) else {
             return false;
         };
         let proto = client.proto;
@@ -311,7 +312,7 @@ impl CoreState {
 /// Whom a cast is about, where it says so.
 fn decode_first(cast: Cast, first: &[u8]) -> Option<Holder> {
     match cast {
-        Cast::Message | Cast::Cleared => None,
+        Cast::Message | Cast::Commands | Cast::Cleared => None,
         _ => decode(first),
     }
 }

@@ -5,7 +5,7 @@
 
 use slotcore_engine::cmd::op::decode_op;
 use slotcore_engine::cmd::transaction::{Step, carrier};
-use slotcore_engine::cmd::{Args, CommandSpec, Reply, Run, by_id};
+use slotcore_engine::cmd::{Args, CommandSpec, Reply, Run, ServerCmd, by_id};
 use slotcore_netio::ConnId;
 use slotcore_rt::ids::CoreId;
 
@@ -22,6 +22,7 @@ use crate::reply::RespReply;
 use crate::reply_order::Source;
 use crate::route::{CROSSSLOT, Route};
 
+const NO_MONITOR: &str = "ERR MONITOR isn't allowed for DENY BLOCKING client";
 const ABORTED: &str = "EXECABORT Transaction discarded because of previous errors.";
 
 impl CoreState {
@@ -249,7 +250,11 @@ impl CoreState {
                 let mut reply = std::mem::take(&mut self.transaction_out);
                 reply.clear();
                 self.swap_out(id, &mut reply);
-                self.run_server(id, spec, cmd, args);
+                if cmd == ServerCmd::Monitor {
+                    self.answer_refusal(Who::Client(id), NO_MONITOR);
+                } else {
+                    self.run_server(id, spec, cmd, args);
+                }
                 self.swap_out(id, &mut reply);
                 // It knows itself whether it is answered.
                 self.put_reply(id, &reply);

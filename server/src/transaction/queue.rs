@@ -142,6 +142,12 @@ impl Queue {
         })
     }
 
+    /// All commands in order, encoded as operations.
+    pub fn operations(&self) -> impl Iterator<Item = &[u8]> {
+        let operation = |kept: &Kept| kept.at as usize..(kept.at + kept.len) as usize;
+        self.commands.iter().map(move |kept| &self.bytes[operation(kept)])
+    }
+
     /// Empty again, with little memory kept.
     pub fn clear(&mut self) {
         let (mut bytes, mut commands) = (std::mem::take(&mut self.bytes), std::mem::take(&mut self.commands));

@@ -25,6 +25,7 @@ mod failover;
 mod linearizability;
 mod malformed;
 mod metrics;
+mod monitor;
 mod notifications;
 mod pause;
 mod pubsub;

@@ -134,7 +134,7 @@ static ACL_SUBCOMMANDS: [CommandSpec; 13] = [
 
 /// The server.
 #[rustfmt::skip]
-pub(super) static COMMANDS: [CommandSpec; 11] = [
+pub(super) static COMMANDS: [CommandSpec; 12] = [
     CommandSpec::new(640, "info", -1, flags(&[LOADING, STALE]), Categories::DANGEROUS, &[], Run::Server(ServerCmd::Info))
         .doc(Group::Server, "1.0.0", "O(1)", "Figures about the server.")
         .tips(&["nondeterministic_output", "request_policy:all_shards", "response_policy:special"]),
@@ -154,6 +154,9 @@ pub(super) static COMMANDS: [CommandSpec; 11] = [
     CommandSpec::new(657, "shutdown", -1, flags(&[ADMIN, NOSCRIPT, LOADING, STALE, NO_MULTI, ALLOW_BUSY]), Categories::NONE, &[], Run::Server(ServerCmd::Shutdown))
         .doc(Group::Server, "1.0.0", "O(N)", "Ends the server.")
         .differs("`SAVE` and `NOSAVE` make no difference: the log is the data."),
+    CommandSpec::new(915, "monitor", 1, flags(&[ADMIN, NOSCRIPT, LOADING, STALE]), Categories::NONE, &[], Run::Server(ServerCmd::Monitor))
+        .doc(Group::Server, "1.0.0", "O(1)", "Shows all commands as they come.")
+        .differs("Of a script the call is shown, not the commands in it."),
     CommandSpec::new(658, "debug", -2, flags(&[ADMIN, NOSCRIPT, LOADING, STALE]), Categories::NONE, &[], Run::Server(ServerCmd::Debug))
         .doc(Group::Server, "1.0.0", "depends on the subcommand", "For tests of the server."),
     CommandSpec::new(659, "slowlog", -2, NONE, Categories::NONE, &[], Run::Container)
