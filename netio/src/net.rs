@@ -26,7 +26,7 @@ use slotcore_rt::ring::{Completion, Ring};
 
 use crate::buffers::ProvidedBuffers;
 use crate::conn::{Closing, Conn, ConnId};
-use crate::resp::decode::{Limits, ProtocolError, Request};
+use crate::resp::decode::{Decoder, Limits, ProtocolError, Request};
 use crate::socket;
 use accept::{AcceptPause, Listener};
 pub use moving::Released;
@@ -354,6 +354,14 @@ impl Net {
         match conn.decoder.next(&input[skip..], limits, spans) {
             Ok(Request::Quoted(bytes)) => self.decode_quoted(id, skip, bytes, spans),
             found => found,
+        }
+    }
+
+    /// What is decoded next does not go on where the last incomplete request was: what was understood of that is forgotten.
+    /// To be called whenever less is consumed than was decoded.
+    pub fn rewind(&mut self, id: ConnId) {
+        if let Some(conn) = self.conn_mut(id) {
+            conn.decoder = Decoder::default();
         }
     }
 

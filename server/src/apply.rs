@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use slotcore_engine::cmd::op::{self, BatchHeader};
-use slotcore_engine::cmd::{Args, CommandSpec, Exec, Flags, NoReply, Reply, Run, by_id};
+use slotcore_engine::cmd::{Args, CommandSpec, Exec, Flags, NoReply, Reply, Run, by_id, prepare};
 use slotcore_engine::keyspace::Keyspace;
 use slotcore_netio::ConnId;
 use slotcore_rt::clock::{Clock, SystemClock};
@@ -72,6 +72,7 @@ impl CoreState {
         };
         self.next_batch += 1;
         let (payload, sealed) = self.batch.seal(&header, self.now.tick, self.spare.pop());
+        self.write_gate.spend(payload.len());
         self.outbox.push_back(payload);
         self.proposed.push_back(sealed);
     }
@@ -114,6 +115,11 @@ impl CoreState {
             Ok(header) => header,
             Err(error) => panic!("a committed entry cannot be read: {error}"),
         };
+        debug_assert!(
+            !self.keyspace.has_missed(),
+            "whoever looks for keys takes what it missed"
+        );
+        self.keyspace.take_missed();
         let ours = header.origin == self.origin
             && match self.replication.is_some() {
                 false => self.proposed.front().is_some_and(|b| b.seq == header.batch_seq),
@@ -134,11 +140,16 @@ impl CoreState {
             let run_ns = ended.since(began).as_nanos() as u64;
             let waited_ns = ended.since(sealed.sealed_at).as_nanos() as u64;
             self.tally.settle(&mut self.server.metrics, run_ns, waited_ns);
+            self.unpin(&sealed.pins);
             self.spare.push(sealed);
         } else {
             ops.run_all(&mut self.keyspace, payload);
             self.after_others_changes();
         }
+        assert!(
+            !self.keyspace.has_missed(),
+            "what an entry needs is in memory before it is executed"
+        );
         self.ops = ops;
         if self.keyspace.scripts().is_some() {
             match ours {
@@ -179,6 +190,9 @@ impl CoreState {
                         None => return self.waited(item.who),
                     },
                 };
+                if !self.keyspace.is_complete() {
+                    prepare(&mut self.keyspace, found.spec, &found.args, found.seed);
+                }
                 found.announce(&mut self.keyspace);
                 let (spec, args, seed, number) = (found.spec, found.args, found.seed, found.number);
                 let from = From::Log(seed, number);
@@ -222,6 +236,9 @@ impl CoreState {
                 let spec = by_id(id).expect("encoded by this process");
                 let args = Args::new(aside, &spans);
                 let from = From::Side(self.seeds);
+                if !self.keyspace.is_complete() {
+                    prepare(&mut self.keyspace, spec, &args, from.seed());
+                }
                 let outcome = match (item.who, spec.run) {
                     (Who::Client(conn), Run::Server(cmd)) => {
                         self.run_server(conn, spec, cmd, args);
@@ -376,11 +393,16 @@ impl CoreState {
             }
             self.waited(item.who);
         }
+        self.unpin(&sealed.pins);
         self.spare.push(sealed);
     }
 }
 
-/// Executes a committed entry that nobody waits for: another's, or one met when the log is read at start.
+/// Executes a committed entry that is met when the log is read at start. What it needs of files the
+/// keyspace's reader gets.
+///
+/// # Panics
+/// When the entry cannot be read: nothing may be served then.
 pub fn replay(keyspace: &mut Keyspace, payload: &[u8], ops: &mut EntryOps) {
     let header = match op::decode_header(payload) {
         Ok(header) => header,

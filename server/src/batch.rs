@@ -8,6 +8,7 @@ use bytes::Bytes;
 use slotcore_engine::cmd::once::encode_once_op;
 use slotcore_engine::cmd::op::{BATCH_HEADER_BYTES, BatchHeader, encode_header, encode_op};
 use slotcore_engine::cmd::{Args, CommandId};
+use slotcore_engine::ord::KeyHash;
 use slotcore_engine::sessions::Once;
 use slotcore_engine::waiters::WaiterId;
 use slotcore_netio::ConnId;
@@ -68,6 +69,8 @@ pub struct Batch {
     copying: Vec<u32>,
     writes: u32,
     header: Vec<u8>,
+    /// Keys that must stay in memory until the batch was applied.
+    pub(crate) pins: Vec<KeyHash>,
 }
 
 /// A batch that was proposed and waits to be applied.
@@ -83,6 +86,8 @@ pub struct Sealed {
     pub copying: Vec<u32>,
     /// Asides, encoded as operations.
     pub asides: Vec<u8>,
+    /// Keys pinned for it.
+    pub pins: Vec<KeyHash>,
 }
 
 impl Batch {
@@ -218,6 +223,7 @@ impl Batch {
         spare.items.clear();
         spare.copying.clear();
         spare.asides.clear();
+        spare.pins.clear();
         // Asides alone make an entry, too.
         self.touch();
         self.header.clear();
@@ -230,6 +236,7 @@ impl Batch {
             items: std::mem::replace(&mut self.items, spare.items),
             copying: std::mem::replace(&mut self.copying, spare.copying),
             asides: std::mem::replace(&mut self.asides, spare.asides),
+            pins: std::mem::replace(&mut self.pins, spare.pins),
         };
         // The payload is shared by the log's cache and the apply path, so it is not recycled; its size is a good guess
         // for the next turn's.

@@ -1,4 +1,4 @@
-//! Opening a core: its log is read, its keys are rebuilt, its first segments are prepared. Before anybody is served.
+//! Opening a core: its log is read, its files are opened, its keys are rebuilt. Before anybody is served.
 
 use std::cell::RefCell;
 use std::ops::RangeInclusive;
@@ -8,21 +8,30 @@ use std::time::Duration;
 use bytes::Bytes;
 use slotcore_engine::cmd::spanning::Spanning;
 use slotcore_engine::keyspace::{Keyspace, KeyspaceOptions};
-use slotcore_engine::log::{CoreLog, LogOptions, Record, RecoverError, SyncPolicy, segment_file_name};
+use slotcore_engine::log::{
+    CoreLog, GroupLog, LogOptions, LogPos, Record, RecoverError, SyncPolicy, segment_file_name,
+};
+use slotcore_engine::script::BadLibraries;
+use slotcore_engine::store::{SideState, Store, StoreError, StoreOptions};
+use slotcore_engine::waiters::Waiters;
 use slotcore_raft_shard::{Applied, BadSnapshot, Replay, ReplayError, StateMachine};
 use slotcore_rt::clock::{Clock, SystemClock};
-use slotcore_rt::disk::SegmentDir;
+use slotcore_rt::disk::{SegmentDir, StoreDir};
 use slotcore_rt::ids::{CoreId, GroupId, GroupSlot, LogIndex, ReplicaId, Term};
+use slotcore_rt::mem::machine_bytes;
 use slotcore_rt::rng::SeededRng;
 
 use crate::apply::replay;
 use crate::cluster_map::slots_of;
+use crate::cold_files::{ColdFiles, Failure};
 use crate::config::{Config, Durability};
 use crate::entry_ops::EntryOps;
 use crate::log_driver::SegmentReader;
 use crate::logging::Event;
+use crate::memory_budget::MemoryBudget;
 use crate::nodes::{NodeList, NodeNumber};
 use crate::startup::StartupError;
+use crate::store_files::{FilesNow, describe, on_disk};
 
 /// The one group of a core: it holds all slots of the core.
 pub const FIRST_GROUP: GroupSlot = GroupSlot(0);
@@ -31,17 +40,37 @@ pub const FIRST_GROUP: GroupSlot = GroupSlot(0);
 pub fn replica_of(core: CoreId, nodes: Option<&NodeList>) -> ReplicaId {
     nodes.map_or(NodeNumber::ALONE, |nodes| nodes.me).replica(core)
 }
+
+/// The machine's memory where the system does not tell, in bytes.
+const MACHINE_BYTES_UNKNOWN: u64 = 1 << 30;
+/// Files of the log there are at least: one that is written, one that is being flushed, and two that are prepared.
+const LOG_SEGMENTS_MIN: u64 = 4;
+/// Smallest target of a file, in bytes: below, there would be more files than records in their indexes.
+const FILE_BYTES_MIN: u64 = 1 << 20;
 /// How often storage is synced in `everysec`.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 
-/// What the log gave back.
+/// Side state of a flush: who votes. See `docs/formats/raft-entries.md`, "Membership beside a flushed state".
+const SIDE_MEMBERSHIP: u16 = 1;
+/// Side state of a flush: the commands that wait for keys, if there are any. See `docs/formats/waiters.md`.
+const SIDE_WAITERS: u16 = 2;
+/// Side state of a flush: libraries of functions, if there are any. See `docs/formats/functions.md`.
+const SIDE_FUNCTIONS: u16 = 3;
+/// Side state of a flush: the number of the last transaction over cores, a u64, if there was one.
+const SIDE_SPANNING: u16 = 4;
+
+/// What log and files gave back.
 pub struct Opened {
     /// The log, ready but for its first new segment.
     pub log: CoreLog,
     /// The keys, as far as entries are known to be committed.
     pub keyspace: Keyspace,
+    /// Those in files.
+    pub store: Rc<RefCell<Store>>,
     /// What the keyspace stands for.
     pub at: Applied,
+    /// Bytes of log that files do not make superfluous, about.
+    pub tail_bytes: u64,
     /// The last transaction over cores that the log holds.
     pub last_spanning: Option<Spanning>,
 }
@@ -55,36 +84,77 @@ pub fn sync_policy(durability: Durability) -> SyncPolicy {
     }
 }
 
-/// Reads the log in `dir` and executes what it holds. In a cluster (`nodes`) nothing is executed yet: only a leader knows
-/// what is committed.
+/// Reads the log in `dir`, opens the files in `files_dir` that it names, and executes the entries that came after them.
+///
+/// In a cluster (`nodes`) nothing is executed yet: only a leader knows what is committed; and nothing is in files.
+///
+/// The log is read twice: which files count, and so which entries are to be executed, is known only at its end.
 ///
 /// # Errors
-/// The log is damaged or unreadable, or that of another cluster; nothing was changed.
+/// Log or files are damaged or unreadable, or those of another cluster; nothing was changed but for files that nothing names, which are deleted.
 pub fn open_log(
     core: CoreId,
     dir: &SegmentDir,
+    files_dir: &StoreDir,
     config: &Config,
     nodes: Option<&NodeList>,
     rng: &mut SeededRng,
 ) -> Result<Opened, StartupError> {
     let began = SystemClock.tick();
-    let mut opts = LogOptions::new(core).with_segment_bytes(config.segment_bytes);
-    opts.sync = sync_policy(config.settings.durability);
-    let slots = slots_of(core, usize::from(config.cores));
-    let keyspace = Rc::new(RefCell::new(None));
-    let mut rebuilt = Rebuilt {
-        keyspace: keyspace.clone(),
-        ops: EntryOps::default(),
-    };
-    let mut replayed = Replay::new(replica_of(core, nodes), FIRST_GROUP, &mut rebuilt, Applied::default());
-    let (mut refused, mut group) = (None, None);
+    let opts = log_options(core, config);
     let mut reader = SegmentReader::new(dir.clone());
+    let log = CoreLog::recover(opts.clone(), &mut reader, &mut |_| {}).map_err(|error| startup_error(dir, error))?;
+    let group = log.group(FIRST_GROUP);
+    let (found, wanted) = (group.map(GroupLog::id), nodes.map(|nodes| nodes.group_of(core)));
+    let id = found.or(wanted).unwrap_or_else(|| GroupId(rng.next_u64()));
+    let manifest = group.map(|group| group.manifest().clone()).unwrap_or_default();
+    let purged = group.map_or_else(LogPos::default, GroupLog::purged);
+    drop(log);
+
+    let damaged = |error: StoreError| StartupError::DamagedStore {
+        dir: files_dir.path().to_owned(),
+        what: describe(&error),
+    };
+    let mut keyspace = keyspace_of(id, slots_of(core, usize::from(config.cores)));
+    let mut files = FilesNow::new(files_dir.clone());
+    let (store, left_over) =
+        Store::open(store_options(config), &manifest, &mut files, &mut keyspace).map_err(damaged)?;
+    for file in left_over {
+        files_dir.delete(on_disk(file)).map_err(StartupError::Disk)?;
+    }
+    let at = stands_for(&store).map_err(|what| StartupError::DamagedStore {
+        dir: files_dir.path().to_owned(),
+        what,
+    })?;
+    take_over_side(&store, &mut keyspace).map_err(|what| StartupError::DamagedStore {
+        dir: files_dir.path().to_owned(),
+        what,
+    })?;
+    if purged.index > at.index {
+        return Err(StartupError::DamagedStore {
+            dir: files_dir.path().to_owned(),
+            what: format!(
+                "the files hold everything up to entry {}, but the log begins behind entry {}",
+                at.index, purged.index
+            ),
+        });
+    }
+
+    let (store, failure) = (Rc::new(RefCell::new(store)), Failure::default());
+    keyspace.read_with(Box::new(ColdFiles::at_start(store.clone(), files, failure.clone())));
+    let mut rebuilt = Rebuilt {
+        keyspace,
+        ops: EntryOps::default(),
+        failure: failure.clone(),
+    };
+    let flushed = at.index;
+    let mut replayed = Replay::new(replica_of(core, nodes), FIRST_GROUP, &mut rebuilt, at);
+    let (mut refused, mut tail_bytes) = (None, 0);
     let log = CoreLog::recover(opts, &mut reader, &mut |found| {
-        if let Record::GroupCreate { id, .. } = found.record {
-            group = Some(id);
-            keyspace
-                .borrow_mut()
-                .get_or_insert_with(|| keyspace_of(id, slots.clone()));
+        if let Record::Entry { pos, payload, .. } = &found.record
+            && pos.index > flushed
+        {
+            tail_bytes += payload.len() as u64;
         }
         if refused.is_none() && nodes.is_none() {
             refused = replayed.visit(found.record).err();
@@ -92,7 +162,7 @@ pub fn open_log(
     })
     .map_err(|error| startup_error(dir, error))?;
     let wanted = nodes.map(|nodes| nodes.group_of(core));
-    if group.is_some_and(|found| wanted.is_some_and(|wanted| found != wanted))
+    if found.is_some_and(|found| wanted.is_some_and(|wanted| found != wanted))
         || matches!(refused, Some(ReplayError::NotAlone))
     {
         return Err(StartupError::OtherCluster {
@@ -108,8 +178,17 @@ pub fn open_log(
         error: std::io::Error::other(error),
     })?;
     let report = *log.recovery();
-    let found = keyspace.borrow_mut().take();
-    let mut keyspace = found.unwrap_or_else(|| keyspace_of(wanted.unwrap_or_else(|| GroupId(rng.next_u64())), slots));
+    let Rebuilt {
+        mut keyspace, mut ops, ..
+    } = rebuilt;
+    let last_spanning = ops.take_last_spanning();
+    if let Some(error) = failure.borrow_mut().take() {
+        return Err(damaged(error));
+    }
+    keyspace.read_with(Box::new(ColdFiles::new(
+        store.clone(),
+        FilesNow::new(files_dir.clone()),
+    )));
     keyspace.forget_cached_scripts();
     let took = SystemClock.tick().since(began);
     Event::Recovered {
@@ -121,9 +200,111 @@ pub fn open_log(
     Ok(Opened {
         log,
         keyspace,
+        store,
         at,
-        last_spanning: rebuilt.ops.take_last_spanning(),
+        tail_bytes,
+        last_spanning,
     })
+}
+
+/// A core's share of the memory.
+fn memory_budget(config: &Config) -> MemoryBudget {
+    // Without /proc there is nothing to go by; then the option has to say it.
+    let machine = machine_bytes().unwrap_or(MACHINE_BYTES_UNKNOWN);
+    MemoryBudget::new(config.settings.memory_bytes_max, machine, u64::from(config.cores))
+}
+
+/// What the log of a core may take on disk.
+fn log_target(config: &Config) -> u64 {
+    (config.log_bytes_target / u64::from(config.cores.max(1))).max(LOG_SEGMENTS_MIN * config.segment_bytes)
+}
+
+/// The log of a core, as configured.
+fn log_options(core: CoreId, config: &Config) -> LogOptions {
+    let mut opts = LogOptions::new(core).with_segment_bytes(config.segment_bytes);
+    opts.sync = sync_policy(config.settings.durability);
+    opts.log_bytes_target = log_target(config);
+    let share = memory_budget(config).share();
+    // Payloads of entries that are not executed yet stay in memory: a small budget gives them a small part.
+    opts.cache_bytes_max = opts.cache_bytes_max.min(share / 8);
+    opts.backlog_bytes_max = opts
+        .backlog_bytes_max
+        .min((share / 8).max(2 * opts.frame_bytes_max as u64));
+    opts
+}
+
+fn store_options(config: &Config) -> StoreOptions {
+    let limits = memory_budget(config).limits(0);
+    let defaults = StoreOptions::default();
+    StoreOptions {
+        dirty_bytes_max: usize::try_from(limits.flush_from).unwrap_or(usize::MAX),
+        log_bytes_target: log_target(config) / 2,
+        // Several files a flush, however small that is: merges take whole files.
+        file_bytes_target: (limits.flush_from / 2).clamp(FILE_BYTES_MIN, defaults.file_bytes_target),
+        blob_file_bytes_target: limits.flush_from.clamp(FILE_BYTES_MIN, defaults.blob_file_bytes_target),
+        ..defaults
+    }
+}
+
+/// What the files of a store stand for.
+fn stands_for(store: &Store) -> Result<Applied, String> {
+    let flushed = store.flushed();
+    if flushed.index == LogIndex(0) {
+        return Ok(Applied::default());
+    }
+    let side = store.side().iter().find(|side| side.kind == SIDE_MEMBERSHIP);
+    let side = side.ok_or("the manifest does not say who votes")?;
+    Applied::flushed(flushed.index, flushed.term, &side.bytes).map_err(|error| error.to_string())
+}
+
+/// What the state has besides keys when it is that of files: entries that follow may need it.
+fn take_over_side(store: &Store, keyspace: &mut Keyspace) -> Result<(), String> {
+    for side in store.side() {
+        match side.kind {
+            SIDE_WAITERS => {
+                *keyspace.waiters_mut() = Waiters::import(&side.bytes).map_err(|error| error.to_string())?;
+            }
+            SIDE_FUNCTIONS => keyspace
+                .import_functions(&side.bytes)
+                .map_err(|BadLibraries(what)| what)?,
+            SIDE_SPANNING => {
+                let number = side.bytes.as_slice().try_into();
+                let number = number.map_err(|_| "the number of the last transaction over cores makes no sense")?;
+                keyspace.set_last_spanning(u64::from_le_bytes(number));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// What a flush stores of a state besides its keys.
+pub fn side_of(keyspace: &Keyspace, applied: &Applied) -> Vec<SideState> {
+    let mut side = vec![SideState {
+        kind: SIDE_MEMBERSHIP,
+        bytes: applied.membership_bytes(),
+    }];
+    if !keyspace.waiters().is_empty() {
+        let mut bytes = Vec::new();
+        keyspace.waiters().export(&mut bytes);
+        side.push(SideState {
+            kind: SIDE_WAITERS,
+            bytes,
+        });
+    }
+    if let Some(bytes) = keyspace.export_functions() {
+        side.push(SideState {
+            kind: SIDE_FUNCTIONS,
+            bytes,
+        });
+    }
+    if keyspace.last_spanning() > 0 {
+        side.push(SideState {
+            kind: SIDE_SPANNING,
+            bytes: keyspace.last_spanning().to_le_bytes().to_vec(),
+        });
+    }
+    side
 }
 
 /// The empty keyspace of a group. The key hash is seeded by the group's name: the same on all its replicas and after
@@ -135,17 +316,18 @@ fn keyspace_of(id: GroupId, slots: RangeInclusive<u16>) -> Keyspace {
 }
 
 /// The state of a group while its log is read.
-#[derive(Default)]
 struct Rebuilt {
-    keyspace: Rc<RefCell<Option<Keyspace>>>,
+    keyspace: Keyspace,
     ops: EntryOps,
+    /// A file that an entry needed cannot be read: what follows is not executed.
+    failure: Failure,
 }
 
 impl StateMachine for Rebuilt {
     fn apply(&mut self, _index: LogIndex, _term: Term, payload: &[u8]) {
-        let mut keyspace = self.keyspace.borrow_mut();
-        let keyspace = keyspace.as_mut().expect("a group is created before its first entry");
-        replay(keyspace, payload, &mut self.ops);
+        if self.failure.borrow().is_none() {
+            replay(&mut self.keyspace, payload, &mut self.ops);
+        }
     }
 
     fn snapshot(&mut self, _at: &Applied) -> Bytes {

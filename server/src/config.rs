@@ -37,6 +37,8 @@ pub const BULK_BYTES_FLOOR: u64 = 1 << 20;
 pub const SEGMENT_BYTES_BOUNDS: (u64, u64) = (1 << 20, 1 << 30);
 /// `--segment-bytes` is a multiple of this many bytes: the log writes whole blocks of this size.
 pub const SEGMENT_BYTES_STEP: u64 = 4096;
+/// Smallest `--log-target`, in bytes: a few of the smallest files.
+pub const LOG_TARGET_MIN: u64 = 4 << 20;
 /// Longest `--announce-host`: the longest name the domain name system has.
 pub const HOST_BYTES_MAX: usize = 253;
 /// Longest `--spin-us`: beyond, a core would hardly ever be given back.
@@ -107,6 +109,8 @@ pub struct Config {
     pub cores: u16,
     /// Size of one log file, in bytes; the log may choose less on a small disk.
     pub segment_bytes: u64,
+    /// Bytes the log may take on disk, over all cores; cores round it up to whole files.
+    pub log_bytes_target: u64,
     /// Form of the log lines.
     pub log_format: LogFormat,
     /// First word of every metric's name.
@@ -301,6 +305,9 @@ impl Config {
             })?,
             cores: option("cores", &raw.cores, cores)?,
             segment_bytes: option("segment-bytes", &raw.segment_bytes, segment_bytes)?,
+            log_bytes_target: option("log-target", &raw.log_target, |t| {
+                memory(t, LOG_TARGET_MIN, i64::MAX as u64)
+            })?,
             log_format: option("log-format", &raw.log_format, |t| {
                 choice(t, &LogFormat::NAMES).map(|at| [LogFormat::Text, LogFormat::Json][at])
             })?,

@@ -30,7 +30,7 @@ use slotcore_rt::signal;
 use slotcore_rt::wake;
 
 use crate::batch::BATCH_BYTES_MAX;
-use crate::boot::sync_policy;
+use crate::boot::{FIRST_GROUP, sync_policy};
 use crate::cluster_turn::Peers;
 use crate::commands::refusals::DISK_FULL;
 use crate::config::{Durability, Setting};
@@ -38,6 +38,8 @@ use crate::core_state::{CoreState, NetBuffers, Now, WriteBarrier};
 use crate::log_driver::LogDriver;
 use crate::logging::{Event, LogControl};
 use crate::metrics::{LatencyKind, Queue, SnapshotSlot};
+use crate::store_driver::{DriverError, StoreFailure};
+use crate::store_work::StoreWork;
 
 /// Longest wait in the ring while there is traffic: how late a timer of the executor may fire then.
 const WAIT_BUSY: Duration = Duration::from_millis(1);
@@ -72,6 +74,8 @@ const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
 pub enum CoreFailure {
     /// The log's device failed.
     Log(LogFailure),
+    /// A file of keys is damaged, or its device failed.
+    Store(Box<StoreFailure>),
     /// The group's consensus has stopped.
     Consensus(String),
     /// The ring failed.
@@ -87,6 +91,11 @@ impl std::fmt::Display for CoreFailure {
                 f,
                 "{failure}. Nothing written since can be relied on, so the process ends; what was acknowledged is safe. \
                  Check the device, then start again"
+            ),
+            Self::Store(failure) => write!(
+                f,
+                "{failure}. What would be answered could not be relied on, so the process ends; what was acknowledged is in \
+                 the files and the log. Check the device; `slotcore check` says what is damaged"
             ),
             Self::Consensus(what) => write!(f, "consensus has stopped: {what}"),
             Self::Ring(error) => write!(f, "io_uring failed: {error}"),
@@ -107,6 +116,15 @@ impl From<LogFailure> for CoreFailure {
     }
 }
 
+impl From<DriverError> for CoreFailure {
+    fn from(error: DriverError) -> Self {
+        match error {
+            DriverError::Failed(failure) => Self::Store(failure),
+            DriverError::Ring(error) => Self::Ring(error),
+        }
+    }
+}
+
 impl From<io::Error> for CoreFailure {
     fn from(error: io::Error) -> Self {
         Self::Ring(error)
@@ -122,7 +140,8 @@ impl StateMachine for ShardMachine {
     }
 
     fn snapshot(&mut self, _at: &Applied) -> Bytes {
-        unreachable!("a single voter keeps its whole log and never builds a snapshot")
+        // Nobody asks a single voter for one. It is taken for openraft's sake, when files hold what is purged.
+        Bytes::new()
     }
 
     fn install(&mut self, _at: &Applied, _data: &[u8]) -> Result<(), BadSnapshot> {
@@ -163,6 +182,7 @@ pub struct CoreLoop {
     pub(crate) waker: wake::Waker,
     pub(crate) log: Rc<RefCell<CoreLog>>,
     pub(crate) driver: LogDriver,
+    pub(crate) store: StoreWork,
     pub(crate) hub: Rc<LogHub<GlommioRuntime>>,
     pub(crate) state: Rc<RefCell<CoreState>>,
     pub(crate) control: CoreControl,
@@ -201,6 +221,7 @@ impl CoreLoop {
         waker: wake::Waker,
         log: Rc<RefCell<CoreLog>>,
         driver: LogDriver,
+        store: StoreWork,
         hub: Rc<LogHub<GlommioRuntime>>,
         state: Rc<RefCell<CoreState>>,
         control: CoreControl,
@@ -212,6 +233,7 @@ impl CoreLoop {
             waker,
             log,
             driver,
+            store,
             hub,
             state,
             control,
@@ -366,7 +388,7 @@ impl CoreLoop {
                 && state.pause.is_none()
                 && !state.is_held()
                 && state.keyspace.next_deadline().is_some_and(|at| at <= now.wall_ms())
-                && state.write_barrier.is_none();
+                && state.write_barrier != Some(WriteBarrier::DiskFull);
             let mut bytes = 0;
             while let Some(payload) = state.next_proposal(due) {
                 bytes += payload.len();
@@ -398,6 +420,7 @@ impl CoreLoop {
             state.turn_away_unproposed();
         }
         self.settle_appended(group).await;
+        self.work_on_store(group, began, now)?;
         {
             let mut log = self.log.borrow_mut();
             if !self.waiting_for_room && self.state.borrow_mut().copy_appended(log.appended()) {
@@ -446,8 +469,17 @@ impl CoreLoop {
                 Class::Wake => {
                     self.waker.rearm(&mut self.ring)?;
                     self.driver.take_reports(&mut self.log.borrow_mut(), now);
+                    let state = &mut *state;
+                    let (mut store, keyspace) = (state.store.borrow_mut(), &mut state.keyspace);
+                    self.store.driver.take_reports(&mut store, keyspace, &mut self.ring)?;
                 }
-                Class::Store => unreachable!("nothing of the store is under way"),
+                Class::Store => {
+                    let state = &mut *state;
+                    let (mut store, keyspace) = (state.store.borrow_mut(), &mut state.keyspace);
+                    self.store
+                        .driver
+                        .on_completion(&mut store, keyspace, &mut self.ring, c)?;
+                }
                 Class::Peer => match &mut self.peers {
                     Some(peers) => peers.driver.on_completion(c),
                     None => unreachable!("a node on its own has no links"),
@@ -558,6 +590,21 @@ impl CoreLoop {
         }
     }
 
+    /// Flushes, merges and evicts as far as this turn allows.
+    fn work_on_store<S: StateMachine>(
+        &mut self,
+        group: &Group<GlommioRuntime, S>,
+        began: Tick,
+        now: Now,
+    ) -> Result<(), CoreFailure> {
+        let mut log = self.log.borrow_mut();
+        let mut state = self.state.borrow_mut();
+        let stands_for = || group.state().stands_for();
+        self.store
+            .turn(&mut state, &mut log, &mut self.ring, began, now.tick, &stands_for)?;
+        Ok(())
+    }
+
     /// Bounded work that nobody waits for, and what is looked at a few times a second.
     fn housekeeping<S: StateMachine>(&mut self, group: &Group<GlommioRuntime, S>, now: Now) -> Result<(), CoreFailure> {
         let mut guard = self.state.borrow_mut();
@@ -585,9 +632,12 @@ impl CoreLoop {
         if group.failure().is_some() {
             return Err(self.consensus_failure(group));
         }
-        self.log
-            .borrow_mut()
-            .release(crate::boot::FIRST_GROUP, group.progress().applied);
+        self.log.borrow_mut().release(FIRST_GROUP, group.progress().applied);
+        let purged = self.log.borrow().group(FIRST_GROUP).map(|group| group.purged().index);
+        if let Some(upto) = self.store.to_be_purged(purged.unwrap_or_default()) {
+            // Busy or failed: it is tried again, or noticed elsewhere.
+            let _ = group.purge_flushed(upto);
+        }
         self.gather_facts(group);
         let mut guard = self.state.borrow_mut();
         let state = &mut *guard;
@@ -613,7 +663,8 @@ impl CoreLoop {
         let progress = group.progress();
         let mut guard = self.state.borrow_mut();
         let state = &mut *guard;
-        let barrier = matches!(room, Err(AppendError::NoSpace)).then_some(WriteBarrier::DiskFull);
+        let full = matches!(room, Err(AppendError::NoSpace)) || self.store.is_stuck();
+        let barrier = full.then_some(WriteBarrier::DiskFull);
         if barrier != self.barrier {
             match barrier {
                 Some(_) => Event::DiskFull.log(),
@@ -625,6 +676,8 @@ impl CoreLoop {
         state.server.facts.clients = state.net.open_count() as u64;
         state.server.facts.commands_in_flight = state.commands_in_flight();
         let facts = &mut state.server.facts;
+        facts.store.look_up(&state.keyspace, &state.store.borrow());
+        facts.store.cold = state.cold.stats;
         facts.raft_term = group.term().0;
         facts.raft_commit_index = progress.applied.0;
         facts.raft_applied_index = progress.applied.0;
@@ -633,7 +686,7 @@ impl CoreLoop {
         facts.log_payload_bytes = stats.bytes - stats.padding_bytes;
         facts.log_frames_in_flight = stats.in_flight;
         facts.log_segments = stats.segments_live + stats.segments_ready;
-        facts.disk_bytes = facts.log_segments * self.log.borrow().segment_bytes();
+        facts.disk_bytes = facts.log_segments * self.log.borrow().segment_bytes() + facts.store.stats.file_bytes;
         facts.disk_full = barrier.is_some();
     }
 
@@ -675,7 +728,8 @@ impl CoreLoop {
         glommio::executor().yield_if_needed().await;
         {
             let state = self.state.borrow();
-            if (state.net.has_ready() && !state.is_held())
+            if self.store.has_work()
+                || (state.net.has_ready() && !state.is_held())
                 || state.hold_is_due()
                 || self.ring.has_completions()
                 || state.mesh.port().has_mail()
@@ -775,7 +829,8 @@ impl CoreLoop {
             }
         }
         self.log.borrow_mut().seal();
-        while !self.log.borrow().is_sealed() {
+        // Buffers that the kernel still reads from or writes to must not be freed.
+        while !self.log.borrow().is_sealed() || self.store.driver.in_flight() > 0 {
             self.pump_log()?;
         }
         Ok(())

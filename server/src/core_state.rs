@@ -8,7 +8,9 @@
 //! put into a batch too. So replies are simply appended, and there are no reply slots. Only while a connection waits for
 //! another core it has a [`ReplyOrder`], which puts the replies of all cores into the order of the commands.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -17,6 +19,7 @@ use bytes::Bytes;
 use slotcore_engine::cmd::lookup;
 use slotcore_engine::keyspace::{Events, Keyspace};
 use slotcore_engine::sessions::SessionId;
+use slotcore_engine::store::{Store, StoreError};
 use slotcore_netio::resp::decode::Limits;
 use slotcore_netio::{ConnId, Net, NetEvent};
 use slotcore_rt::clock::Tick;
@@ -28,6 +31,7 @@ use crate::belonging::Belonging;
 use crate::blocked::{BlockedClients, Ending};
 use crate::clients::{BufferUse, Buffers, ClientState, Endpoint};
 use crate::cluster_turn::Replication;
+use crate::cold::{ColdDesk, ColdLane};
 use crate::commands::ServerState;
 use crate::config::Setting;
 use crate::entry_ops::EntryOps;
@@ -45,6 +49,7 @@ use crate::tally::Tally;
 use crate::tracking::Tracking;
 use crate::transaction::{Coordinated, Gate, Holds, Session, TransactionsKept, Watches};
 use crate::window::Window;
+use crate::write_gate::WriteGate;
 
 /// Connections looked at for idleness in one turn's end.
 const IDLE_CHECK_BUDGET: usize = 64;
@@ -71,6 +76,8 @@ impl Now {
 pub enum WriteBarrier {
     /// The log cannot grow: the disk is full.
     DiskFull,
+    /// The keys of a core of a cluster, which keeps them all in memory, have reached its share of `--memory`.
+    MemoryFull,
 }
 
 /// What the synchronous part of a turn asks of the core loop, beyond replies.
@@ -109,6 +116,12 @@ pub(crate) struct Lane {
     pub held: bool,
     /// Its transaction, and the keys it watches.
     pub session: Session,
+    /// Its commands wait for keys in files, or have done so until now.
+    pub cold: Option<Box<ColdLane>>,
+    /// Input is left unparsed until other connections have got on.
+    pub waits_later: bool,
+    /// Where, in the input of the window under way, a command stands that must wait: it and what follows stay there.
+    pub stop_at: Option<usize>,
 }
 
 impl Lane {
@@ -116,12 +129,51 @@ impl Lane {
     pub fn is_ending(&self) -> bool {
         self.quits || self.broken.is_some()
     }
+
+    /// True while keys in files are awaited.
+    #[inline]
+    pub fn is_stalled(&self) -> bool {
+        self.cold.as_ref().is_some_and(|cold| cold.awaited > 0)
+    }
+
+    /// True when input that is there was left alone, and will be looked at again by itself.
+    pub fn is_held_up(&self) -> bool {
+        self.held || self.waits_later || self.cold.as_ref().is_some_and(|c| c.awaited > 0 || c.rerun.is_some())
+    }
+
+    /// Whether the command at `base` of the window under way stays in the input because one before it must wait.
+    #[inline]
+    pub fn stops_before(&mut self, base: usize) -> bool {
+        if self.stop_at.is_none() && !self.is_stalled() {
+            return false;
+        }
+        self.stop(base);
+        true
+    }
+
+    /// The command at `base` of the window under way stays in the input, with all that follows it. They will be met again.
+    pub fn stop(&mut self, base: usize) {
+        self.stop_at.get_or_insert(base);
+        self.said_quit = false;
+        self.blocks = None;
+    }
 }
 
 /// See the module's text.
 pub struct CoreState {
     /// Keys and values.
     pub keyspace: Keyspace,
+    /// Keys and values that do not fit the memory.
+    pub store: Rc<RefCell<Store>>,
+    /// A file that was asked for cannot be read: the process must end.
+    pub store_failure: Option<StoreError>,
+    pub(crate) cold: ColdDesk,
+    /// Holds writes back while too much is not in files yet.
+    pub write_gate: WriteGate,
+    /// Any command may have to wait: set for a turn.
+    pub(crate) wary: bool,
+    /// Keys of batches are pinned: they may be evicted soon. From this batch on they all are.
+    pub(crate) pins_from: Option<u64>,
     /// Connections.
     pub net: Net,
     /// What commands about connection and server work on.
@@ -185,7 +237,6 @@ pub struct CoreState {
     pub(crate) last_stamp_ms: u64,
     pub(crate) now: Now,
     pub(crate) reads_allowed: bool,
-    pub(crate) over_memory: bool,
     pub(crate) limits: Limits,
     /// The longest of common commands without the `fast` flag: not worth a clock reading of its own.
     pub(crate) untimed_id: u16,
@@ -227,8 +278,13 @@ const QUICK_US: i64 = 1000;
 impl CoreState {
     /// A core without connections. `origin` tells this run of this core from all others, `seed` feeds the random choices
     /// of commands.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "each is a part that was built before and is owned from here on"
+    )]
     pub fn new(
         keyspace: Keyspace,
+        store: Rc<RefCell<Store>>,
         net: Net,
         server: ServerState,
         mesh: Mesh,
@@ -239,6 +295,12 @@ impl CoreState {
         let spin_us = server.config.settings().spin_us;
         let mut state = Self {
             keyspace,
+            store,
+            store_failure: None,
+            cold: ColdDesk::default(),
+            write_gate: WriteGate::default(),
+            wary: false,
+            pins_from: None,
             net,
             wishes: Wishes::default(),
             write_barrier: None,
@@ -276,7 +338,6 @@ impl CoreState {
             last_stamp_ms: 0,
             now: Now::default(),
             reads_allowed: false,
-            over_memory: false,
             limits: Limits::default(),
             untimed_id: lookup(b"set").map_or(0, |spec| spec.id.0),
             times_all: false,
@@ -360,6 +421,7 @@ impl CoreState {
                     if self.tracking.is_on {
                         self.track(id, None);
                     }
+                    self.forget_cold(id.index());
                     self.server.clients.remove(id.index());
                 }
             }
@@ -397,6 +459,7 @@ impl CoreState {
         if id.index() >= self.lanes.len() {
             self.lanes.resize_with(id.index() + 1, Lane::default);
         }
+        self.forget_cold(id.index());
         self.lanes[id.index()] = Lane::default();
     }
 
@@ -422,6 +485,7 @@ impl CoreState {
             && !self.net.has_ready()
             && self.net.unsent() == 0
             && self.mesh.is_quiet()
+            && self.cold.is_quiet()
             && !gathers
             && !self.holds.is_wanted()
             && !away

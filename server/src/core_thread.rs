@@ -19,7 +19,7 @@ use slotcore_raft_shard::peer::{Links, PeerHub};
 use slotcore_raft_shard::runtime::timers;
 use slotcore_raft_shard::{CoreLogHandle, Group, GroupOptions, GroupState, LogHub, NoPeers, OpenError};
 use slotcore_rt::clock::{Clock, SystemClock};
-use slotcore_rt::disk::{SegmentClient, SegmentDir};
+use slotcore_rt::disk::{SegmentClient, SegmentDir, StoreClient, StoreDir, StoreIo};
 use slotcore_rt::ids::{CoreId, GroupId};
 use slotcore_rt::kernel;
 use slotcore_rt::ring::Ring;
@@ -41,6 +41,8 @@ use crate::parcel::Parcel;
 use crate::peer_driver::PeerDriver;
 use crate::pubsub::Interest;
 use crate::startup::{StartupError, memlock_needed};
+use crate::store_driver::StoreDriver;
+use crate::store_work::StoreWork;
 use crate::transaction::spanning::recovery::{Found, Missing};
 
 /// Submission slots of a core's ring: more than a turn usually queues; a full queue is handed over early.
@@ -60,6 +62,8 @@ pub struct CorePlan {
     pub config: Config,
     /// Where its log is.
     pub dir: SegmentDir,
+    /// Where its files of keys are.
+    pub files_dir: StoreDir,
     /// What `INFO server` tells.
     pub identity: ServerIdentity,
     /// Who owns which slots.
@@ -78,6 +82,8 @@ pub struct CorePlan {
     pub open_total: Arc<AtomicUsize>,
     /// Makes its log files: called with an eventfd that wakes the core.
     pub segments: Box<dyn FnOnce(OwnedFd) -> SegmentClient + Send>,
+    /// Makes and opens its files of keys: the same.
+    pub files: Box<dyn FnOnce(OwnedFd) -> StoreClient + Send>,
     /// How others reach it.
     pub control: CoreControl,
     /// To change the level of the process's log.
@@ -194,8 +200,18 @@ async fn open(plan: CorePlan) -> Result<Option<Core>, Refused> {
         rng.derive("segment salts"),
     );
 
+    let store_wake = waker.handle().map_err(refused("an eventfd"))?;
+    let store_io = StoreIo::new(plan.files_dir.clone(), (plan.files)(store_wake));
+
     let nodes = plan.view.as_ref().map(|view| view.nodes.clone());
-    let opened = open_log(plan.core, &plan.dir, &plan.config, nodes.as_deref(), &mut rng)?;
+    let opened = open_log(
+        plan.core,
+        &plan.dir,
+        &plan.files_dir,
+        &plan.config,
+        nodes.as_deref(),
+        &mut rng,
+    )?;
     let log = Rc::new(RefCell::new(opened.log));
     // The first new segment: no record is taken before it is there.
     while !log.borrow().takes_records() {
@@ -231,7 +247,16 @@ async fn open(plan: CorePlan) -> Result<Option<Core>, Refused> {
     let mut server = ServerState::new(plan.config, plan.identity, plan.cluster, plan.core);
     server.view = plan.view;
     let mesh = Mesh::new(plan.mesh);
-    let mut state = CoreState::new(opened.keyspace, net, server, mesh, plan.interest, origin, seed);
+    let mut state = CoreState::new(
+        opened.keyspace,
+        opened.store,
+        net,
+        server,
+        mesh,
+        plan.interest,
+        origin,
+        seed,
+    );
     state.spanning_numbers = plan.spanning_numbers;
     if let Some(nodes) = &nodes {
         state.begin_relaying(nodes);
@@ -249,6 +274,7 @@ async fn open(plan: CorePlan) -> Result<Option<Core>, Refused> {
         waker,
         log,
         driver,
+        StoreWork::new(StoreDriver::new(store_io), opened.tail_bytes),
         hub.clone(),
         state.clone(),
         plan.control,

@@ -12,7 +12,7 @@ use slotcore_rt::clock::{Clock, SystemClock, Tick};
 use crate::batch::Who;
 use crate::blocked::Ending;
 use crate::clients::{ClientState, Endpoint};
-use crate::commands::refusals::{DISK_FULL, ONLY_LISTENS};
+use crate::commands::refusals::{DISK_FULL, ONLY_LISTENS, OOM};
 use crate::commands::{Around, Flow, NOAUTH, hello_reply};
 use crate::core_state::{CoreState, NetBuffers, Now, WriteBarrier, lane_of};
 use crate::metrics::{CoreMetrics, LatencyKind, SlowLog, slow_log};
@@ -43,12 +43,27 @@ impl CoreState {
     pub fn begin_turn(&mut self, now: Now, reads_allowed: bool) {
         (self.now, self.reads_allowed) = (now, reads_allowed);
         self.keyspace.set_time(self.keyspace.now_ms(), now.wall_ms());
-        let memory_max = self.server.config.settings().memory_bytes_max / self.mesh.cores() as u64;
-        self.over_memory = memory_max > 0 && self.keyspace.memory().total() as u64 > memory_max;
+        if self.replication.is_some() {
+            self.look_at_memory();
+        }
         self.holds.begin_turn();
         if !self.gate.is_empty() {
             self.pass_gate();
         }
+        self.wary = !self.keyspace.is_complete() || !self.write_gate.is_open() || self.pins_from.is_some();
+        self.take_fetched();
+    }
+
+    /// A core of a cluster has nothing in files: beyond its share of the memory it takes no more.
+    #[cold]
+    fn look_at_memory(&mut self) {
+        let memory_max = self.server.config.settings().memory_bytes_max / self.mesh.cores() as u64;
+        let is_full = memory_max > 0 && self.keyspace.memory().total() as u64 > memory_max;
+        self.write_barrier = match self.write_barrier {
+            None if is_full => Some(WriteBarrier::MemoryFull),
+            Some(WriteBarrier::MemoryFull) if !is_full => None,
+            other => other,
+        };
     }
 
     /// Parses and executes what arrived, a window at a time, until nothing is left or too much is in flight. Nothing here
@@ -101,6 +116,9 @@ impl CoreState {
             if lane.said_quit || lane.is_ending() || self.net.is_choked(id) {
                 break;
             }
+            if lane.is_stalled() {
+                break;
+            }
             if lane.waiting + lane.away >= WAITING_MAX || !self.has_room() {
                 lane_of(&mut self.lanes, id).held = true;
                 break;
@@ -146,6 +164,19 @@ impl CoreState {
                                 }
                             }
                         }
+                        if self.wary && limits.authenticated {
+                            match self.waits_at_gathering(window, first) {
+                                Held::Not => {}
+                                Held::Now => {
+                                    self.look_further(window, id, taken, &limits);
+                                    break;
+                                }
+                                Held::AskAgain => {
+                                    window.urgent = true;
+                                    continue;
+                                }
+                            }
+                        }
                         if let Route::Core(core) = route
                             && (self.mesh.is_clogged(core.0) || (self.relays && self.relay.is_full()))
                         {
@@ -162,10 +193,13 @@ impl CoreState {
                 Ok(Request::Incomplete) if self.net.has_ended(id) => return self.end_input(window, id, taken),
                 Ok(Request::Incomplete | Request::Quoted(_)) => break,
                 Err(error) => {
-                    self.server.metrics.net.protocol_errors += 1;
                     // What came before is answered first.
                     window.taken.push((id, taken));
                     self.run_window(window);
+                    if lane_of(&mut self.lanes, id).is_held_up() {
+                        return;
+                    }
+                    self.server.metrics.net.protocol_errors += 1;
                     self.break_off(id, error.to_string());
                     return;
                 }
@@ -179,6 +213,9 @@ impl CoreState {
     fn end_input(&mut self, window: &mut Window, id: ConnId, taken: usize) {
         window.taken.push((id, taken));
         self.run_window(window);
+        if lane_of(&mut self.lanes, id).is_held_up() {
+            return;
+        }
         lane_of(&mut self.lanes, id).quits = true;
         self.end_if_answered(id);
     }
@@ -358,7 +395,8 @@ impl CoreState {
             self.keyspace.prefetch_record(key);
         }
         for command in &window.commands {
-            if self.lanes[command.conn.index()].quits {
+            let lane = &mut self.lanes[command.conn.index()];
+            if lane.quits || lane.stops_before(command.base) {
                 continue;
             }
             if let Ok(spec) = command.spec
@@ -387,6 +425,15 @@ impl CoreState {
             self.tracking.command_done();
         }
         for &(id, bytes) in &window.taken {
+            let lane = lane_of(&mut self.lanes, id);
+            let stopped = lane.stop_at.take();
+            if lane.cold.is_some() && stopped.is_none() {
+                self.warm_up(id);
+            }
+            if stopped.is_some() {
+                self.net.rewind(id);
+            }
+            let bytes = stopped.unwrap_or(bytes);
             if bytes > 0 {
                 self.net.consume(id, bytes);
             }
@@ -404,6 +451,10 @@ impl CoreState {
     pub(crate) fn run_parsed(&mut self, window: &Window, c: &Parsed) {
         let id = c.conn;
         let spans = &window.spans[c.spans.0 as usize..c.spans.1 as usize];
+        let waiting = self.lanes[id.index()].waiting;
+        if self.wary && self.run_warily(window, c) {
+            return;
+        }
         let Some(client) = self.server.clients.get_mut(id.index()) else {
             return;
         };
@@ -412,9 +463,8 @@ impl CoreState {
         {
             return self.run_script(window, c, spec);
         }
-        let waiting = self.lanes[id.index()].waiting;
         let refusal = match c.spec {
-            Ok(spec) => refuse(spec, client, self.over_memory, self.write_barrier),
+            Ok(spec) => refuse(spec, client, self.write_barrier),
             Err(at) => Some(window.refusals[at as usize].as_str()),
         };
         let Some((input, out)) = self.net.io(id) else { return };
@@ -710,18 +760,13 @@ impl CoreState {
 
 /// Why a command that exists and has the right number of arguments is not carried out now, if so.
 #[inline]
-pub(crate) fn refuse(
-    spec: &CommandSpec,
-    client: &ClientState,
-    over_memory: bool,
-    barrier: Option<WriteBarrier>,
-) -> Option<&'static str> {
+pub(crate) fn refuse(spec: &CommandSpec, client: &ClientState, barrier: Option<WriteBarrier>) -> Option<&'static str> {
     if (!client.authenticated || client.listens)
         && let Some(text) = refuse_client(spec, client)
     {
         return Some(text);
     }
-    refuse_now(spec, over_memory, barrier)
+    refuse_now(spec, barrier)
 }
 
 #[cold]
@@ -779,14 +824,11 @@ fn changes_connection(spec: &CommandSpec) -> bool {
 
 /// The same, as far as it does not depend on who asks.
 #[inline]
-pub(crate) fn refuse_now(spec: &CommandSpec, over_memory: bool, barrier: Option<WriteBarrier>) -> Option<&'static str> {
-    if over_memory && spec.flags.has(Flags::DENYOOM) {
-        return Some("OOM command not allowed when used memory > 'maxmemory'.");
+pub(crate) fn refuse_now(spec: &CommandSpec, barrier: Option<WriteBarrier>) -> Option<&'static str> {
+    match barrier? {
+        WriteBarrier::DiskFull => spec.is_write().then_some(DISK_FULL),
+        WriteBarrier::MemoryFull => spec.flags.has(Flags::DENYOOM).then_some(OOM),
     }
-    if barrier.is_some() && spec.is_write() {
-        return Some(DISK_FULL);
-    }
-    None
 }
 
 /// Executes a command that touches keys, for one client.

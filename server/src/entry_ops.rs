@@ -8,7 +8,7 @@ use slotcore_engine::cmd::once::{ONCE, open_once};
 use slotcore_engine::cmd::op::{self, BATCH_HEADER_BYTES, BatchHeader, op_seed};
 use slotcore_engine::cmd::spanning::{self, Spanning};
 use slotcore_engine::cmd::transaction::{self, Step};
-use slotcore_engine::cmd::{Args, CommandId, CommandSpec, Exec, NoReply, Reply, Run, by_id, waiting};
+use slotcore_engine::cmd::{Args, CommandId, CommandSpec, Exec, NoReply, Reply, Run, by_id, prepare, waiting};
 use slotcore_engine::keyspace::Keyspace;
 use slotcore_engine::ord::KeyHash;
 use slotcore_engine::sessions::{Once, Verdict};
@@ -183,6 +183,9 @@ impl EntryOps {
 impl Found<'_> {
     /// Executes it. Nobody here waits for the answer, but others may ask for it later.
     fn run(&self, ks: &mut Keyspace, reply: &mut dyn Reply) {
+        if !ks.is_complete() {
+            prepare(ks, self.spec, &self.args, self.seed);
+        }
         match self.spec.run {
             Run::Data(f) => {
                 self.announce(ks);

@@ -34,6 +34,10 @@ impl CoreState {
         }
         self.tend_tracking();
         self.tend_monitors();
+        if !self.cold.thawed.is_empty() && !self.is_held() {
+            self.run_thawed();
+            any = true;
+        }
         self.run_requests();
         any
     }
@@ -126,15 +130,18 @@ impl CoreState {
         if self.relays && self.goes_elsewhere(from, request) {
             return self.relay(from, request, op, spans);
         }
-        if request.spec.flags.has(Flags::LOGGED) {
-            return self.run_script_request(from, request, op, spans);
-        }
         let Request { asker, how, spec, .. } = *request;
         let args = Args::new(op, spans);
         if spec.id == END_WAIT.id {
             return self.end_wait_for(from, asker.conn, Ending::from_byte(asker.part as u8));
         }
         self.server.metrics.net.commands_for_others += u64::from(from != self.mesh.me().0);
+        if self.wary && self.request_warily(from, request, op, &args) {
+            return;
+        }
+        if spec.flags.has(Flags::LOGGED) {
+            return self.run_script_request(from, request, op, spans);
+        }
         if let Run::Server(cmd) = spec.run {
             self.run_visiting(from, asker, how, spec, cmd, args);
             return;
@@ -151,7 +158,7 @@ impl CoreState {
         let who = Who::Core(from, asker, how);
         let args = Args::new(op, spans);
         let waits = self.waiting_for(from, asker) > 0;
-        if let Some(text) = refuse_now(spec, self.over_memory, self.write_barrier) {
+        if let Some(text) = refuse_now(spec, self.write_barrier) {
             let prefixed = spec.run.is_carrier().then(|| format!("{ABORTED_BECAUSE}{text}"));
             let text = prefixed.as_deref().unwrap_or(text);
             self.server.metrics.commands.rejected(spec.id.0, spec.full_name);
@@ -194,18 +201,12 @@ impl CoreState {
     #[cold]
     fn run_script_request(&mut self, from: u16, request: &Request, op: &[u8], spans: &[(u32, u32)]) {
         let mut rewritten = std::mem::take(&mut self.script_op);
-        let form = scripts::form(
-            &mut self.keyspace,
-            request.spec,
-            &Args::new(op, spans),
-            self.over_memory,
-            &mut rewritten,
-        );
+        let form = scripts::form(&mut self.keyspace, request.spec, &Args::new(op, spans), &mut rewritten);
         let Request { asker, how, spec, .. } = *request;
         let who = Who::Core(from, asker, how);
         let refusal = match form {
             Form::Refused(text) => Some(text),
-            _ => refuse_now(spec, self.over_memory, self.write_barrier),
+            _ => refuse_now(spec, self.write_barrier),
         };
         match (form, refusal) {
             (_, Some(text)) if self.waiting_for(from, asker) == 0 => self.refuse_core(from, asker, how, text),
@@ -305,7 +306,7 @@ impl CoreState {
     }
 
     /// Carries out a command about the server for a client of another core.
-    fn run_visiting(
+    pub(crate) fn run_visiting(
         &mut self,
         core: u16,
         asker: Asker,

@@ -36,7 +36,8 @@ impl CoreState {
             let quiet = lane.waiting == 0
                 && lane.blocks.is_none()
                 && lane.order.is_none()
-                && !lane.held
+                && !lane.is_held_up()
+                && lane.cold.is_none()
                 && !lane.session.is_bound();
             if quiet && self.net.release(id) {
                 self.movers.swap_remove(at);

@@ -10,7 +10,7 @@ use std::sync::mpsc;
 use slotcore_engine::collections::seed_hashes;
 use slotcore_netio::mesh::mesh;
 use slotcore_rt::clock::{Clock, SystemClock};
-use slotcore_rt::disk::{DataDir, DirectIo, Layout, SegmentDir, SegmentWorker};
+use slotcore_rt::disk::{DataDir, DirectIo, Layout, SegmentDir, SegmentWorker, StoreDir, StoreWorker};
 use slotcore_rt::ids::CoreId;
 use slotcore_rt::rng::{os_entropy, os_seed};
 use slotcore_rt::thread::CpuId;
@@ -105,6 +105,7 @@ fn serve(mut config: Config) -> Result<ExitCode, StartupError> {
     let process = Arc::new(ProcessControl::default());
     let open_total = Arc::new(AtomicUsize::new(0));
     let worker = SegmentWorker::start().map_err(resource("a thread"))?;
+    let file_worker = StoreWorker::start().map_err(resource("a thread"))?;
     let identity = ServerIdentity::of_this_process(cluster.any_slot_port, SystemClock.tick())
         .map_err(resource("random numbers"))?;
     let (ready, outcomes) = mpsc::channel();
@@ -124,10 +125,15 @@ fn serve(mut config: Config) -> Result<ExitCode, StartupError> {
         let wake = port.wake_fd().map_err(resource("an eventfd"))?;
         let (go, wait_for_go) = mpsc::channel();
         let segments = worker.client_maker(core, dir.clone());
+        let path = data.core_store(core).map_err(StartupError::Disk)?;
+        let files_dir = StoreDir::new(&path, DirectIo::Preferred);
+        let files = file_worker.client_maker(core, files_dir.clone());
         let plan = CorePlan {
             core,
             config: config.clone(),
             dir,
+            files_dir,
+            files: Box::new(files),
             identity: identity.clone(),
             cluster: cluster.clone(),
             view: view.clone(),

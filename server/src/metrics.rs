@@ -12,6 +12,7 @@ pub mod rates;
 pub mod slow_log;
 pub mod snapshot;
 pub mod stall;
+pub mod store_facts;
 
 pub use command_stats::{CommandCount, CommandStats};
 pub use errors::ErrorStats;
@@ -22,6 +23,7 @@ pub use rates::Rate;
 pub use slow_log::SlowLog;
 pub use snapshot::{CoreSnapshot, SnapshotSlot};
 pub use stall::{Queue, StallDetector};
+pub use store_facts::StoreFacts;
 
 use slotcore_engine::cmd::Group;
 use slotcore_rt::clock::Tick;

@@ -99,7 +99,7 @@ impl CoreState {
         let Some(client) = self.server.clients.get(c.conn.index()) else {
             return;
         };
-        if refuse(spec, client, self.over_memory, self.write_barrier).is_some() || !is_shown(spec) {
+        if refuse(spec, client, self.write_barrier).is_some() || !is_shown(spec) {
             return;
         }
         let peer = client.peer.to_string();

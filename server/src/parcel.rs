@@ -303,6 +303,13 @@ impl Parcel {
     }
 }
 
+/// Appends a command that is encoded already.
+pub fn put_request(out: &mut Vec<u8>, asker: Asker, how: How, op: &[u8]) {
+    put_asker(out, asker);
+    out.push(how.to_byte());
+    out.extend_from_slice(op);
+}
+
 #[inline]
 fn put_asker(out: &mut Vec<u8>, asker: Asker) {
     let (index, generation) = asker.conn.parts();

@@ -92,7 +92,7 @@ impl CoreState {
             return Held::Not;
         };
         let client = self.server.clients.get(id.index());
-        if client.is_none_or(|client| refuse(spec, client, self.over_memory, self.write_barrier).is_some()) {
+        if client.is_none_or(|client| refuse(spec, client, self.write_barrier).is_some()) {
             return Held::Not;
         }
         let lane = lane_of(&mut self.lanes, id);

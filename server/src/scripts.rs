@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use slotcore_engine::cmd::op::encode_op;
-use slotcore_engine::cmd::{Args, CommandSpec, Reply, Run, ServerCmd, lookup, when_scarce};
+use slotcore_engine::cmd::{Args, CommandSpec, Reply, Run, ServerCmd, lookup};
 use slotcore_engine::keyspace::Keyspace;
 use slotcore_engine::script::{LogLevel, NOSCRIPT, ScriptFlags};
 use slotcore_netio::ConnId;
@@ -33,19 +33,8 @@ pub(crate) enum Form {
     Refused(&'static str),
 }
 
-/// Decides it. `scarce`: memory is exhausted, which a script must be told in the log, where all replicas see the same.
-/// `op`: receives the operation of [`Form::Rewritten`].
-pub(crate) fn form(
-    keyspace: &mut Keyspace,
-    spec: &'static CommandSpec,
-    args: &Args<'_>,
-    scarce: bool,
-    op: &mut Vec<u8>,
-) -> Form {
-    let logged_as = |spec: &'static CommandSpec| match when_scarce(spec) {
-        Some(hidden) if scarce => hidden,
-        _ => spec,
-    };
+/// Decides it. `op`: receives the operation of [`Form::Rewritten`].
+pub(crate) fn form(keyspace: &mut Keyspace, spec: &'static CommandSpec, args: &Args<'_>, op: &mut Vec<u8>) -> Form {
     let scripts = keyspace.scripts_mut();
     let named = args.get(1);
     let flags = match spec.name {
@@ -57,7 +46,7 @@ pub(crate) fn form(
             let flags = scripts.flags_of(&body);
             if !writes_nothing(flags) {
                 let words: Vec<&[u8]> = [b"".as_slice(), &body].into_iter().chain(args.iter_from(2)).collect();
-                encode_words(op, logged_as(lookup(b"eval").expect("a command of the table")), &words);
+                encode_words(op, lookup(b"eval").expect("a command of the table"), &words);
                 return Form::Rewritten;
             }
             flags
@@ -65,12 +54,7 @@ pub(crate) fn form(
         _ => scripts.libraries().function(named).map(|function| function.flags),
     };
     if !writes_nothing(flags) {
-        if !scarce {
-            return Form::AsItCame;
-        }
-        op.clear();
-        encode_op(op, logged_as(spec).id, args);
-        return Form::Rewritten;
+        return Form::AsItCame;
     }
     let twin: &[u8] = match spec.name {
         "eval" => b"eval_ro",
@@ -105,13 +89,13 @@ impl CoreState {
         let Some(client) = self.server.clients.get_mut(id.index()) else {
             return;
         };
-        if let Some(text) = refuse(spec, client, self.over_memory, self.write_barrier) {
+        if let Some(text) = refuse(spec, client, self.write_barrier) {
             return self.refuse_here(id, spec, text);
         }
         let Some((input, _)) = self.net.io(id) else { return };
         let args = Args::new(&input[c.base..], spans);
         let mut op = std::mem::take(&mut self.script_op);
-        match form(&mut self.keyspace, spec, &args, self.over_memory, &mut op) {
+        match form(&mut self.keyspace, spec, &args, &mut op) {
             form @ (Form::AsItCame | Form::Rewritten) => {
                 if !self.watches.is_empty() {
                     self.watches.gathered(spec, &args, self.next_batch);

@@ -83,6 +83,13 @@ pub enum StartupError {
         /// What is wrong there.
         what: String,
     },
+    /// A file of keys is missing, damaged, or not the one that the log means.
+    DamagedStore {
+        /// The directory of the core's files.
+        dir: PathBuf,
+        /// What is wrong, with the file.
+        what: String,
+    },
     /// The log was written by a version this one does not understand.
     UnknownFormat {
         /// Which file.
@@ -158,6 +165,12 @@ impl fmt::Display for StartupError {
             Self::Disk(error) => write!(
                 f,
                 "{error}: check the disk (`dmesg`, smartctl) and the directory's owner"
+            ),
+            Self::DamagedStore { dir, what } => write!(
+                f,
+                "the files of keys are damaged: {what} (in {}). This is not the mark of a crash; nothing was changed. Copy the \
+                 data directory away before anything else, check the disk (`dmesg`, smartctl), and restore a backup",
+                dir.display()
             ),
             Self::Resource { what, error } => write!(f, "cannot get {what} from the system: {error}"),
             Self::PortTaken { option, address } => write!(

@@ -24,6 +24,6 @@ mod watching;
 
 pub(crate) use gate::Gate;
 pub(crate) use owner::ABORTED_BECAUSE;
-pub(crate) use queue::{Session, TransactionsKept};
+pub(crate) use queue::{Owner, Session, TransactionsKept};
 pub(crate) use spanning::{Coordinated, Holds, Verdict, Wanted};
 pub(crate) use watches::Watches;

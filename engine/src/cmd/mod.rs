@@ -29,7 +29,7 @@ pub use data::object::{debug_digest, debug_object};
 pub use exec::{DataFn, Exec};
 pub use glob::matches;
 pub use keys::{for_each_key, keys};
-pub use needs::{for_each_needed_key, is_blind, is_rehearsed, rehearse};
+pub use needs::{for_each_needed, for_each_needed_key, is_blind, is_rehearsed, prepare, rehearse};
 pub use reply::{NoReply, Reply};
 pub use resolve::{arity_error, resolve, unknown_command, unknown_subcommand};
 pub use server_cmd::ServerCmd;

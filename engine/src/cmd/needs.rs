@@ -1,7 +1,8 @@
 //! Which keys have to be in memory before a command is executed.
 //!
 //! When some keys are only in files, what a command wants to know of them is fetched first. Most commands say by their key
-//! specs what that is; a few overwrite whatever there is, and SORT finds out while it runs.
+//! specs what that is; a few overwrite whatever there is, and SORT finds out while it runs. A transaction needs what its
+//! operations do.
 
 use super::args::Args;
 use super::data::sort;
@@ -9,6 +10,8 @@ use super::exec::Exec;
 use super::keys::for_each_key;
 use super::parse::is;
 use super::spec::{CommandId, CommandSpec};
+use super::transaction::for_each_operation;
+use crate::keyspace::Keyspace;
 
 const MSET: CommandId = CommandId(14);
 const PSETEX: CommandId = CommandId(16);
@@ -35,6 +38,17 @@ pub fn for_each_needed_key(spec: &CommandSpec, args: &Args<'_>, mut f: impl FnMu
     }
 }
 
+/// [`for_each_needed_key`] with the keys themselves, for a transaction those of all its operations.
+pub fn for_each_needed(spec: &CommandSpec, args: &Args<'_>, f: &mut dyn FnMut(&[u8])) {
+    if spec.run.is_carrier() {
+        for_each_operation(args, 0, |spec, args, _| {
+            for_each_needed_key(spec, &args, |at| f(args.get(at)));
+        });
+    } else {
+        for_each_needed_key(spec, args, |at| f(args.get(at)));
+    }
+}
+
 /// Whether [`rehearse`] has anything to do.
 pub fn is_rehearsed(spec: &CommandSpec) -> bool {
     spec.id == SORT
@@ -46,6 +60,26 @@ pub fn is_rehearsed(spec: &CommandSpec) -> bool {
 pub fn rehearse(spec: &CommandSpec, x: &mut Exec<'_>) {
     if is_rehearsed(spec) {
         sort::rehearse(x);
+    }
+}
+
+/// Makes known what a command needs that is executed next, by reading it at once
+/// ([`Keyspace::read_with`](crate::keyspace::Keyspace::read_with)). What a transaction or a script needs is made known when
+/// each of its operations comes.
+#[cold]
+pub fn prepare(ks: &mut Keyspace, spec: &CommandSpec, args: &Args<'_>, seed: u64) {
+    if ks.is_complete() || spec.run.is_carrier() {
+        return;
+    }
+    if is_blind(spec, args) {
+        for_each_key(spec, args, |_, at| ks.foresee(args.get(at)));
+    }
+    for_each_needed_key(spec, args, |at| ks.make_known(args.get(at)));
+    while is_rehearsed(spec) {
+        rehearse(spec, &mut Exec::new(ks, *args, seed));
+        if !ks.supply_missed() {
+            break;
+        }
     }
 }
 

@@ -7,8 +7,9 @@
 //!
 //! An operation that fails answers with its error in its place, and the others are carried out, as in Redis.
 
+use super::needs::prepare;
 use super::op::{decode_op, op_seed};
-use super::{Args, CommandSpec, Exec, Reply, Run, by_id};
+use super::{Args, CommandSpec, Exec, NoReply, Reply, Run, by_id};
 use crate::keyspace::Keyspace;
 
 /// The steps of a transaction: commands of a client, and what its EXEC becomes.
@@ -67,7 +68,20 @@ pub fn for_each_operation(args: &Args<'_>, seed: u64, mut f: impl FnMut(&'static
 /// one answer for each operation in it.
 pub fn replay(ks: &mut Keyspace, args: &Args<'_>, seed: u64, reply: &mut dyn Reply) {
     for_each_operation(args, seed, |spec, args, seed| match spec.run {
-        Run::Data(f) => f(&mut Exec::nested(ks, args, seed), reply),
+        Run::Data(f) => {
+            if !ks.is_complete() {
+                prepare(ks, spec, &args, seed);
+                // One that only reads may look at more than it names.
+                while !spec.is_write() {
+                    f(&mut Exec::nested(ks, args, seed), &mut NoReply);
+                    if !ks.supply_missed() {
+                        break;
+                    }
+                }
+            }
+            f(&mut Exec::nested(ks, args, seed), reply);
+            ks.lend_keys(None);
+        }
         _ => reply.ok(),
     });
 }

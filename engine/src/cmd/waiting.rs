@@ -4,6 +4,7 @@
 //! answer. After every operation of the log that [`crate::waiters::Waiters::has_news`], whoever executes the log gives all waiters whose
 //! keys may be ready their turn, before anything else is executed. A turn is the command once more.
 
+use super::needs::prepare;
 use super::op::{decode_op, encode_op};
 use super::parse::is;
 use super::{Args, CommandSpec, Exec, Flags, Group, NoReply, Reply, Run, by_id, lookup};
@@ -62,7 +63,11 @@ impl Exec<'_> {
     pub fn wait(&mut self, on: WaitFor<'_>) -> bool {
         match self.waiting {
             Waiting::Never => return false,
-            Waiting::May(op) => self.register(op, on),
+            Waiting::May(op) => {
+                if !self.register(op, on) {
+                    return false;
+                }
+            }
             Waiting::Unlogged | Waiting::Again | Waiting::Waits => {}
         }
         self.waiting = Waiting::Waits;
@@ -74,7 +79,8 @@ impl Exec<'_> {
         self.waiting == Waiting::Again
     }
 
-    fn register(&mut self, number: u32, on: WaitFor<'_>) {
+    /// False: too many wait.
+    fn register(&mut self, number: u32, on: WaitFor<'_>) -> bool {
         let id = lookup(on.command.as_bytes()).expect("a command names itself").id;
         let mut op = Vec::new();
         match on.resume {
@@ -98,7 +104,12 @@ impl Exec<'_> {
             keys,
             op: op.into(),
         };
-        self.ks.waiters_mut().register(number, on.timeout_ms, waiter);
+        let waiters = self.ks.waiters_mut();
+        let has_room = waiters.has_room_for(&waiter);
+        if has_room {
+            waiters.register(number, on.timeout_ms, waiter);
+        }
+        has_room
     }
 }
 
@@ -148,10 +159,14 @@ impl Turn {
         let Run::Data(run) = self.spec.run else {
             unreachable!("only commands on keys wait for keys")
         };
+        let args = Args::new(&self.op, &spans);
+        if !ks.is_complete() {
+            prepare(ks, self.spec, &args, 0);
+        }
         let mut exec = Exec {
             waiting: Waiting::Again,
             // Nobody who waits leaves anything to chance.
-            ..Exec::new(ks, Args::new(&self.op, &spans), 0)
+            ..Exec::new(ks, args, 0)
         };
         run(&mut exec, reply);
         let answered = exec.waiting != Waiting::Waits;

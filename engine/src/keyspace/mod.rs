@@ -28,7 +28,7 @@ mod upkeep;
 mod walk;
 
 pub use events::{Event, EventClasses, Events};
-pub use tier::{Evicted, FileKey, FileKeys, FrozenStep, Loaded, Missed, Residency, TierUse};
+pub use tier::{ColdReader, Evicted, FileKey, FileKeys, FrozenStep, Loaded, Missed, Residency, TierUse};
 pub use types::{Expire, KeyspaceOptions, KeyspaceStats, Kind, Limits, MemoryUse, WrongType};
 
 use crate::collections::Collection;

@@ -13,7 +13,7 @@ use super::library::Library;
 use super::limits::CALL_WORK;
 use super::to_lua::LuaReply;
 use crate::cmd::op::op_seed;
-use crate::cmd::{Args, CommandSpec, Exec, Flags, Reply, Run, ServerCmd, for_each_key, lookup};
+use crate::cmd::{Args, CommandSpec, Exec, Flags, Reply, Run, ServerCmd, for_each_key, lookup, prepare};
 use crate::keyspace::{Keyspace, KeyspaceOptions};
 use crate::number::format_f64;
 use crate::ord::slot_of;
@@ -186,7 +186,21 @@ impl World {
         let call = self.calls.get();
         self.calls.set(call + 1);
         match spec.run {
-            Run::Data(f) => f(&mut Exec::nested(ks, args, op_seed(self.seed.get(), call)), reply),
+            Run::Data(f) => {
+                let seed = op_seed(self.seed.get(), call);
+                if !ks.is_complete() {
+                    prepare(ks, spec, &args, seed);
+                }
+                f(&mut Exec::nested(ks, args, seed), reply);
+                if ks.has_missed() {
+                    // It looks at more than it names, and only reads.
+                    while ks.supply_missed() {
+                        reply.begin_anew();
+                        f(&mut Exec::nested(ks, args, seed), reply);
+                    }
+                    ks.lend_keys(None);
+                }
+            }
             // Who hears it is each node's own affair, so nobody is counted.
             Run::Server(cmd) if publishes => {
                 let sharded = cmd == ServerCmd::SPublish;

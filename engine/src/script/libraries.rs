@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::interpreter::{CodeNumber, Interpreter, Registered};
-use super::limits::LOAD_WORK_MAX;
+use super::limits::{LIBRARIES_BYTES_MAX, LOAD_WORK_MAX};
 use super::shebang::{ScriptFlags, library_name};
 use crate::digest::{Digest, combine};
 use crate::varint::{put_bytes, put_len, take_bytes, take_len};
@@ -99,6 +99,19 @@ impl Libraries {
         self.by_name.values_mut().for_each(|library| library.compiled = None);
     }
 
+    /// Whether the library `name` may have `bytes` of code.
+    fn check_room(&self, name: &str, bytes: usize) -> Result<(), String> {
+        let others = self.by_name.iter().filter(|(other, _)| *other != name);
+        let others: usize = others.map(|(_, library)| library.code.len()).sum();
+        match others + bytes <= LIBRARIES_BYTES_MAX {
+            true => Ok(()),
+            false => Err(format!(
+                "all libraries together may have {} MiB",
+                LIBRARIES_BYTES_MAX >> 20
+            )),
+        }
+    }
+
     /// Loads a library; gives its name.
     ///
     /// # Errors
@@ -108,6 +121,7 @@ impl Libraries {
         if self.by_name.contains_key(&name) && !replace {
             return Err(format!("Library '{name}' already exists"));
         }
+        self.check_room(&name, code.len())?;
         let compiled = interpreter
             .compile_library(&code[code_at..])
             .map_err(|error| format!("Error compiling function: {error}"))?;
@@ -182,6 +196,7 @@ impl Libraries {
             joined.remove(None, name);
         }
         for (name, library) in others.by_name {
+            joined.check_room(&name, library.code.len())?;
             for function in &library.functions {
                 let taken = joined.functions.insert(function.name.clone(), name.clone());
                 if taken.is_some() {

@@ -21,6 +21,8 @@ pub const HEAP_BYTES_MAX: usize = 256 * 1024 * 1024;
 pub(super) const HEAP_BYTES_KEPT: usize = 8 * 1024 * 1024;
 /// Scripts in the cache that came by EVAL; the oldest goes first. Those that were loaded stay, as in Redis.
 pub const EVAL_SCRIPTS_MAX: usize = 500;
+/// Bytes of code of all libraries of functions of a group: they are written with every change of its list of files.
+pub const LIBRARIES_BYTES_MAX: usize = 32 << 20;
 /// Tables within tables of a script's result.
 pub(super) const RESULT_DEPTH_MAX: usize = 1_000;
 /// Nesting of JSON and MessagePack that is followed, whatever a script asks for: each level takes stack.

@@ -59,6 +59,11 @@ impl<'a> LuaReply<'a> {
         }
     }
 
+    /// Forgets what was answered so far.
+    pub(super) fn begin_anew(&mut self) {
+        *self = Self::new(self.lua, self.proto);
+    }
+
     /// Whether the value is no error, and the value.
     pub(super) fn finish(self) -> mlua::Result<(bool, Value)> {
         match self.broken {

@@ -242,7 +242,8 @@ impl Store {
         }
     }
 
-    /// [`Store::fetch`] with reads of its own, for entries that are executed again at the start.
+    /// [`Store::fetch`] with reads of its own: for entries that are executed again at the start, and for a key that turns out
+    /// to be needed when it is too late to put its command off.
     ///
     /// # Errors
     /// A file is damaged, or cannot be read.
@@ -260,15 +261,55 @@ impl Store {
         self.stats.lookups += 1;
         let mut job = self.key_fetch(hash, key);
         let mut pages: Option<AlignedBuf> = None;
-        while let Progress::Need(file, range) = job.advance(pages.as_deref(), ks, &mut self.scratch, &mut self.stats)? {
-            let buf = pages.insert(AlignedBuf::with_capacity(range.bytes));
-            let read = files.read_at(file, range, buf);
-            read.map_err(|error| StoreError::Io {
-                file: Some(file),
-                error,
-            })?;
+        loop {
+            match job.advance(pages.as_deref(), ks, &mut self.scratch, &mut self.stats)? {
+                Progress::Need(file, range) => pages = Some(read_now(files, file, range)?),
+                Progress::Done(found) => {
+                    self.note_found(hash, found);
+                    return Ok(());
+                }
+            }
         }
-        Ok(())
+    }
+
+    /// All keys that files have from `from_ord` on, `count` of them or a few more, with reads of its own: for a command that
+    /// cannot be put off any more.
+    ///
+    /// # Errors
+    /// A file is damaged, or cannot be read.
+    pub fn range_now(
+        &mut self,
+        ks: &Keyspace,
+        from_ord: u64,
+        count: usize,
+        files: &mut dyn FileSource,
+    ) -> Result<FileKeys, StoreError> {
+        let mut found = FileKeys {
+            from_ord,
+            ..FileKeys::default()
+        };
+        self.notice_clear(ks);
+        if ks.is_complete() {
+            return Ok(found);
+        }
+        loop {
+            self.stats.ranges += 1;
+            let from = found.to_ord.unwrap_or(from_ord);
+            let wanted = count.saturating_sub(found.keys.len());
+            let mut job = RangeFetch::new(self.runs.clone(), self.epoch, from, wanted, ks.now_ms());
+            let mut pages = None;
+            let keys = loop {
+                match job.advance(pages.take())? {
+                    Progress::Done(keys) => break keys,
+                    Progress::Need(file, range) => pages = Some(read_now(files, file, range)?),
+                }
+            };
+            found.keys.extend(keys.keys);
+            found.to_ord = keys.to_ord;
+            if found.to_ord.is_none() || found.keys.len() >= count {
+                return Ok(found);
+            }
+        }
     }
 
     /// A fetch that is done: the key is known now, or, of a range, here are its keys, for [`Keyspace::lend_keys`] in the same
@@ -328,5 +369,16 @@ impl Store {
             Progress::Done(keys) => self.fetches.done.push_back((id, keys)),
         }
         Ok(())
+    }
+}
+
+fn read_now(files: &mut dyn FileSource, file: FileName, range: PageRange) -> Result<AlignedBuf, StoreError> {
+    let mut buf = AlignedBuf::with_capacity(range.bytes);
+    match files.read_at(file, range, &mut buf) {
+        Ok(()) => Ok(buf),
+        Err(error) => Err(StoreError::Io {
+            file: Some(file),
+            error,
+        }),
     }
 }

@@ -4,7 +4,7 @@ use crate::compact::PickOptions;
 
 /// Bytes of all side states together: they are written with every change of the manifest and with every checkpoint of the
 /// log.
-pub const SIDE_BYTES_MAX: usize = 8 << 20;
+pub const SIDE_BYTES_MAX: usize = 64 << 20;
 
 /// How a store behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

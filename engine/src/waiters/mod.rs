@@ -18,6 +18,13 @@ use std::ops::Bound;
 
 use crate::keyspace::Kind;
 
+/// Bytes that all waiters of a group may take together, about: they are part of every checkpoint, whose parts beside the keys
+/// have a limit ([`crate::store::SIDE_BYTES_MAX`]). Beyond, a command answers at once as if its time were up.
+pub const WAITERS_BYTES_MAX: usize = 6 << 20;
+/// Bytes that a waiter takes besides its keys and its operation, and a key besides its name, at most.
+const WAITER_BYTES: usize = 32;
+const KEY_BYTES: usize = 5;
+
 /// Which waiter: where in the log its command was. Ordered as they came, unique within one origin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WaiterId {
@@ -40,6 +47,13 @@ pub struct Waiter {
     pub op: Box<[u8]>,
 }
 
+impl Waiter {
+    fn bytes(&self) -> usize {
+        let keys: usize = self.keys.iter().map(|key| key.len() + KEY_BYTES).sum();
+        WAITER_BYTES + keys + self.op.len()
+    }
+}
+
 /// A command has begun to wait: told to whoever executed it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Registered {
@@ -58,6 +72,8 @@ pub struct Waiters {
     by_key: BTreeMap<Box<[u8]>, BTreeSet<WaiterId>>,
     /// Waiters that are tried even if their key is gone.
     minding: usize,
+    /// Bytes of all of them, as [`Waiters::export`] writes them, at most.
+    bytes: usize,
     /// Keys that somebody waits for and that may have become ready, in that order.
     ready: VecDeque<Box<[u8]>>,
     /// The key being served, and who of its waiters had a turn last.
@@ -108,6 +124,11 @@ impl Waiters {
         self.registered.take()
     }
 
+    /// Whether one more may wait.
+    pub(crate) fn has_room_for(&self, waiter: &Waiter) -> bool {
+        self.bytes + waiter.bytes() <= WAITERS_BYTES_MAX
+    }
+
     /// Operation `op` of the present entry waits from now on.
     pub(crate) fn register(&mut self, op: u32, timeout_ms: u64, waiter: Waiter) {
         let id = WaiterId { batch: self.batch, op };
@@ -121,6 +142,7 @@ impl Waiters {
             self.by_key.entry(key.clone()).or_default().insert(id);
         }
         self.minding += usize::from(waiter.even_if_gone);
+        self.bytes += waiter.bytes();
         self.by_id.insert(id, waiter);
     }
 
@@ -138,6 +160,7 @@ impl Waiters {
             }
         }
         self.minding -= usize::from(waiter.even_if_gone);
+        self.bytes -= waiter.bytes();
         true
     }
 
@@ -210,12 +233,14 @@ impl Waiters {
     /// Lends out what a waiter is to execute; give it back with [`Waiters::put_back_op`] if it waits on.
     pub(crate) fn take_op(&mut self, id: WaiterId) -> Box<[u8]> {
         let waiter = self.by_id.get_mut(&id).expect("it has its turn");
+        self.bytes -= waiter.op.len();
         std::mem::take(&mut waiter.op)
     }
 
     /// See [`Waiters::take_op`].
     pub(crate) fn put_back_op(&mut self, id: WaiterId, op: Box<[u8]>) {
         if let Some(waiter) = self.by_id.get_mut(&id) {
+            self.bytes += op.len();
             waiter.op = op;
         }
     }
@@ -291,6 +316,30 @@ mod tests {
         assert_eq!(turns(&mut waiters, Some(Kind::List)), [id(5, 0)]);
         assert!(waiters.cancel(id(5, 0)) && waiters.cancel(id(4, 9)));
         assert!(waiters.is_empty() && waiters.by_key.is_empty());
+    }
+
+    #[test]
+    fn what_waiters_take_is_bounded() {
+        let (mut waiters, key) = (three(), "k".repeat(1 << 20));
+        let (before, large) = (waiters.bytes, waiter(&[&key], false));
+        let mut count = 0;
+        while waiters.has_room_for(&large) {
+            waiters.register(100 + count, 0, large.clone());
+            count += 1;
+        }
+        assert_eq!(count, 5);
+        let mut exported = Vec::new();
+        waiters.take_registered();
+        waiters.export(&mut exported);
+        assert!(exported.len() <= waiters.bytes + 32 && waiters.bytes <= WAITERS_BYTES_MAX);
+        for op in 0..count {
+            let taken = waiters.take_op(id(5, 100 + op));
+            if op % 2 == 0 {
+                waiters.put_back_op(id(5, 100 + op), taken);
+            }
+            waiters.cancel(id(5, 100 + op));
+        }
+        assert_eq!(waiters.bytes, before);
     }
 
     #[test]

@@ -53,14 +53,13 @@ impl fmt::Display for StoreFileName {
 impl StoreFileName {
     /// Reads a file's name back; `None` for one that is not ours.
     pub fn parse(name: &str) -> Option<Self> {
-        [StoreFileKind::Sorted, StoreFileKind::Blob]
-            .into_iter()
-            .find_map(|kind| {
-                let stem = name
-                    .strip_suffix(kind.suffix())
-                    .filter(|stem| stem.len() == ID_DIGITS)?;
-                stem.parse().ok().map(|id| Self { id, kind })
-            })
+        let kinds = [StoreFileKind::Sorted, StoreFileKind::Blob];
+        let parsed = kinds.into_iter().find_map(|kind| {
+            let id = name.strip_suffix(kind.suffix())?.parse().ok()?;
+            Some(Self { id, kind })
+        });
+        // There is one way to write each number.
+        parsed.filter(|parsed| parsed.to_string() == name)
     }
 }
 

@@ -30,6 +30,7 @@ const SECTIONS: &[Section] = &[
     ("clients", DEFAULT, clients),
     ("memory", DEFAULT, memory),
     ("persistence", DEFAULT, persistence),
+    ("store", ALL, store),
     ("stats", DEFAULT, stats),
     ("replication", DEFAULT, replication),
     ("cpu", DEFAULT, cpu),
@@ -223,6 +224,40 @@ fn persistence(shown: &Shown<'_>, _: &ProcessUse, page: &mut Page) {
     page.put("log_write_usec_p50", write.percentile_ns(50.0) / 1000);
     page.put("log_write_usec_p99", write.percentile_ns(99.0) / 1000);
     page.put("log_write_usec_max", write.max_ns() / 1000);
+}
+
+fn store(shown: &Shown<'_>, _: &ProcessUse, page: &mut Page) {
+    let (facts, log) = (&shown.facts.store, shown.facts);
+    let stats = &facts.stats;
+    page.put("dirty_bytes", facts.dirty_bytes);
+    page.put("clean_bytes", facts.clean_bytes);
+    page.put("frozen_bytes", facts.frozen_bytes);
+    page.put("filter_and_index_bytes", facts.memory_bytes);
+    page.put("files", stats.files);
+    page.put("file_bytes", stats.file_bytes);
+    page.put("upper_runs", stats.upper_runs);
+    page.put("flushes", stats.flushes);
+    page.put("flushed_bytes", stats.flushed_bytes);
+    page.put("merges", stats.merges);
+    page.put("merge_read_bytes", stats.merge_read_bytes);
+    page.put("merge_written_bytes", stats.merge_written_bytes);
+    let amplification = facts.write_amplification_percent(log.log_bytes, log.log_payload_bytes);
+    page.put(
+        "write_amplification",
+        format_args!("{:.2}", amplification as f64 / 100.0),
+    );
+    page.put("cold_lookups", stats.lookups);
+    page.put("cold_lookups_filtered", stats.filtered);
+    page.put("cold_lookups_found", stats.found);
+    page.put("cold_lookups_joined", stats.joined);
+    page.put("cold_block_reads", stats.block_reads);
+    page.put("cold_blob_reads", stats.blob_reads);
+    page.put("cold_range_reads", stats.ranges);
+    page.put("commands_waited_for_files", facts.cold.waits);
+    page.put("commands_run_again", facts.cold.reruns);
+    page.put("writes_held_back", facts.cold.writes_held);
+    page.put("cache_evicted_keys", facts.evicted_keys);
+    page.put("cache_evicted_bytes", facts.evicted_bytes);
 }
 
 fn stats(shown: &Shown<'_>, _: &ProcessUse, page: &mut Page) {

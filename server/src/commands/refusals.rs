@@ -6,6 +6,9 @@ use crate::clients::ClientState;
 
 /// The connection has not given the password.
 pub const NOAUTH: &str = "NOAUTH Authentication required.";
+/// Answered within a transaction to commands about the server that look at keys, while some of those are only in files: they
+/// would have to wait, and nothing within a transaction does.
+pub const NOT_IN_MEMORY: &str = "ERR some keys are not in memory: ask outside of a transaction";
 /// The data has reached `--memory`, and the command might need more. Nothing was executed.
 pub const OOM: &str = "OOM command not allowed when used memory > 'maxmemory'.";
 /// The disk is full. Nothing was executed; reads go on, and writes will when there is space again.

@@ -262,11 +262,25 @@ pub struct RawOptions {
     )]
     pub segment_bytes: String,
 
-    /// Memory the data may use; 0 = no limit (live).
+    /// Bytes the log may take on disk, from 4mb.
     ///
-    /// Above it, commands that would need more answer `-OOM`; reads and deletes go on. Leave a fifth of the machine to
-    /// buffers and the kernel. Without a limit the kernel ends the process when memory runs out (no data is lost, but
-    /// it must restart).
+    /// Changes are in the log until their keys are written to files; then the log forgets them. A start executes what is in
+    /// the log, about a second for each 500 MB and core. Small values write keys that change often again and again. Each core
+    /// needs four files of --segment-bytes at least.
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value = "1gb",
+        help_heading = "Storage",
+        verbatim_doc_comment
+    )]
+    pub log_target: String,
+
+    /// Memory the server may use; 0 = seven tenths of the machine's, or of the control group's limit (live).
+    ///
+    /// No limit of the data: what does not fit is in files, and read from there when it is asked for. Each core takes 64 MB
+    /// of it for buffers. With less than the keys in daily use need, most commands wait for the disk; with more than the
+    /// machine has, the kernel ends the process.
     #[arg(
         long,
         value_name = "BYTES",
@@ -279,7 +293,7 @@ pub struct RawOptions {
     /// Cores: threads that each own a part of the keys, up to 1024; 0 = one for each processor this process may use.
     ///
     /// Fixed when the data directory is made. With fewer processors later, several cores share one; that costs speed only.
-    /// Each core needs about 20 MB for buffers and 128 MB on disk for its log.
+    /// Each core needs about 64 MB for buffers and 256 MB on disk for its log.
     #[arg(
         long,
         value_name = "COUNT",

@@ -253,6 +253,7 @@ pub static PARAMETERS: &[Parameter] = &[
     startup("dir", |c| c.dir.display().to_string()),
     startup("cores", |c| c.cores.to_string()),
     startup("segment-bytes", |c| c.segment_bytes.to_string()),
+    startup("log-target", |c| c.log_bytes_target.to_string()),
     startup("log-format", |c| c.log_format.name().to_string()),
     startup("metrics-prefix", |c| c.metrics_prefix.clone()),
     startup("aclfile", |c| {

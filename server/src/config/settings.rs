@@ -103,7 +103,7 @@ impl fmt::Display for LogLevel {
 pub struct Settings {
     /// When a write is acknowledged.
     pub durability: Durability,
-    /// Bytes of memory the data may use; 0 = no limit. Above it, commands that need memory are refused.
+    /// Bytes of memory the server may use; 0 = a share of the machine's. What does not fit is in files.
     pub memory_bytes_max: u64,
     /// The password of every connection; empty = none needed.
     pub password: String,

@@ -162,6 +162,64 @@ const OF_CORE: &[OfCore] = &[
         "Writes acknowledged and not yet durable.",
         |s| s.facts.writes_not_durable,
     ),
+    (
+        "store_dirty_bytes",
+        Gauge,
+        "Bytes of keys in memory that no file has.",
+        |s| s.facts.store.dirty_bytes,
+    ),
+    (
+        "store_clean_bytes",
+        Gauge,
+        "Bytes of keys in memory that files have, too.",
+        |s| s.facts.store.clean_bytes,
+    ),
+    (
+        "store_filter_bytes",
+        Gauge,
+        "Bytes of filters, indexes and buffers of files.",
+        |s| s.facts.store.memory_bytes,
+    ),
+    ("store_files", Gauge, "Files of keys.", |s| s.facts.store.stats.files),
+    ("store_file_bytes", Gauge, "Bytes of files of keys.", |s| {
+        s.facts.store.stats.file_bytes
+    }),
+    (
+        "store_runs",
+        Gauge,
+        "Runs above the lowest level: what a lookup may have to ask.",
+        |s| s.facts.store.stats.upper_runs,
+    ),
+    ("store_flushed_bytes_total", Counter, "Bytes written by flushes.", |s| {
+        s.facts.store.stats.flushed_bytes
+    }),
+    ("store_merged_bytes_total", Counter, "Bytes written by merges.", |s| {
+        s.facts.store.stats.merge_written_bytes
+    }),
+    ("store_lookups_total", Counter, "Keys looked up in files.", |s| {
+        s.facts.store.stats.lookups
+    }),
+    (
+        "store_reads_total",
+        Counter,
+        "Blocks and large values read for them.",
+        |s| s.facts.store.stats.block_reads + s.facts.store.stats.blob_reads,
+    ),
+    ("store_waits_total", Counter, "Commands that waited for files.", |s| {
+        s.facts.store.cold.waits
+    }),
+    (
+        "store_writes_held_total",
+        Counter,
+        "Times a write was held back because flushes were behind.",
+        |s| s.facts.store.cold.writes_held,
+    ),
+    (
+        "store_evicted_keys_total",
+        Counter,
+        "Clean keys that left the memory.",
+        |s| s.facts.store.evicted_keys,
+    ),
     ("raft_term", Gauge, "Raft's election counter.", |s| s.facts.raft_term),
     (
         "raft_commit_index",

@@ -3,6 +3,7 @@
 
 use slotcore_engine::keyspace::{Keyspace, KeyspaceStats, MemoryUse};
 
+use super::StoreFacts;
 use crate::clients::BufferUse;
 
 /// Facts of one core that others count (log, Raft, connections); the core loop gathers them when somebody looks.
@@ -52,6 +53,8 @@ pub struct CoreFacts {
     pub last_durable_at_s: u64,
     /// Writes acknowledged but not yet durable (only without `--durability always`).
     pub writes_not_durable: u64,
+    /// Memory and files.
+    pub store: StoreFacts,
 }
 
 impl CoreFacts {
@@ -80,6 +83,7 @@ impl CoreFacts {
         self.loading |= other.loading;
         self.last_durable_at_s = self.last_durable_at_s.min(other.last_durable_at_s);
         self.writes_not_durable += other.writes_not_durable;
+        self.store.merge(&other.store);
     }
 }
 

@@ -20,15 +20,23 @@ pub enum Queue {
     Log,
     /// Expiry and the freeing of big values.
     Housekeeping,
+    /// Flushes and merges.
+    Background,
 }
 
 impl Queue {
     /// Every queue, in the order of their numbers.
-    pub const ALL: [Queue; 4] = [Queue::Foreground, Queue::Raft, Queue::Log, Queue::Housekeeping];
+    pub const ALL: [Queue; 5] = [
+        Queue::Foreground,
+        Queue::Raft,
+        Queue::Log,
+        Queue::Housekeeping,
+        Queue::Background,
+    ];
 
     /// As metrics name it.
     pub fn name(self) -> &'static str {
-        ["foreground", "raft", "log", "housekeeping"][self as usize]
+        ["foreground", "raft", "log", "housekeeping", "background"][self as usize]
     }
 }
 

@@ -13,7 +13,6 @@ use super::owner::ABORTED_BECAUSE;
 use super::queue::{Owner, QUEUED_BYTES_MAX, QUEUED_COMMANDS_MAX, Queue};
 use crate::batch::Who;
 use crate::clients::Endpoint;
-use crate::commands::refusals::OOM;
 use crate::core_state::{CoreState, lane_of};
 use crate::dispatch::{refuse_client, refuse_now};
 use crate::reply::RespReply;
@@ -32,7 +31,7 @@ const NOT_INSIDE: &str = "ERR Command not allowed inside a transaction";
 #[cold]
 fn keep_script(keyspace: &mut Keyspace, queue: &mut Queue, spec: &'static CommandSpec, args: &Args<'_>) -> bool {
     let mut operation = Vec::new();
-    match scripts::form(keyspace, spec, args, false, &mut operation) {
+    match scripts::form(keyspace, spec, args, &mut operation) {
         // Nobody knows the script: that is what it will answer, as in the log no SHA-1 is known.
         Form::AsItCame | Form::Refused(_) => queue.push(spec, args),
         Form::Rewritten => queue.push_encoded(spec, &operation),
@@ -111,11 +110,7 @@ impl CoreState {
         if spec.flags.has(Flags::NO_MULTI) {
             return self.refuse_queued(window, c, NOT_INSIDE);
         }
-        // What is kept takes memory, too.
-        if self.over_memory {
-            return self.refuse_queued(window, c, OOM);
-        }
-        if let Some(text) = refuse_now(spec, false, self.write_barrier) {
+        if let Some(text) = refuse_now(spec, self.write_barrier) {
             return self.refuse_queued(window, c, text);
         }
         let Some(client) = self.server.clients.get(id.index()) else {

@@ -4,7 +4,7 @@
 //! until it is answered ([`Pending`]): nobody knows yet whether it succeeds, and what comes next must not overtake it.
 
 use slotcore_engine::cmd::op::decode_op;
-use slotcore_engine::cmd::transaction::{Step, carrier};
+use slotcore_engine::cmd::transaction::Step;
 use slotcore_engine::cmd::{Args, CommandSpec, Reply, Run, ServerCmd, by_id};
 use slotcore_netio::ConnId;
 use slotcore_rt::ids::CoreId;
@@ -13,6 +13,8 @@ use super::owner::ABORTED_BECAUSE;
 use super::queue::{Owner, Pending, Queue};
 use crate::batch::Who;
 use crate::clients::{ClientState, ReplyMode};
+use crate::cold_path::looks_further;
+use crate::commands::refusals::NOT_IN_MEMORY;
 use crate::core_state::{CoreState, lane_of};
 use crate::dispatch::{Outcome, refuse_now};
 use crate::elsewhere::Place;
@@ -71,13 +73,13 @@ impl CoreState {
         if queue.crosses_slots || spans_groups {
             return Some(CROSSSLOT.into());
         }
-        let reason = refuse_now(carrier(queue.writes, queue.grows), self.over_memory, self.write_barrier)?;
+        let reason = refuse_now(queue.carrier(), self.write_barrier)?;
         Some(format!("{ABORTED_BECAUSE}{reason}"))
     }
 
     /// Carries out a transaction all of whose keys live here.
     fn exec_here(&mut self, id: ConnId, queue: &Queue) {
-        let spec = carrier(queue.writes, queue.grows);
+        let spec = queue.carrier();
         let mut spans = Vec::new();
         let args = queue.arguments(&mut spans);
         let lane = lane_of(&mut self.lanes, id);
@@ -124,7 +126,7 @@ impl CoreState {
             ..How::of(client)
         };
         client.end_command();
-        let spec = carrier(queue.writes, queue.grows);
+        let spec = queue.carrier();
         let mut spans = Vec::new();
         let args = queue.arguments(&mut spans);
         let asker = if heard { Asker::exec(id) } else { Asker::whole(id) };
@@ -252,6 +254,8 @@ impl CoreState {
                 self.swap_out(id, &mut reply);
                 if cmd == ServerCmd::Monitor {
                     self.answer_refusal(Who::Client(id), NO_MONITOR);
+                } else if !self.keyspace.is_complete() && looks_further(spec) {
+                    self.answer_refusal(Who::Client(id), NOT_IN_MEMORY);
                 } else {
                     self.run_server(id, spec, cmd, args);
                 }

@@ -3,7 +3,7 @@
 use slotcore_engine::cmd::op::decode_op;
 use slotcore_engine::cmd::spanning;
 use slotcore_engine::cmd::transaction::{Step, for_each_operation};
-use slotcore_engine::cmd::{Args, CommandSpec, Exec, Flags, Reply, Run, by_id};
+use slotcore_engine::cmd::{Args, CommandSpec, Exec, Flags, Reply, Run, by_id, prepare};
 use slotcore_engine::keyspace::EventClasses;
 use slotcore_rt::clock::{Clock, SystemClock};
 
@@ -70,6 +70,9 @@ impl CoreState {
         }
         let gathered = self.last_gathered();
         let wall_ms = self.now.wall_ms();
+        if !self.keyspace.is_complete() {
+            args.iter_from(1).for_each(|key| self.keyspace.make_known(key));
+        }
         for key in args.iter_from(1) {
             let expire = self.keyspace.expire_at(key);
             let there = expire.is_some_and(|expire| expire.is_none_or(|at| at > wall_ms));
@@ -140,6 +143,9 @@ impl CoreState {
             self.before_script();
             return (Vec::new(), 0);
         }
+        if !self.keyspace.is_complete() {
+            self.watches.make_known(&mut self.keyspace, spec, args);
+        }
         let touched = self.watches.before(&mut self.keyspace, spec, args);
         let at = match who {
             Who::Client(conn) => self.net.io(conn).map_or(0, |(_, out)| out.len()),
@@ -198,6 +204,9 @@ impl CoreState {
     /// will have: a watched key must not expire in between.
     pub(crate) fn pass_gate(&mut self) {
         while !self.is_held() {
+            if !self.keyspace.is_complete() {
+                self.watches.make_all_known(&mut self.keyspace);
+            }
             let Self {
                 gate,
                 watches,
@@ -279,18 +288,35 @@ impl CoreState {
             // UNWATCH: nothing is watched any more.
             return RespReply::new(out, proto).ok();
         };
+        let complete = self.keyspace.is_complete();
+        if !complete {
+            prepare(&mut self.keyspace, spec, &args, seed);
+        }
         let watched = spec.is_write() && !self.watches.is_empty();
         let is_script = watched && spec.flags.has(Flags::LOGGED);
-        let touched = (watched && !is_script).then(|| self.watches.before(&mut self.keyspace, spec, &args));
         if is_script {
             self.before_script();
+        } else if watched && !complete {
+            self.watches.make_known(&mut self.keyspace, spec, &args);
         }
+        let touched = (watched && !is_script).then(|| self.watches.before(&mut self.keyspace, spec, &args));
         let timed = self.times_all || !spec.flags.has(Flags::FAST);
         let began = timed.then(|| SystemClock.tick());
         let mark = out.len();
         let mut reply = RespReply::new(out, proto);
         f(&mut Exec::nested(&mut self.keyspace, args, seed), &mut reply);
-        if reply.failed() {
+        let mut failed = reply.failed();
+        if self.keyspace.has_missed() {
+            // It looks at more than it names, and only reads.
+            while self.keyspace.supply_missed() {
+                out.truncate(mark);
+                let mut reply = RespReply::new(out, proto);
+                f(&mut Exec::nested(&mut self.keyspace, args, seed), &mut reply);
+                failed = reply.failed();
+            }
+            self.keyspace.lend_keys(None);
+        }
+        if failed {
             note_error(&mut self.server.metrics, spec, out, mark);
         }
         if let Some(touched) = touched {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use slotcore_engine::cmd::op::encode_op;
+use slotcore_engine::cmd::transaction::carrier;
 use slotcore_engine::cmd::{Args, CommandSpec, Flags, Run};
 use slotcore_rt::ids::CoreId;
 
@@ -117,6 +118,11 @@ impl Queue {
     /// have been.
     pub fn is_mixed(&self) -> bool {
         self.server_commands > 0
+    }
+
+    /// The operation that it becomes.
+    pub fn carrier(&self) -> &'static CommandSpec {
+        carrier(self.writes, self.grows)
     }
 
     /// The commands about keys as arguments of their carrier. `spans` is a buffer.

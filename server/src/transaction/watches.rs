@@ -153,6 +153,23 @@ impl Watches {
         self.watchers.keys().copied().collect()
     }
 
+    /// Makes known which of the keys that a write names are there, and for one that names none all that are watched: before
+    /// [`Watches::before`] and what follows it, while some keys are only in files.
+    #[cold]
+    pub fn make_known(&self, ks: &mut Keyspace, spec: &CommandSpec, args: &Args<'_>) {
+        if spec.key_specs.is_empty() {
+            return self.make_all_known(ks);
+        }
+        for_each_key(spec, args, |_, at| ks.make_known(args.get(at)));
+    }
+
+    /// Makes all keys known that somebody watches: before [`Watches::is_unchanged`] and [`Watches::may_expire`], while some
+    /// keys are only in files.
+    #[cold]
+    pub fn make_all_known(&self, ks: &mut Keyspace) {
+        self.keys.keys().for_each(|key| ks.make_known(key));
+    }
+
     /// `who` watches nothing any more.
     pub fn forget(&mut self, who: Watcher) {
         let Some(watching) = self.watchers.remove(&who) else {

@@ -22,6 +22,7 @@ mod damaged_log;
 mod durability;
 mod ending;
 mod failover;
+mod larger_than_memory;
 mod linearizability;
 mod malformed;
 mod metrics;

@@ -41,7 +41,8 @@ impl Server {
         Self::launch(dir, options).map_or_else(|ended| ended, Self::ended)
     }
 
-    fn launch(dir: &Path, options: &[&str]) -> Result<Self, Ended> {
+    /// Starts a server; how it ended when it did instead of serving.
+    pub fn launch(dir: &Path, options: &[&str]) -> Result<Self, Ended> {
         let mut child = Command::new(env!("CARGO_BIN_EXE_slotcore"))
             .args([
                 "server",

@@ -54,6 +54,11 @@ impl Keyspace {
         self.tier.lent = keys;
     }
 
+    /// Takes back what was lent.
+    pub fn take_lent(&mut self) -> Option<FileKeys> {
+        self.tier.lent.take()
+    }
+
     /// Walks keys in the order from `cursor` on, resident ones and those only files have, one home bucket after the other,
     /// until `go_on` says `false` at the end of one. Shows every record, absent and expired ones too; a key of files that has
     /// no record is shown as it is there. Returns where to go on, 0 at the end. When the files would have to be asked, notes

@@ -18,11 +18,13 @@ mod evict;
 mod file_keys;
 mod freeze;
 mod load;
+mod reader;
 
 pub use evict::Evicted;
 pub use file_keys::{FileKey, FileKeys};
 pub use freeze::FrozenStep;
 pub use load::Loaded;
+pub use reader::ColdReader;
 
 pub(super) use file_keys::{Met, Walked};
 
@@ -95,6 +97,8 @@ pub(super) struct Tier {
     lent: Option<FileKeys>,
     /// How often everything was deleted at once.
     clears: u64,
+    /// Reads what cannot wait.
+    reader: Option<Box<dyn ColdReader>>,
 }
 
 impl Default for Tier {
@@ -112,6 +116,7 @@ impl Default for Tier {
             hand: 0,
             lent: None,
             clears: 0,
+            reader: None,
         }
     }
 }
@@ -196,6 +201,7 @@ impl Keyspace {
             current: self.tier.current,
             pins: std::mem::take(&mut self.tier.pins),
             clears: self.tier.clears + 1,
+            reader: self.tier.reader.take(),
             ..Tier::default()
         };
     }

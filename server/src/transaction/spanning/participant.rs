@@ -71,6 +71,9 @@ impl CoreState {
         self.last_stamp_ms = self.last_stamp_ms.max(self.now.wall_ms()).max(self.keyspace.now_ms());
         if wanted.watches {
             let who = watcher(wanted.from, wanted.conn);
+            if !self.keyspace.is_complete() {
+                self.watches.make_all_known(&mut self.keyspace);
+            }
             let unchanged = self.watches.is_unchanged(&mut self.keyspace, who, self.last_stamp_ms);
             // Nothing was read.
             self.keyspace.take_needs_tick();
@@ -81,7 +84,7 @@ impl CoreState {
         if !wanted.writes {
             return Verdict::Held;
         }
-        if let Some(text) = refuse_now(carrier(true, wanted.grows), self.over_memory, self.write_barrier) {
+        if let Some(text) = refuse_now(carrier(true, wanted.grows), self.write_barrier) {
             return Verdict::Refused(text);
         }
         match has_room(wanted.bytes) {

@@ -1,0 +1,319 @@
+//! [`StoreWork`]: what a core does for its store in each turn: begins flushes, lets flushes and merges work a slice at a
+//! time, evicts what is over the budget, and holds writes back while more comes than can be flushed.
+//!
+//! Slices come out of an allowance that grows with time: a small share of the core while there is little to do, up to half
+//! of it when memory runs out or files pile up. A core without traffic gives everything it has.
+
+use std::time::Duration;
+
+use slotcore_engine::compact::{Pace, PaceInput, PaceOptions, pace};
+use slotcore_engine::log::{CoreLog, LogPos};
+use slotcore_engine::store::Budget;
+use slotcore_raft_shard::Applied;
+use slotcore_rt::clock::{Clock, SystemClock, Tick};
+use slotcore_rt::ids::LogIndex;
+use slotcore_rt::ring::Ring;
+
+use crate::boot::side_of;
+use crate::core_state::CoreState;
+use crate::memory_budget::{MemoryBudget, MemoryLimits, write_rate};
+use crate::metrics::Queue;
+use crate::store_driver::{DriverError, StoreDriver, StoreFailure};
+
+/// What the device is taken to write in a second, in bytes, until something better is known: any SSD does.
+const DEVICE_BYTES_PER_S: u64 = 400 << 20;
+/// Share of the core, in 1,000ths, that flushes and merges get at least while there is traffic, and at most.
+const SHARE_MIN_PERMILLE: u64 = 100;
+const SHARE_MAX_PERMILLE: u64 = 500;
+/// An allowance that was not used is kept up to this: a few slices.
+const ALLOWANCE_MAX: Duration = Duration::from_micros(300);
+/// Slices in one turn at most, whatever the allowance.
+const SLICES_MAX: u32 = 4;
+/// A core that had no traffic for this long gives flushes and merges all of its time.
+const QUIET_AFTER: Duration = Duration::from_millis(1);
+/// Bytes evicted beyond what is needed, so that not every turn has to.
+const EVICT_SLACK_BYTES: usize = 64 << 10;
+/// Records looked at for eviction in one turn: well below 100 us.
+const EVICT_LOOKS: usize = 256;
+/// Limits, pace and shares are decided this often.
+const DECIDE_EVERY: Duration = Duration::from_millis(10);
+/// A full disk is tried again this often.
+const RETRY_EVERY: Duration = Duration::from_secs(1);
+/// Flushed bytes a second are averaged over about so many decisions.
+const RATE_DECISIONS: u64 = 256;
+
+/// See the module's text.
+pub struct StoreWork {
+    /// Does the input and output.
+    pub driver: StoreDriver,
+    limits: MemoryLimits,
+    pace: Pace,
+    share_permille: u64,
+    /// Time that slices may take; below zero when the last took longer.
+    allowance_ns: i64,
+    /// Bytes that merges may take in.
+    merge_allowance: u64,
+    last_turn: Tick,
+    decided_at: Tick,
+    retried_at: Tick,
+    traffic_at: Tick,
+    /// The last slice could have gone on.
+    has_work: bool,
+    /// There is nothing to do until the store is told of something.
+    at_rest: bool,
+    /// Bytes of log before the cut of the last flush that is durable, and of the one under way.
+    log_at_flushed: i64,
+    log_at_cut: i64,
+    purge_upto: Option<LogIndex>,
+    /// Of the store, as last seen.
+    flushed_bytes: u64,
+    flush_bytes_per_s: u64,
+    stuck: bool,
+}
+
+impl StoreWork {
+    /// Nothing under way. `tail_bytes`: log that no flush covers yet.
+    pub fn new(driver: StoreDriver, tail_bytes: u64) -> Self {
+        let before = -i64::try_from(tail_bytes).unwrap_or(i64::MAX);
+        Self {
+            driver,
+            limits: MemoryLimits::default(),
+            pace: Pace {
+                merge_bytes_per_s: 0,
+                write_bytes_per_s_max: None,
+            },
+            share_permille: SHARE_MIN_PERMILLE,
+            allowance_ns: 0,
+            merge_allowance: 0,
+            last_turn: Tick::ZERO,
+            decided_at: Tick::ZERO,
+            retried_at: Tick::ZERO,
+            traffic_at: Tick::ZERO,
+            has_work: false,
+            at_rest: false,
+            log_at_flushed: before,
+            log_at_cut: before,
+            purge_upto: None,
+            flushed_bytes: 0,
+            flush_bytes_per_s: 0,
+            stuck: false,
+        }
+    }
+
+    /// True when a turn without delay is useful.
+    pub fn has_work(&self) -> bool {
+        self.has_work
+    }
+
+    /// True when nothing more can be flushed, and the memory is full of what should be: the disk is full.
+    pub fn is_stuck(&self) -> bool {
+        self.stuck
+    }
+
+    /// How far the log should be purged, when it is not (`purged`).
+    pub fn to_be_purged(&mut self, purged: LogIndex) -> Option<LogIndex> {
+        self.purge_upto.take_if(|upto| *upto <= purged);
+        self.purge_upto
+    }
+
+    /// The part of a turn that belongs to the store. `began`: when the turn did. `stands_for`: what the keyspace is, now.
+    ///
+    /// # Errors
+    /// The process must end.
+    pub fn turn(
+        &mut self,
+        state: &mut CoreState,
+        log: &mut CoreLog,
+        ring: &mut Ring,
+        began: Tick,
+        now: Tick,
+        stands_for: &dyn Fn() -> Applied,
+    ) -> Result<(), DriverError> {
+        if let Some(error) = state.store_failure.take() {
+            return Err(StoreFailure::Store(error).into());
+        }
+        if state.replication.is_some() {
+            // What a replica that fell behind is sent is made from memory, so that all of it stays there.
+            return Ok(());
+        }
+        self.driver
+            .advance(&mut state.store.borrow_mut(), &mut state.keyspace, log.durable())?;
+        if now.since(self.decided_at) >= DECIDE_EVERY {
+            self.decide(state, now);
+        }
+        self.maybe_begin_flush(state, log, stands_for);
+        self.evict(state);
+        self.slices(state, began, now)?;
+        self.driver.step(&mut state.store.borrow_mut(), log, ring)?;
+        if let Some(at) = self.driver.take_flushed() {
+            self.purge_upto = Some(at.index);
+            self.log_at_flushed = self.log_at_cut;
+        }
+        Ok(())
+    }
+
+    /// What holds for some milliseconds.
+    fn decide(&mut self, state: &mut CoreState, now: Tick) {
+        let since = now.since(self.decided_at).min(Duration::from_secs(1));
+        self.decided_at = now;
+        let budget = state.memory_budget();
+        self.limits = budget.limits(state.store.borrow().memory() as u64);
+        let used = state.keyspace.tier_use();
+        let dirty = (used.dirty_bytes + used.frozen_bytes) as u64;
+
+        let stats = state.store.borrow().stats();
+        let rate = (stats.flushed_bytes - self.flushed_bytes) * 1_000_000 / (since.as_micros() as u64).max(1);
+        self.flushed_bytes = stats.flushed_bytes;
+        self.flush_bytes_per_s = (self.flush_bytes_per_s * (RATE_DECISIONS - 1) + rate) / RATE_DECISIONS;
+        let input = PaceInput {
+            pressure: state.store.borrow().pressure(),
+            flush_bytes_per_s: self.flush_bytes_per_s,
+        };
+        self.pace = pace(&input, &PaceOptions::new(DEVICE_BYTES_PER_S));
+        let merge_bytes = self.pace.merge_bytes_per_s / 1_000 * since.as_millis() as u64;
+        // Unused permission does not pile up: half a second of it is enough for any step.
+        self.merge_allowance = (self.merge_allowance + merge_bytes).min(self.pace.merge_bytes_per_s / 2);
+        // What is due by time, as the room that expired keys take, is looked at now and then.
+        self.at_rest = false;
+
+        let fill = dirty * 1_000 / self.limits.stop_at.max(1);
+        self.share_permille = (SHARE_MIN_PERMILLE + fill / 2).min(SHARE_MAX_PERMILLE);
+
+        let out_of_space = state.store.borrow().is_out_of_space();
+        self.stuck = out_of_space && dirty >= self.limits.slow_from;
+        if out_of_space && now.since(self.retried_at) >= RETRY_EVERY {
+            self.retried_at = now;
+            state.store.borrow_mut().retry();
+        }
+        let by_memory = write_rate(&self.limits, dirty, DEVICE_BYTES_PER_S);
+        let rate = match (by_memory, self.pace.write_bytes_per_s_max) {
+            // Refused rather than held: nobody knows when there will be room.
+            _ if self.stuck || state.write_barrier.is_some() => None,
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        state.write_gate.set_rate(now, rate);
+
+        // Long before the first key is evicted, batches begin to pin what they need.
+        let near = state.keyspace.memory().total() as u64 > self.limits.keys_max / 8 * 7;
+        if state.pins_from.is_none() && (near || !state.keyspace.is_complete()) {
+            state.begin_pinning();
+        }
+    }
+
+    fn maybe_begin_flush(&mut self, state: &mut CoreState, log: &CoreLog, stands_for: &dyn Fn() -> Applied) {
+        // While the core is held, others may lack the copy of a transaction that its log has: it must not be purged.
+        if state.store.borrow().is_flushing() || state.is_held() {
+            return;
+        }
+        let written = i64::try_from(log.stats().bytes).unwrap_or(i64::MAX);
+        let log_bytes = u64::try_from(written - self.log_at_flushed).unwrap_or(0);
+        let dirty = state.keyspace.tier_use().dirty_bytes as u64;
+        if dirty < self.limits.flush_from.max(1)
+            && state.store.borrow().wants_flush(&state.keyspace, log_bytes).is_none()
+        {
+            return;
+        }
+        let applied = stands_for();
+        let side = side_of(&state.keyspace, &applied);
+        let at = LogPos {
+            term: applied.term,
+            index: applied.index,
+        };
+        if state.store.borrow_mut().begin_flush(&mut state.keyspace, at, side) {
+            self.log_at_cut = written;
+            self.at_rest = false;
+        }
+    }
+
+    /// Lets clean keys go while there is more in memory than the budget allows.
+    fn evict(&mut self, state: &mut CoreState) {
+        let total = state.keyspace.memory().total() as u64;
+        if total <= self.limits.keys_max || !state.may_evict() {
+            return;
+        }
+        let used = state.keyspace.tier_use();
+        let live =
+            (used.dirty_bytes + used.clean_bytes + used.frozen_bytes) as u64 + state.keyspace.memory().index as u64;
+        // Room in pages comes back only with whole pages: what is free in them is used again, and does not have to be
+        // made by evicting ever more.
+        if live <= self.limits.keys_max / 8 * 7 {
+            return;
+        }
+        let bytes = usize::try_from(total - self.limits.keys_max).unwrap_or(usize::MAX);
+        let evicted = state
+            .keyspace
+            .evict(bytes.saturating_add(EVICT_SLACK_BYTES), EVICT_LOOKS);
+        state.server.facts.store.evicted_keys += evicted.records as u64;
+        state.server.facts.store.evicted_bytes += evicted.bytes as u64;
+    }
+
+    /// Flushes and merges, as long as the allowance lasts.
+    fn slices(&mut self, state: &mut CoreState, began: Tick, now: Tick) -> Result<(), DriverError> {
+        self.has_work = false;
+        self.at_rest &= !self.driver.take_told();
+        let idle = self.at_rest || (self.merge_allowance == 0 && !state.store.borrow().is_flushing());
+        if idle {
+            return Ok(());
+        }
+        if state.commands_in_flight() > 0 || state.net.has_ready() {
+            self.traffic_at = now;
+        }
+        let quiet = now.since(self.traffic_at) >= QUIET_AFTER;
+        let elapsed = began.since(self.last_turn).min(ALLOWANCE_MAX * 10);
+        self.last_turn = began;
+        let grown = self.allowance_ns + (elapsed.as_nanos() as u64 * self.share_permille / 1_000) as i64;
+        self.allowance_ns = grown.min(ALLOWANCE_MAX.as_nanos() as i64);
+        for _ in 0..SLICES_MAX {
+            if self.allowance_ns <= 0 && !quiet {
+                // There may be more: it is tried again in the next turn.
+                self.has_work = state.store.borrow().is_flushing();
+                return Ok(());
+            }
+            let from = SystemClock.tick();
+            let budget = Budget {
+                merge_bytes: self.merge_allowance,
+                ..Budget::SLICE
+            };
+            let worked = state
+                .store
+                .borrow_mut()
+                .step(&mut state.keyspace, budget)
+                .map_err(StoreFailure::Store)?;
+            let to = SystemClock.tick();
+            self.merge_allowance = self.merge_allowance.saturating_sub(worked.merge_bytes);
+            self.allowance_ns -= to.since(from).as_nanos() as i64;
+            state.server.metrics.stalls.slice(Queue::Background, from, to);
+            if worked.idle {
+                self.at_rest = true;
+                return Ok(());
+            }
+        }
+        self.has_work = true;
+        Ok(())
+    }
+}
+
+impl CoreState {
+    /// The core's share of the memory.
+    pub(crate) fn memory_budget(&self) -> MemoryBudget {
+        let memory = self.server.config.settings().memory_bytes_max;
+        MemoryBudget::new(
+            memory,
+            self.server.identity.machine_memory_bytes,
+            self.mesh.cores() as u64,
+        )
+    }
+
+    /// From the next batch on, what batches need is pinned.
+    fn begin_pinning(&mut self) {
+        // The one under construction may hold commands that pinned nothing.
+        self.pins_from = Some(self.next_batch + u64::from(!self.batch.is_empty()));
+    }
+
+    /// Whether keys may be evicted: every batch under way has pinned what it needs.
+    fn may_evict(&self) -> bool {
+        self.pins_from
+            .is_some_and(|from| self.proposed.front().is_none_or(|sealed| sealed.seq >= from))
+    }
+}
