@@ -12,6 +12,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("raft-shard", &["rt", "engine"]),
     ("server", &["rt", "engine", "netio", "raft-shard"]),
     ("bench", &["rt", "engine", "netio", "raft-shard", "server"]),
+    ("bench/stores", &["rt", "engine", "server"]),
     ("bench/sim", &["rt", "engine", "netio", "raft-shard", "server"]),
     ("fuzz", &["engine", "netio"]),
 ];

@@ -5,7 +5,7 @@
 //! write. A core carries out its own part only; the others are there for the moment after a crash: whichever core finds
 //! the transaction in its log can give it to those that have lost it or never got it. So it is enough that one copy is
 //! durable: from then on the transaction will have happened everywhere. Who finds out, and what the numbers rest on, is
-//! the server's: `docs/decisions/0010-transactions-over-cores.md`. Format: `docs/formats/op.md`, "Transaction over cores".
+//! the server's: `docs/decisions/0011-transactions-over-cores.md`. Format: `docs/formats/op.md`, "Transaction over cores".
 
 use super::op::{decode_op, encode_op};
 use super::{Args, CommandSpec, NoReply, by_id, transaction};

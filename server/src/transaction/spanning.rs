@@ -1,4 +1,4 @@
-//! Transactions that span cores: `docs/decisions/0010-transactions-over-cores.md`.
+//! Transactions that span cores: `docs/decisions/0011-transactions-over-cores.md`.
 //!
 //! The core of the connection coordinates (`coordinator.rs`): it plans which core carries out what ([`Plan`]), makes them
 //! hold, one by one in the order of their numbers, has them carry out their parts, and releases them. On a core concerned
