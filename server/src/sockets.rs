@@ -22,6 +22,11 @@ use crate::startup::StartupError;
 const NAMES_PATIENCE: Duration = Duration::from_secs(60);
 const ASK_NAMES_EVERY: Duration = Duration::from_millis(500);
 
+/// How long a taken port is tried again: the kernel ends the rings of a killed process, and with them its sockets, some
+/// milliseconds after the process.
+const PORT_PATIENCE: Duration = Duration::from_millis(500);
+const TRY_PORT_EVERY: Duration = Duration::from_millis(10);
+
 /// Binds the any-slot port and a port for each core on every address of `config`. Returns the map, and for each core where
 /// it listens: its own port, and core 0 for everybody at the any-slot port.
 ///
@@ -88,11 +93,24 @@ pub fn join_cluster(config: &Config, cores: u16) -> Result<Option<(NodeList, Vec
     let sockets = (0..cores).map(|core| {
         let port = cluster.listen_port.checked_add(core);
         let wanted = SocketAddr::new(ip, port.ok_or(StartupError::PortsBeyondRange { cores })?);
-        let bound = bind(wanted).map_err(|error| StartupError::from_listen("peer-port", wanted, error));
+        let bound = bind_patiently(wanted).map_err(|error| StartupError::from_listen("peer-port", wanted, error));
         bound.map(|(fd, _)| fd)
     });
     let sockets = sockets.collect::<Result<_, StartupError>>()?;
     Ok(Some((nodes, sockets)))
+}
+
+/// Binds an address, waiting a little for whoever has just left it.
+fn bind_patiently(wanted: SocketAddr) -> io::Result<(OwnedFd, SocketAddr)> {
+    let until = SystemClock.tick() + PORT_PATIENCE;
+    loop {
+        match bind(wanted) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && SystemClock.tick() < until => {
+                thread::hold(TRY_PORT_EVERY);
+            }
+            bound => return bound,
+        }
+    }
 }
 
 /// Where a node is. A name is looked up until it is known: those of containers are when these have started.
@@ -127,7 +145,7 @@ fn bind_port(
 ) -> Result<u16, StartupError> {
     for ip in &config.bind {
         let wanted = SocketAddr::new(*ip, port);
-        let (fd, address) = bind(wanted).map_err(|error| StartupError::from_listen(option, wanted, error))?;
+        let (fd, address) = bind_patiently(wanted).map_err(|error| StartupError::from_listen(option, wanted, error))?;
         port = address.port();
         listeners.push(ListenAt { fd, address, spread });
     }
