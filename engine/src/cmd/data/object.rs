@@ -106,6 +106,8 @@ pub(in crate::cmd) fn memory_usage(x: &mut Exec<'_>, reply: &mut dyn Reply) {
 /// DEBUG OBJECT: a status line in Redis's form. There is no address to show, and the length is that in memory.
 pub fn debug_object(ks: &mut Keyspace, key: &[u8], reply: &mut dyn Reply) {
     let (encoding, refcount, memory) = (encoding_of(ks, key), refcount_of(ks, key), ks.key_memory(key));
+    // Whether the key has expired by the wall clock is not this command's concern, nor that of the next one.
+    ks.take_needs_tick();
     match (encoding, refcount, memory) {
         (Some(encoding), Some(refcount), Some(bytes)) => reply.simple(&format!(
             "Value at:0x0 refcount:{refcount} encoding:{encoding} serializedlength:{bytes} lru:0 lru_seconds_idle:0"
