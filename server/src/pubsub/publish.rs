@@ -16,6 +16,15 @@ use crate::reply_order::Source;
 /// The publisher of a message whose connection is gone: no connection has this number.
 const NOBODY: (u32, u32) = (u32::MAX, 0);
 
+/// Where the count of the receivers has its place, if other cores have to be asked for it.
+#[derive(Clone, Copy)]
+enum Counted {
+    /// Where the next reply of the connection's own core would have it: that is the command being carried out.
+    InPlace,
+    /// Behind all that is owed to the connection.
+    Behind,
+}
+
 impl CoreState {
     /// Carries out a `PUBLISH` or `SPUBLISH` of `id`, which may be gone.
     pub(crate) fn run_publish(&mut self, id: ConnId, spec: &'static CommandSpec, cmd: ServerCmd, args: Args<'_>) {
@@ -29,7 +38,7 @@ impl CoreState {
             }
             None => How::unheard(),
         };
-        let receivers = self.publish(id, how, spec, cmd, args);
+        let receivers = self.publish(id, how, spec, cmd, args, Counted::InPlace);
         if let Some(receivers) = receivers
             && !how.silent
             && let Some((_, out)) = self.net.io(id)
@@ -39,9 +48,30 @@ impl CoreState {
         self.tally.note(spec);
     }
 
+    /// The same inside of an EXEC whose replies so far have their places: this one comes behind them, as nothing that the
+    /// connection sent later has been looked at. How many heard it, as in [`CoreState::publish`].
+    pub(crate) fn run_publish_in_exec(
+        &mut self,
+        id: ConnId,
+        how: How,
+        spec: &'static CommandSpec,
+        cmd: ServerCmd,
+        args: Args<'_>,
+    ) -> Option<i64> {
+        self.tally.note(spec);
+        self.publish(id, how, spec, cmd, args, Counted::Behind)
+    }
+
     /// Sends a message whose receivers nobody counts: a script's.
     pub(crate) fn publish_for_nobody(&mut self, spec: &'static CommandSpec, cmd: ServerCmd, args: Args<'_>) {
-        self.publish(ConnId::from_parts(NOBODY), How::unheard(), spec, cmd, args);
+        self.publish(
+            ConnId::from_parts(NOBODY),
+            How::unheard(),
+            spec,
+            cmd,
+            args,
+            Counted::InPlace,
+        );
     }
 
     /// Sends the message of a `PUBLISH` or `SPUBLISH` of `id`, which may be gone. How many heard it, when that is known at once;
@@ -53,6 +83,7 @@ impl CoreState {
         spec: &'static CommandSpec,
         cmd: ServerCmd,
         args: Args<'_>,
+        counted: Counted,
     ) -> Option<i64> {
         let (channel, message, sharded) = (args.get(1), args.get(2), cmd == ServerCmd::SPublish);
         let slot = slot_of(channel);
@@ -68,7 +99,7 @@ impl CoreState {
         let mut part = None;
         for core in (0..self.mesh.cores() as u16).filter(|&core| core != me) {
             if self.pubsub.interest().may_hear(core, sharded, slot) {
-                let part = *part.get_or_insert_with(|| self.begin_counting(id, how));
+                let part = *part.get_or_insert_with(|| self.begin_counting(id, how, counted));
                 self.ask(part, core, Vec::new());
                 let asker = Asker { conn: id, part };
                 self.mesh.to(core).push_request(asker, how, spec.id, &args);
@@ -108,12 +139,15 @@ impl CoreState {
     }
 
     /// The receivers of a message of `id` are counted on several cores: the answer follows.
-    fn begin_counting(&mut self, id: ConnId, how: How) -> u32 {
+    fn begin_counting(&mut self, id: ConnId, how: How, counted: Counted) -> u32 {
         let there = self.net.io(id).is_some();
         let conn = if there { id } else { ConnId::from_parts(NOBODY) };
         let part = self.enter_gathering(conn, how, Combine::Receivers);
         if there {
-            self.answer_later(id, Source::Gathering(part));
+            match counted {
+                Counted::InPlace => self.answer_later(id, Source::Gathering(part)),
+                Counted::Behind => self.expect(id, Source::Gathering(part)),
+            }
             lane_of(&mut self.lanes, id).publishes_away += 1;
         }
         part

@@ -248,6 +248,18 @@ impl CoreState {
                 self.mesh.to(core.0).push_request(Asker::whole(id), how, spec.id, &args);
                 self.expect(id, Source::Core(core.0));
             }
+            _ if matches!(cmd, ServerCmd::Publish | ServerCmd::SPublish) => {
+                let receivers = self.run_publish_in_exec(id, how, spec, cmd, args);
+                if let Some(receivers) = receivers
+                    && !how.silent
+                {
+                    let mut reply = std::mem::take(&mut self.transaction_out);
+                    reply.clear();
+                    RespReply::new(&mut reply, how.proto).int(receivers);
+                    self.put_reply(id, &reply);
+                    self.transaction_out = reply;
+                }
+            }
             _ => {
                 let mut reply = std::mem::take(&mut self.transaction_out);
                 reply.clear();

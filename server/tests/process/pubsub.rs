@@ -262,6 +262,53 @@ fn in_resp3_commands_and_messages_go_together() {
 }
 
 #[test]
+fn what_follows_a_transaction_that_publishes_comes_behind_its_replies() {
+    const ROUNDS: usize = 50;
+    for cores in [1, 2, 4] {
+        let dir = Scratch::new();
+        let server = server(&dir, cores);
+        // One at least on another core than the publisher: its answer is waited for.
+        let mut subscribers: Vec<Conn> = (0..3 * cores).map(|_| speaking(&server, 3)).collect();
+        for sub in &mut subscribers {
+            says(sub, 3, &["SUBSCRIBE", "ch"], &[&["subscribe", "ch", ":1"]]);
+        }
+        let heard = || number(3 * cores as i64);
+        let commands: &[&[&str]] = &[
+            &["MULTI"],
+            &["PUBLISH", "ch", "1"],
+            &["SET", "{k}a", "1"],
+            &["PUBLISH", "ch", "2"],
+            &["EXEC"],
+            &["APPEND", "{k}b", "x"],
+            &["PUBLISH", "ch", "3"],
+            &["STRLEN", "{k}b"],
+        ];
+        let pipeline: Vec<u8> = commands.iter().flat_map(|words| request(words)).collect();
+        for _ in 0..2 * cores {
+            let mut publisher = server.client();
+            publisher.ok(&["DEL", "{k}b"]);
+            for _ in 0..ROUNDS {
+                publisher.send(&pipeline).unwrap();
+            }
+            for round in 1..=ROUNDS as i64 {
+                for _ in 0..4 {
+                    let reply = publisher.reply().unwrap();
+                    assert!(
+                        matches!(&reply, Reply::Simple(text) if text == "OK" || text == "QUEUED"),
+                        "{reply:?}"
+                    );
+                }
+                let exec = Reply::Array(vec![heard(), Reply::Simple("OK".into()), heard()]);
+                for expected in [exec, number(round), heard(), number(round)] {
+                    assert_eq!(publisher.reply().unwrap(), expected, "{cores} cores, round {round}");
+                }
+            }
+        }
+        server.stop();
+    }
+}
+
+#[test]
 fn messages_of_a_publisher_come_in_order_to_all_on_every_core() {
     const CHANNELS: usize = 1000;
     const SUBSCRIBERS: usize = 12;

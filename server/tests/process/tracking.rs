@@ -124,7 +124,8 @@ fn whoever_has_read_a_key_is_told_once_of_a_change_on_whatever_core() {
                 if tracker.call(&["GET", key]) != Reply::Nil {
                     tracker.told(&[key]);
                 }
-                // It may be told, too, of the end of a key that it has not seen any more.
+                // It may be told, too, of the end of a key that it has not seen any more; what follows shall find none.
+                writer.ok(&["DEL", key]);
                 let fence = format!("{{{key}}}fence");
                 tracker.call(&["GET", &fence]);
                 writer.ok(&["SET", &fence, "1"]);
@@ -151,14 +152,13 @@ fn whoever_has_read_a_key_is_told_once_of_a_change_on_whatever_core() {
 }
 
 #[test]
-#[ignore = "about one run in eight a change behind an MGET over several cores is not told: found late, not understood yet"]
 fn whoever_has_read_keys_of_all_cores_at_once_is_told_of_each() {
-    for _ in 0..20 {
-        let dir = Scratch::new();
-        let server = server(&dir, 4);
-        let mut writer = server.client();
-        let keys = keys(4);
-        let mut tracker = Tracker::new(&server, &["on"]);
+    let dir = Scratch::new();
+    let server = server(&dir, 4);
+    let mut writer = server.client();
+    let keys = keys(4);
+    let mut tracker = Tracker::new(&server, &["on"]);
+    for _ in 0..50 {
         for key in &keys {
             writer.ok(&["INCR", key]);
         }
@@ -167,8 +167,8 @@ fn whoever_has_read_keys_of_all_cores_at_once_is_told_of_each() {
             writer.ok(&["DEL", key]);
             tracker.told(&[key]);
         }
-        server.stop();
     }
+    server.stop();
 }
 
 #[test]
