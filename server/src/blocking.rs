@@ -75,6 +75,10 @@ impl CoreState {
     /// Gives everybody whose key may be ready a turn, before anything else is executed.
     #[cold]
     pub(crate) fn serve_ready(&mut self) {
+        let watched = !self.watches.is_empty();
+        if watched {
+            self.before_unnamed();
+        }
         while let Some(turn) = next_turn(&mut self.keyspace) {
             let (id, spec) = (turn.id(), turn.spec());
             let Some(proto) = self.blocked.proto_of(id) else {
@@ -95,6 +99,10 @@ impl CoreState {
             }
             self.scratch_out = out;
         }
+        if watched {
+            self.after_unnamed();
+        }
+        self.after_changes(None);
     }
 
     /// Somebody waits no more.

@@ -21,6 +21,7 @@ use slotcore_rt::ids::{CoreId, GroupId, GroupSlot, LogIndex, ReplicaId, Term};
 use slotcore_rt::mem::machine_bytes;
 use slotcore_rt::rng::SeededRng;
 
+use crate::acl::read_rights;
 use crate::apply::replay;
 use crate::cluster_map::slots_of;
 use crate::cold_files::{ColdFiles, Failure};
@@ -312,6 +313,7 @@ pub fn side_of(keyspace: &Keyspace, applied: &Applied) -> Vec<SideState> {
 fn keyspace_of(id: GroupId, slots: RangeInclusive<u16>) -> Keyspace {
     let mut keyspace = Keyspace::new(KeyspaceOptions { hash_seed: id.0 });
     keyspace.serve_slots(slots);
+    keyspace.read_rights_by(read_rights);
     keyspace
 }
 

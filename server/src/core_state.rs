@@ -374,6 +374,7 @@ impl CoreState {
             .set_unsent_limits(limits.normal.for_connections(), limits.pubsub.for_connections());
         self.times_all = (0..QUICK_US).contains(&settings.slow_log_slower_than_us);
         self.server.metrics.slow_log.limit(settings.slow_log_len_max);
+        self.keyspace.show_encodings_by(settings.encoding_limits());
         self.listen_to_keys();
     }
 

@@ -20,6 +20,7 @@ use crate::pause::Held;
 use crate::pubsub;
 use crate::reply::RespReply;
 use crate::route::{CROSSSLOT, Route};
+use crate::scripts;
 use crate::window::{Parsed, Window};
 
 /// Commands of one connection that may wait in unapplied batches before its input is left alone.
@@ -459,7 +460,8 @@ impl CoreState {
             return;
         };
         if let Ok(spec) = c.spec
-            && spec.flags.has(Flags::LOGGED)
+            && spec.flags.has(Flags::RUNS_SCRIPT)
+            && (spec.is_write() || client.is_restricted)
         {
             return self.run_script(window, c, spec);
         }
@@ -497,7 +499,8 @@ impl CoreState {
             (Ok(spec), None) if spec.is_write() => {
                 if !self.watches.is_empty() {
                     let batch = self.next_batch;
-                    self.watches.gathered(spec, &args, batch);
+                    let waiters = !self.keyspace.waiters().is_empty();
+                    self.watches.gathered(spec, &args, batch, waiters);
                 }
                 self.batch.push_write(id, spec.id, &args);
                 self.note_blocking(Who::Client(id), spec);
@@ -705,6 +708,10 @@ impl CoreState {
         let at_s = self.now.wall_us / 1_000_000;
         if SlowLog::is_slow(took_us, settings.slow_log_slower_than_us) {
             let mut words = Vec::with_capacity(args.len());
+            let opened = scripts::opened(spec, &args);
+            let (spec, args) = opened
+                .as_ref()
+                .map_or((spec, args), |(spec, op, spans)| (*spec, Args::new(op, spans)));
             words.push(spec.container().unwrap_or(spec.name).as_bytes());
             words.extend(args.iter_from(1));
             slow_log::redact(spec, &mut words);

@@ -1,7 +1,7 @@
 //! Commands of this core's connections that other cores carry out, and how their replies come back in order.
 
 use slotcore_engine::cmd::op::{decode_op, encode_op};
-use slotcore_engine::cmd::{Args, CommandSpec, Run, by_id, keys};
+use slotcore_engine::cmd::{Args, CommandSpec, Flags, Run, by_id, keys};
 use slotcore_engine::ord::slot_of;
 use slotcore_netio::ConnId;
 
@@ -61,12 +61,17 @@ impl CoreState {
             tracks: self.tracking.copies,
             ..How::of(client)
         };
+        let is_restricted = client.is_restricted;
         client.end_command();
         let Some((input, _)) = self.net.io(id) else { return };
         let args = Args::new(&input[c.base..], spans);
         match c.route {
             Route::Core(core) => {
-                self.mesh.to(core.0).push_request(Asker::whole(id), how, spec.id, &args);
+                if is_restricted && spec.flags.has(Flags::RUNS_SCRIPT) {
+                    self.send_script(id, how, spec, spans, c.base, core.0);
+                } else {
+                    self.mesh.to(core.0).push_request(Asker::whole(id), how, spec.id, &args);
+                }
                 self.server.metrics.net.commands_forwarded += 1;
                 self.expect(id, Source::Core(core.0));
             }

@@ -1,6 +1,6 @@
 //! Commands that other cores forward because their keys live here, and parts of this core's own.
 
-use slotcore_engine::cmd::op::encode_op;
+use slotcore_engine::cmd::op::{decode_op, encode_op};
 use slotcore_engine::cmd::{Args, CommandSpec, END_WAIT, Flags, NoReply, Reply, Run, ServerCmd, Waiting};
 use slotcore_rt::clock::{Clock, SystemClock};
 
@@ -201,7 +201,13 @@ impl CoreState {
     #[cold]
     fn run_script_request(&mut self, from: u16, request: &Request, op: &[u8], spans: &[(u32, u32)]) {
         let mut rewritten = std::mem::take(&mut self.script_op);
-        let form = scripts::form(&mut self.keyspace, request.spec, &Args::new(op, spans), &mut rewritten);
+        let form = scripts::form(
+            &mut self.keyspace,
+            request.spec,
+            &Args::new(op, spans),
+            None,
+            &mut rewritten,
+        );
         let Request { asker, how, spec, .. } = *request;
         let who = Who::Core(from, asker, how);
         let refusal = match form {
@@ -218,6 +224,11 @@ impl CoreState {
                 let mut twin_op = Vec::with_capacity(op.len());
                 encode_op(&mut twin_op, twin.id, &Args::new(op, spans));
                 self.run_request(from, &request.for_command(twin), &twin_op, spans);
+            }
+            (Form::RewrittenRead, None) => {
+                let mut spans = Vec::new();
+                decode_op(&rewritten, &mut spans).expect("just encoded");
+                self.run_request(from, &request.for_command(scripts::reads_as()), &rewritten, &spans);
             }
             (form, None) => {
                 if !self.watches.is_empty() {

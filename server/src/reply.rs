@@ -74,6 +74,13 @@ impl Reply for RespReply<'_> {
     fn set(&mut self, len: usize) {
         self.writer.set(len);
     }
+    fn attribute(&mut self, len: usize) -> bool {
+        self.writer.attribute(len)
+    }
+    fn push(&mut self, len: usize) -> bool {
+        self.writer.push(len);
+        true
+    }
     #[cold]
     fn error(&mut self, text: &str) {
         self.failed = true;

@@ -3,20 +3,28 @@
 //! A script is logged as its text: `EVALSHA`, which names one that only this core knows, becomes the `EVAL` of it. One that
 //! says that it writes nothing is not logged at all: it is carried out as a read. A new script is told to the other cores,
 //! so that it can be called by its SHA-1 on whichever core the keys of the next call live.
+//!
+//! A script of a user who may not do everything is wrapped into an operation that tells his rights, on the core of his
+//! connection: what the script may do is decided when it is proposed, not where or when it runs.
 
 use std::sync::Arc;
 
-use slotcore_engine::cmd::op::encode_op;
-use slotcore_engine::cmd::{Args, CommandSpec, Reply, Run, ServerCmd, lookup};
+use slotcore_engine::cmd::op::{decode_op, encode_op};
+use slotcore_engine::cmd::{
+    Args, CALLED_AS_RO, CallerText, CommandSpec, Flags, Reply, Run, ServerCmd, by_id, encode_called_as, lookup,
+    open_called_as,
+};
 use slotcore_engine::keyspace::Keyspace;
-use slotcore_engine::script::{LogLevel, NOSCRIPT, ScriptFlags};
+use slotcore_engine::script::{Denial, Denied, LogLevel, NOSCRIPT, ScriptFlags};
 use slotcore_netio::ConnId;
 
+use crate::acl::{Context, LogEntry, rights_text};
 use crate::batch::Who;
-use crate::core_state::{CoreState, lane_of};
+use crate::commands::Around;
+use crate::core_state::{CoreState, NetBuffers, lane_of};
 use crate::dispatch::refuse;
 use crate::logging::Event;
-use crate::parcel::Note;
+use crate::parcel::{Asker, How, Note};
 use crate::reply::RespReply;
 use crate::window::{Parsed, Window};
 
@@ -29,12 +37,68 @@ pub(crate) enum Form {
     Rewritten,
     /// It changes nothing: this command, with the same arguments, is carried out as a read.
     Read(&'static CommandSpec),
+    /// The same, carried out as the operation that was written into the buffer.
+    RewrittenRead,
     /// It is answered with this error.
     Refused(&'static str),
 }
 
-/// Decides it. `op`: receives the operation of [`Form::Rewritten`].
-pub(crate) fn form(keyspace: &mut Keyspace, spec: &'static CommandSpec, args: &Args<'_>, op: &mut Vec<u8>) -> Form {
+/// Decides it. `caller`: who calls it, if he may not do everything. `op`: receives the operation of [`Form::Rewritten`] and
+/// [`Form::RewrittenRead`].
+pub(crate) fn form(
+    keyspace: &mut Keyspace,
+    spec: &'static CommandSpec,
+    args: &Args<'_>,
+    caller: Option<&CallerText>,
+    op: &mut Vec<u8>,
+) -> Form {
+    if let Some((inner_spec, inner, spans)) = opened(spec, args) {
+        let caller = open_called_as(spec, args).map(|(caller, _)| caller);
+        return form(keyspace, inner_spec, &Args::new(inner, &spans), caller.as_ref(), op);
+    }
+    let plain = form_of_anybody(keyspace, spec, args, op);
+    let Some(caller) = caller else { return plain };
+    let writes = match plain {
+        Form::Refused(_) => return plain,
+        Form::AsItCame => {
+            op.clear();
+            encode_op(op, spec.id, args);
+            true
+        }
+        Form::Rewritten => true,
+        Form::Read(twin) => {
+            op.clear();
+            encode_op(op, twin.id, args);
+            false
+        }
+        Form::RewrittenRead => false,
+    };
+    let inner = std::mem::take(op);
+    encode_called_as(op, caller, writes, &inner);
+    if writes { Form::Rewritten } else { Form::RewrittenRead }
+}
+
+/// A command, the bytes of its arguments, and where each lies.
+pub(crate) type Opened<'a> = (&'static CommandSpec, &'a [u8], Vec<(u32, u32)>);
+
+/// What an operation with a caller's rights is around; `None`: the command is another.
+#[cold]
+pub(crate) fn opened<'a>(spec: &CommandSpec, args: &Args<'a>) -> Option<Opened<'a>> {
+    let (_, inner) = open_called_as(spec, args)?;
+    let mut spans = Vec::new();
+    let (id, _) = decode_op(inner, &mut spans).ok()?;
+    Some((by_id(id)?, inner, spans))
+}
+
+/// The command that carries out an operation of [`Form::RewrittenRead`].
+pub(crate) fn reads_as() -> &'static CommandSpec {
+    by_id(CALLED_AS_RO).expect("the table has it")
+}
+
+fn form_of_anybody(keyspace: &mut Keyspace, spec: &'static CommandSpec, args: &Args<'_>, op: &mut Vec<u8>) -> Form {
+    if !spec.flags.has(Flags::LOGGED) {
+        return Form::Read(spec);
+    }
     let scripts = keyspace.scripts_mut();
     let named = args.get(1);
     let flags = match spec.name {
@@ -92,13 +156,15 @@ impl CoreState {
         if let Some(text) = refuse(spec, client, self.write_barrier) {
             return self.refuse_here(id, spec, text);
         }
+        let caller = self.caller(id);
         let Some((input, _)) = self.net.io(id) else { return };
         let args = Args::new(&input[c.base..], spans);
         let mut op = std::mem::take(&mut self.script_op);
-        match form(&mut self.keyspace, spec, &args, &mut op) {
+        match form(&mut self.keyspace, spec, &args, caller.as_ref(), &mut op) {
             form @ (Form::AsItCame | Form::Rewritten) => {
                 if !self.watches.is_empty() {
-                    self.watches.gathered(spec, &args, self.next_batch);
+                    let waiters = !self.keyspace.waiters().is_empty();
+                    self.watches.gathered(spec, &args, self.next_batch, waiters);
                 }
                 match form {
                     Form::Rewritten => self.batch.push_encoded_write(Who::Client(id), &op),
@@ -110,9 +176,54 @@ impl CoreState {
                 let read = Parsed { spec: Ok(twin), ..*c };
                 self.run_parsed(window, &read);
             }
+            Form::RewrittenRead => {
+                self.batch.push_encoded_aside(Who::Client(id), &op);
+                self.waits(id);
+            }
             Form::Refused(text) => self.refuse_here(id, spec, text),
         }
         self.script_op = op;
+    }
+
+    /// Who sends on this connection, if he may not do everything.
+    #[cold]
+    pub(crate) fn caller(&self, id: ConnId) -> Option<CallerText> {
+        let client = self
+            .server
+            .clients
+            .get(id.index())
+            .filter(|client| client.is_restricted)?;
+        let rights = self.server.acl.get(&client.user).map(rights_text);
+        Some(CallerText {
+            // Whoever is gone has no rights.
+            rights: rights.unwrap_or_default(),
+            user: client.user.clone(),
+            client: client.id.0,
+        })
+    }
+
+    /// Sends a script of a user who may not do everything to the core of its keys. `spans`: its arguments, from `base` on in
+    /// the connection's input.
+    #[cold]
+    pub(crate) fn send_script(
+        &mut self,
+        id: ConnId,
+        how: How,
+        spec: &CommandSpec,
+        spans: &[(u32, u32)],
+        base: usize,
+        core: u16,
+    ) {
+        let Some(caller) = self.caller(id) else { return };
+        let args = Args::new(&self.net.input(id)[base..], spans);
+        let (mut inner, mut op, mut spans) = (Vec::new(), Vec::new(), Vec::new());
+        encode_op(&mut inner, spec.id, &args);
+        let writes = spec.flags.has(Flags::LOGGED);
+        encode_called_as(&mut op, &caller, writes, &inner);
+        let (number, _) = decode_op(&op, &mut spans).expect("just encoded");
+        self.mesh
+            .to(core)
+            .push_request(Asker::whole(id), how, number, &Args::new(&op, &spans));
     }
 
     fn refuse_here(&mut self, id: ConnId, spec: &'static CommandSpec, text: &str) {
@@ -168,6 +279,18 @@ impl CoreState {
             }
             .log();
         }
+        for calls in &effects.calls {
+            let (stats, id) = (&mut self.server.metrics.commands, calls.id.0);
+            if calls.ran > 0 {
+                // What it took is part of the script's time.
+                stats.ran(id, calls.name, 0, calls.ran);
+            }
+            (0..calls.failed).for_each(|_| stats.failed(id, calls.name));
+            (0..calls.rejected).for_each(|_| stats.rejected(id, calls.name));
+        }
+        for denied in effects.denied {
+            self.note_script_denial(denied);
+        }
         for published in &effects.published {
             let name: &[u8] = if published.sharded { b"spublish" } else { b"publish" };
             let spec = lookup(name).expect("a command of the table");
@@ -183,5 +306,44 @@ impl CoreState {
             ];
             self.publish_for_nobody(spec, cmd, Args::new(&words, &spans));
         }
+    }
+
+    /// For the log of denials.
+    fn note_script_denial(&mut self, denied: Denied) {
+        let counters = &mut self.server.metrics.net.denials;
+        let reason = match denied.what {
+            Denial::Command => {
+                counters.commands += 1;
+                "command"
+            }
+            Denial::Key(_) => {
+                counters.keys += 1;
+                "key"
+            }
+            Denial::Channel(_) => {
+                counters.channels += 1;
+                "channel"
+            }
+        };
+        let around = Around {
+            keyspace: &mut self.keyspace,
+            buffers: &NetBuffers(&self.net),
+            now: self.now.tick,
+            wall_us: self.now.wall_us,
+        };
+        let client = self.server.line_of_client(denied.client, around);
+        let longest = self.server.config.settings().acl_log_len_max;
+        let entry = LogEntry {
+            id: 0,
+            count: 1,
+            reason,
+            context: Context::Lua,
+            object: denied.object,
+            user: denied.user,
+            client,
+            first_ms: 0,
+            last_ms: self.now.wall_us / 1000,
+        };
+        self.server.acl_log.note(entry, longest);
     }
 }

@@ -1,7 +1,7 @@
 //! COMMAND: what the table says, as replies in Redis 7.0's shape.
 
 use super::keys::for_each_key;
-use super::spec::{CommandSpec, KeyFind, KeyFlags, KeySearch, KeySpec};
+use super::spec::{CommandSpec, Flags, KeyFind, KeyFlags, KeySearch, KeySpec};
 use super::{Args, Reply};
 
 /// Names as a set of status lines.
@@ -137,7 +137,7 @@ pub fn command_getkeys(call: &Args<'_>, with_flags: bool, reply: &mut dyn Reply)
     }
     let mut count = 0;
     for_each_key(spec, call, |_, _| count += 1);
-    if count == 0 {
+    if count == 0 && !spec.flags.has(Flags::NO_MANDATORY_KEYS) {
         return reply.error("ERR Invalid arguments specified for command");
     }
     reply.array(count);

@@ -25,7 +25,10 @@ pub mod transaction;
 pub mod waiting;
 
 pub use args::Args;
-pub use data::object::{debug_digest, debug_object};
+pub use data::debug_protocol::debug_protocol;
+pub use data::encoding::{EncodingLimits, Small};
+pub use data::object::{debug_digest, debug_digest_value, debug_object};
+pub use data::scripting::{CALLED_AS, CALLED_AS_RO, CallerText, encode_called_as, open_called_as};
 pub use exec::{DataFn, Exec};
 pub use glob::matches;
 pub use keys::{for_each_key, keys};

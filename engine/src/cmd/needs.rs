@@ -5,11 +5,14 @@
 //! operations do.
 
 use super::args::Args;
+use super::data::scripting::open_called_as;
 use super::data::sort;
 use super::exec::Exec;
 use super::keys::for_each_key;
+use super::op::decode_op;
 use super::parse::is;
 use super::spec::{CommandId, CommandSpec};
+use super::table::by_id;
 use super::transaction::for_each_operation;
 use crate::keyspace::Keyspace;
 
@@ -38,12 +41,17 @@ pub fn for_each_needed_key(spec: &CommandSpec, args: &Args<'_>, mut f: impl FnMu
     }
 }
 
-/// [`for_each_needed_key`] with the keys themselves, for a transaction those of all its operations.
+/// [`for_each_needed_key`] with the keys themselves; for a transaction those of all its operations, and for a script with its
+/// caller's rights those of the script.
 pub fn for_each_needed(spec: &CommandSpec, args: &Args<'_>, f: &mut dyn FnMut(&[u8])) {
     if spec.run.is_carrier() {
-        for_each_operation(args, 0, |spec, args, _| {
-            for_each_needed_key(spec, &args, |at| f(args.get(at)));
-        });
+        for_each_operation(args, 0, |spec, args, _| for_each_needed(spec, &args, f));
+    } else if let Some((_, operation)) = open_called_as(spec, args) {
+        let mut spans = Vec::new();
+        let inner = decode_op(operation, &mut spans).ok().and_then(|(id, _)| by_id(id));
+        if let Some(inner) = inner {
+            for_each_needed(inner, &Args::new(operation, &spans), f);
+        }
     } else {
         for_each_needed_key(spec, args, |at| f(args.get(at)));
     }

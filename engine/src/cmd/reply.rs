@@ -41,6 +41,15 @@ pub trait Reply {
     fn verbatim_as(&mut self, _format: &str, text: &[u8]) {
         self.verbatim(text);
     }
+    /// Header of an attribute of `len` pairs, which says something about the value that follows it. False where there are
+    /// none, as in RESP2: then no pairs may be written.
+    fn attribute(&mut self, _len: usize) -> bool {
+        false
+    }
+    /// Header of a push of `len` values that comes before the answer. False where there are none: no values either.
+    fn push(&mut self, _len: usize) -> bool {
+        false
+    }
     /// An error line, prefix included, for example `WRONGTYPE Operation against ...`; no CR or LF.
     fn error(&mut self, text: &str);
     /// 3 when the connection speaks RESP3, else 2: a few commands answer with other shapes.

@@ -54,6 +54,8 @@ impl Flags {
     pub const SKIP_MONITOR: Flags = Flags(1 << 17);
     /// Its first argument that is no name is a script. COMMAND does not show it.
     pub const HAS_SCRIPT: Flags = Flags(1 << 19);
+    /// Runs a script. COMMAND does not show it.
+    pub const RUNS_SCRIPT: Flags = Flags(1 << 20);
     /// May be called without any of the keys that it can have.
     pub const NO_MANDATORY_KEYS: Flags = Flags(1 << 18);
 

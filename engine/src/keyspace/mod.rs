@@ -31,10 +31,11 @@ pub use events::{Event, EventClasses, Events};
 pub use tier::{ColdReader, Evicted, FileKey, FileKeys, FrozenStep, Loaded, Missed, Residency, TierUse};
 pub use types::{Expire, KeyspaceOptions, KeyspaceStats, Kind, Limits, MemoryUse, WrongType};
 
+use crate::cmd::EncodingLimits;
 use crate::collections::Collection;
 use crate::expiry::Wheel;
 use crate::ord::KeyHash;
-use crate::script::Scripts;
+use crate::script::{ReadRights, Scripts};
 use crate::sessions::Sessions;
 use crate::table::{Id, ObjTable, Rec, Shape, Spot};
 use crate::waiters::Waiters;
@@ -62,10 +63,12 @@ pub struct Keyspace {
     stats: KeyspaceStats,
     limits: Limits,
     waiters: Waiters,
+    encodings: EncodingLimits,
     /// Once a script came.
     scripts: Option<Box<Scripts>>,
     /// First and last slot of the group.
     slots: (u16, u16),
+    rights_reader: Option<ReadRights>,
     sessions: Sessions,
     last_spanning: u64,
 }
@@ -104,8 +107,10 @@ impl Keyspace {
             stats: KeyspaceStats::default(),
             limits: Limits::default(),
             waiters: Waiters::default(),
+            encodings: EncodingLimits::default(),
             scripts: None,
             slots: (0, u16::MAX),
+            rights_reader: None,
             sessions: Sessions::default(),
             last_spanning: 0,
         }

@@ -4,7 +4,7 @@
 use std::ops::RangeInclusive;
 
 use super::Keyspace;
-use crate::script::{BadLibraries, Effects, Scripts};
+use crate::script::{BadLibraries, Effects, NoRights, ReadRights, Rights, Scripts};
 
 impl Keyspace {
     /// Scripts and functions, for a command that works with them and the keyspace: taken out, to be put back.
@@ -53,6 +53,19 @@ impl Keyspace {
     /// The bytes are damaged; nothing has changed.
     pub fn import_functions(&mut self, bytes: &[u8]) -> Result<(), BadLibraries> {
         self.scripts_mut().import(bytes)
+    }
+
+    /// How the rights of those who call scripts are read; until this is called nobody who may not do everything has any. Part
+    /// of what every replica agrees on.
+    pub fn read_rights_by(&mut self, reader: ReadRights) {
+        self.rights_reader = Some(reader);
+    }
+
+    pub(crate) fn read_rights(&self, text: &[u8]) -> Box<dyn Rights> {
+        match self.rights_reader {
+            Some(read) => read(text),
+            None => Box::new(NoRights),
+        }
     }
 
     /// The slots of this group, which scripts may touch; all until this is called. Part of what every replica agrees on.

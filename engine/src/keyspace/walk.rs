@@ -3,6 +3,7 @@
 use super::object::Object;
 use super::tier::{Met, Walked};
 use super::{Keyspace, Kind};
+use crate::cmd::EncodingLimits;
 use crate::collections::Collection;
 use crate::digest::{Digest, combine};
 use crate::ord::SLOT_SHIFT;
@@ -177,19 +178,48 @@ impl Keyspace {
             digest.u64(Kind::from(rec.kind()) as u64);
             // An expiry of 0 is never visible, so 0 can stand for "none".
             digest.u64(rec.expire().unwrap_or(0));
-            match rec.kind() {
-                RecKind::Str => digest.bytes(rec.value()),
-                _ => match self.objects.get(rec.object()) {
-                    Object::Str(bytes) => digest.bytes(bytes),
-                    Object::Coll(Collection::Hash(hash)) => hash.digest_at(self.clock_ms, &mut digest),
-                    Object::Coll(c) => c.digest_into(&mut digest),
-                },
-            }
+            self.digest_value(rec, &mut digest);
             sum = combine(sum, digest.finish());
         });
         match self.scripts() {
             Some(scripts) => combine(sum, scripts.libraries().digest()),
             None => sum,
+        }
+    }
+
+    /// Digest of a visible key's value; equal values have equal ones, whatever their keys.
+    pub fn value_digest(&mut self, key: &[u8]) -> Option<u128> {
+        let spot = self.live(self.key_hash(key), key)?;
+        let mut digest = Digest::new();
+        let rec = self.table.rec(spot.at);
+        digest.u64(Kind::from(rec.kind()) as u64);
+        self.digest_value(rec, &mut digest);
+        Some(digest.finish())
+    }
+
+    /// From which sizes on OBJECT ENCODING calls collections large.
+    pub fn encoding_limits(&self) -> EncodingLimits {
+        self.encodings
+    }
+
+    /// Sets them. No part of the state: nothing is stored in another way because of them.
+    pub fn show_encodings_by(&mut self, limits: EncodingLimits) {
+        self.encodings = limits;
+    }
+
+    /// While scripts run, which see the same names on every node: the keyspace that waits for their end keeps the limits.
+    pub(crate) fn swap_encodings(&mut self, other: &mut Self) {
+        std::mem::swap(&mut self.encodings, &mut other.encodings);
+    }
+
+    fn digest_value(&self, rec: Rec, digest: &mut Digest) {
+        match rec.kind() {
+            RecKind::Str => digest.bytes(rec.value()),
+            _ => match self.objects.get(rec.object()) {
+                Object::Str(bytes) => digest.bytes(bytes),
+                Object::Coll(Collection::Hash(hash)) => hash.digest_at(self.clock_ms, digest),
+                Object::Coll(c) => c.digest_into(digest),
+            },
         }
     }
 }

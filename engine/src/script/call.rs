@@ -3,17 +3,22 @@
 //! While a script runs the keyspace lies in the [`World`] of its interpreter, so that its functions can reach it; before and
 //! after, an empty one lies there in its place.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 
 use mlua::{Lua, MultiValue, Table, Value};
 
 use super::budget::Budget;
+use super::caller::{Caller, Denial, Denied};
 use super::effects::Outbox;
 use super::library::Library;
 use super::limits::CALL_WORK;
 use super::to_lua::LuaReply;
 use crate::cmd::op::op_seed;
-use crate::cmd::{Args, CommandSpec, Exec, Flags, Reply, Run, ServerCmd, for_each_key, lookup, prepare};
+use crate::cmd::{
+    Args, CommandSpec, Exec, Flags, Reply, Run, ServerCmd, debug_protocol, for_each_key, lookup, prepare,
+};
 use crate::keyspace::{Keyspace, KeyspaceOptions};
 use crate::number::format_f64;
 use crate::ord::slot_of;
@@ -31,6 +36,8 @@ pub(super) struct World {
     /// State of the script's random numbers.
     random: Cell<u64>,
     outbox: Outbox,
+    /// Who calls, if he may not do everything.
+    caller: RefCell<Option<Rc<Caller>>>,
 }
 
 #[derive(Default)]
@@ -56,11 +63,13 @@ impl World {
             proto: Cell::new(2),
             random: Cell::new(0),
             outbox,
+            caller: RefCell::default(),
         }
     }
 
     /// A script begins, whose random choices `seed` decides.
-    pub(super) fn begin(&self, seed: u64, read_only: bool, scarce: bool) {
+    pub(super) fn begin(&self, seed: u64, read_only: bool, scarce: bool, caller: Option<Rc<Caller>>) {
+        *self.caller.borrow_mut() = caller;
         self.seed.set(seed);
         self.calls.set(0);
         self.read_only.set(read_only);
@@ -71,7 +80,9 @@ impl World {
 
     /// Takes the keyspace in, or gives it back.
     pub(super) fn swap(&self, keyspace: &mut Keyspace) {
-        std::mem::swap(keyspace, &mut self.keyspace.borrow_mut());
+        let inside = &mut *self.keyspace.borrow_mut();
+        std::mem::swap(keyspace, inside);
+        keyspace.swap_encodings(inside);
     }
 
     /// The version of RESP in which the script sees answers.
@@ -103,11 +114,37 @@ impl World {
         self.random.set(((seed as u64) << 16 | 0x330e) & RANDOM_MASK);
     }
 
-    /// Whether the arguments begin with the name of a command.
-    pub(super) fn is_command(&self, args: &MultiValue) -> bool {
+    /// Whether the caller may run the command that the arguments call; `None`: they call none.
+    pub(super) fn may_call(&self, args: &MultiValue) -> Option<bool> {
         let mut words = self.words.borrow_mut();
         words.clear();
-        args.iter().all(|value| words.push(value)) && find(&words.args()).is_some()
+        let understood = args.iter().all(|value| words.push(value));
+        let args = words.args();
+        let spec = find(&args).filter(|spec| understood && spec.accepts(args.len()))?;
+        Some(self.denial(spec, &args).is_none())
+    }
+
+    /// Why the caller may not do that, if so.
+    fn denial(&self, spec: &CommandSpec, args: &Args<'_>) -> Option<Denial> {
+        let caller = self.caller.borrow();
+        caller.as_ref().and_then(|caller| caller.rights.denial(spec, args))
+    }
+
+    /// Tells the server of a denial.
+    #[cold]
+    fn note_denial(&self, what: Denial, spec: &CommandSpec, args: &Args<'_>) {
+        let object = match what {
+            Denial::Command => spec.full_name.as_bytes(),
+            Denial::Key(at) | Denial::Channel(at) => args.get(at),
+        };
+        if let Some(caller) = &*self.caller.borrow() {
+            self.outbox.deny(Denied {
+                user: caller.user.clone(),
+                client: caller.client,
+                what,
+                object: object.to_vec(),
+            });
+        }
     }
 
     /// Carries out the command that `args` call: whether it succeeded, and its answer.
@@ -154,37 +191,50 @@ impl World {
         let Some(spec) = find(&args) else {
             return reply.error("ERR Unknown Redis command called from script");
         };
+        let refusal = self.refusal(spec, &args);
+        let ran = refusal.is_none();
+        match refusal {
+            Some(text) => reply.error(&text),
+            None => self.run(spec, args, reply),
+        }
+        self.outbox.count(spec, ran, reply.failed());
+    }
+
+    /// Why a script may not call that, if so.
+    fn refusal(&self, spec: &'static CommandSpec, args: &Args<'_>) -> Option<Cow<'static, str>> {
         if !spec.accepts(args.len()) {
-            return reply.error("ERR Wrong number of args calling Redis command from script");
+            return Some("ERR Wrong number of args calling Redis command from script".into());
         }
-        if spec.flags.has(Flags::NOSCRIPT) {
-            return reply.error(NOT_FROM_SCRIPTS);
+        if spec.flags.has(Flags::NOSCRIPT) && !is_debug_protocol(spec, args) {
+            return Some(NOT_FROM_SCRIPTS.into());
         }
-        let publishes = matches!(spec.run, Run::Server(ServerCmd::Publish | ServerCmd::SPublish));
-        if self.read_only.get() && (spec.is_write() || publishes) {
-            return reply.error("ERR Write commands are not allowed from read-only scripts.");
+        if let Some(what) = self.denial(spec, args) {
+            self.note_denial(what, spec, args);
+            return Some(what.text().into());
         }
-        if spec.flags.has(Flags::BLOCKING) && asks_to_wait(&args) {
-            let name = String::from_utf8_lossy(args.get(0)).into_owned();
-            return reply.error(&format!(
-                "ERR {name} command is not allowed with BLOCK option from scripts"
-            ));
+        if self.read_only.get() && (spec.is_write() || publishes(spec)) {
+            return Some("ERR Write commands are not allowed from read-only scripts.".into());
+        }
+        if spec.flags.has(Flags::BLOCKING) && asks_to_wait(args) {
+            let name = String::from_utf8_lossy(args.get(0));
+            return Some(format!("ERR {name} command is not allowed with BLOCK option from scripts").into());
         }
         if self.scarce.get() && spec.flags.has(Flags::DENYOOM) {
-            return reply.error("OOM command not allowed when used memory > 'maxmemory'.");
+            return Some("OOM command not allowed when used memory > 'maxmemory'.".into());
         }
+        let (ks, mut is_local) = (self.keyspace.borrow(), true);
+        for_each_key(spec, args, |_, key| is_local &= ks.serves(slot_of(args.get(key))));
+        (!is_local).then(|| "ERR Script attempted to access a non local key in a cluster node".into())
+    }
+
+    fn run(&self, spec: &'static CommandSpec, args: Args<'_>, reply: &mut LuaReply<'_>) {
         if spec.is_write() {
             // What has begun to write may go on: half of it would be worse.
             self.scarce.set(false);
         }
-        let ks = &mut *self.keyspace.borrow_mut();
-        let mut is_local = true;
-        for_each_key(spec, &args, |_, key| is_local &= ks.serves(slot_of(args.get(key))));
-        if !is_local {
-            return reply.error("ERR Script attempted to access a non local key in a cluster node");
-        }
         let call = self.calls.get();
         self.calls.set(call + 1);
+        let ks = &mut *self.keyspace.borrow_mut();
         match spec.run {
             Run::Data(f) => {
                 let seed = op_seed(self.seed.get(), call);
@@ -202,7 +252,7 @@ impl World {
                 }
             }
             // Who hears it is each node's own affair, so nobody is counted.
-            Run::Server(cmd) if publishes => {
+            Run::Server(cmd) if publishes(spec) => {
                 let sharded = cmd == ServerCmd::SPublish;
                 self.outbox.publish(sharded, args.get(1), args.get(2));
                 reply.int(0);
@@ -211,6 +261,17 @@ impl World {
             _ => reply.error(NOT_FROM_SCRIPTS),
         }
     }
+}
+
+fn publishes(spec: &CommandSpec) -> bool {
+    matches!(spec.run, Run::Server(ServerCmd::Publish | ServerCmd::SPublish))
+}
+
+/// DEBUG PROTOCOL says the same everywhere and does nothing: the one thing of DEBUG that scripts may call.
+fn is_debug_protocol(spec: &CommandSpec, args: &Args<'_>) -> bool {
+    matches!(spec.run, Run::Server(ServerCmd::Debug))
+        && args.len() == 3
+        && args.get(1).eq_ignore_ascii_case(b"protocol")
 }
 
 const NOT_FROM_SCRIPTS: &str = "ERR This Redis command is not allowed from script";
@@ -241,6 +302,7 @@ fn about_the_server(cmd: ServerCmd, ks: &Keyspace, args: Args<'_>, reply: &mut d
             _ => reply.error("ERR wrong number of arguments for 'ping' command"),
         },
         ServerCmd::Echo => reply.bulk(args.get(1)),
+        ServerCmd::Debug => debug_protocol(args.get(2), reply),
         ServerCmd::Time => {
             let now_ms = ks.wall_ms();
             reply.array(2);

@@ -11,6 +11,7 @@ use mlua::{Function, Lua, LuaOptions, MultiValue, StdLib, Table, Value};
 
 use super::budget::Budget;
 use super::call::World;
+use super::caller::Caller;
 use super::cjson::Json;
 use super::effects::{LogLevel, Outbox};
 use super::guard::{self, Work};
@@ -41,6 +42,8 @@ pub(super) struct Job<'a> {
     pub(super) args: &'a [&'a [u8]],
     /// Work after which it is stopped.
     pub(super) work_max: u64,
+    /// Who calls, if he may not do everything.
+    pub(super) caller: Option<&'a Rc<Caller>>,
 }
 
 /// A function that a library registered.
@@ -164,7 +167,8 @@ impl Interpreter {
         reply: &mut dyn Reply,
         call: impl FnOnce(Table, Table) -> mlua::Result<(bool, Value)>,
     ) {
-        self.world.begin(job.seed, job.read_only, job.scarce);
+        self.world
+            .begin(job.seed, job.read_only, job.scarce, job.caller.cloned());
         self.json.reset();
         self.world.swap(ks);
         let result = self
@@ -188,7 +192,7 @@ impl Interpreter {
     /// # Errors
     /// What it failed with, code included.
     pub(super) fn load_library(&self, code: CodeNumber, work_max: u64) -> Result<Vec<Registered>, String> {
-        self.world.begin(0, true, false);
+        self.world.begin(0, true, false, None);
         self.json.reset();
         let loaded = self.budget.begin(&self.lua, work_max).and_then(|()| {
             let (ok, value) = self.load_library.call::<(bool, Value)>(code.0)?;
@@ -306,8 +310,8 @@ fn host(lua: &Lua, world: &Rc<World>, budget: &Budget, json: &Json, outbox: &Out
     host.raw_set("call_many", call)?;
     let w = world.clone();
     host.raw_set(
-        "is_command",
-        lua.create_function(move |_, args: MultiValue| Ok(w.is_command(&args)))?,
+        "may_call",
+        lua.create_function(move |_, args: MultiValue| Ok(w.may_call(&args)))?,
     )?;
     let w = world.clone();
     let set_proto = lua.create_function(move |_, proto: u8| {

@@ -3,7 +3,7 @@
 //! Part of the group's state: loaded, replaced and deleted by entries of the log, the same on every replica. What is kept
 //! of a library is its code, and what its functions are called; the compiled code is each interpreter's own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::interpreter::{CodeNumber, Interpreter, Registered};
@@ -43,7 +43,7 @@ pub struct Library {
 #[derive(Clone, Default)]
 pub struct Libraries {
     by_name: BTreeMap<String, Library>,
-    /// The library of each function.
+    /// The library of each function, whose name counts in any case and is in lower case here.
     functions: BTreeMap<String, String>,
 }
 
@@ -67,11 +67,14 @@ impl Libraries {
         self.by_name.is_empty()
     }
 
-    /// The function called `name`.
+    /// The function called `name`, in upper or lower case.
     pub fn function(&self, name: &[u8]) -> Option<&Function> {
         let name = std::str::from_utf8(name).ok()?;
-        let library = self.by_name.get(self.functions.get(name)?)?;
-        library.functions.iter().find(|function| function.name == name)
+        let library = self.by_name.get(self.functions.get(&name.to_ascii_lowercase())?)?;
+        library
+            .functions
+            .iter()
+            .find(|function| function.name.eq_ignore_ascii_case(name))
     }
 
     /// Compiled code of the library with the function called `name`, which exists.
@@ -81,7 +84,7 @@ impl Libraries {
     pub(super) fn compiled(&mut self, interpreter: &mut Interpreter, name: &str) -> Result<CodeNumber, String> {
         let library = self
             .functions
-            .get(name)
+            .get(&name.to_ascii_lowercase())
             .and_then(|library| self.by_name.get_mut(library));
         let library = library.ok_or("Function not found")?;
         match library.compiled {
@@ -138,7 +141,7 @@ impl Libraries {
         };
         self.remove(Some(interpreter), &name);
         for function in &functions {
-            self.functions.insert(function.name.clone(), name.clone());
+            self.functions.insert(function.name.to_ascii_lowercase(), name.clone());
         }
         let library = Library {
             code: code.into(),
@@ -155,9 +158,14 @@ impl Libraries {
         if registered.is_empty() {
             return Err("No functions registered".into());
         }
-        let taken = |function: &&Registered| self.functions.get(&function.name).is_some_and(|owner| owner != name);
+        let lower = |function: &Registered| function.name.to_ascii_lowercase();
+        let taken = |function: &&Registered| self.functions.get(&lower(function)).is_some_and(|owner| owner != name);
         if let Some(function) = registered.iter().find(taken) {
             return Err(format!("Function {} already exists", function.name));
+        }
+        let mut names = BTreeSet::new();
+        if !registered.iter().all(|function| names.insert(lower(function))) {
+            return Err("Error registering functions: Function already exists in the library".into());
         }
         let function = |registered: Registered| Function {
             flags: registered.flags.iter().fold(ScriptFlags::default(), |flags, name| {
@@ -175,7 +183,7 @@ impl Libraries {
             return false;
         };
         for function in &library.functions {
-            self.functions.remove(&function.name);
+            self.functions.remove(&function.name.to_ascii_lowercase());
         }
         if let (Some(interpreter), Some(code)) = (interpreter, library.compiled) {
             interpreter.forget_library(code);
@@ -198,7 +206,9 @@ impl Libraries {
         for (name, library) in others.by_name {
             joined.check_room(&name, library.code.len())?;
             for function in &library.functions {
-                let taken = joined.functions.insert(function.name.clone(), name.clone());
+                let taken = joined
+                    .functions
+                    .insert(function.name.to_ascii_lowercase(), name.clone());
                 if taken.is_some() {
                     return Err(format!("Function {} already exists", function.name));
                 }

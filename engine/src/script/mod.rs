@@ -11,6 +11,7 @@ mod bits;
 mod budget;
 mod cache;
 mod call;
+mod caller;
 mod cjson;
 mod cmsgpack;
 mod effects;
@@ -28,8 +29,10 @@ mod to_reply;
 use std::rc::Rc;
 
 use cache::ScriptCache;
+pub(crate) use caller::NoRights;
+pub use caller::{Caller, Denial, Denied, ReadRights, Rights};
 use effects::Outbox;
-pub use effects::{Effects, LogLevel, Published};
+pub use effects::{Calls, Effects, LogLevel, Published};
 use interpreter::{Interpreter, Job};
 pub use libraries::{BadLibraries, Function, Libraries, Library};
 pub use shebang::{ScriptFlags, script_flags};
@@ -81,6 +84,8 @@ pub struct Scripts {
     libraries: Libraries,
     outbox: Outbox,
     work_max: u64,
+    /// Who calls, if he may not do everything.
+    caller: Option<Rc<Caller>>,
 }
 
 impl Default for Scripts {
@@ -91,6 +96,7 @@ impl Default for Scripts {
             libraries: Libraries::default(),
             outbox: Outbox::default(),
             work_max: limits::SCRIPT_WORK_MAX,
+            caller: None,
         }
     }
 }
@@ -109,6 +115,11 @@ impl Scripts {
     /// does depends on it: the same on every replica.
     pub fn limit_work(&mut self, work_max: u64) {
         self.work_max = work_max;
+    }
+
+    /// The scripts that run from now on are this caller's; `None`: of one who may do everything.
+    pub(crate) fn call_as(&mut self, caller: Option<Rc<Caller>>) {
+        self.caller = caller;
     }
 
     /// The libraries of functions.
@@ -228,6 +239,7 @@ impl Scripts {
             keys: call.keys,
             args: call.args,
             work_max: self.work_max,
+            caller: self.caller.as_ref(),
         };
         ready(&mut self.interpreter, &self.outbox).run_script(ks, code, &job, reply);
     }
@@ -256,6 +268,7 @@ impl Scripts {
                     keys: call.keys,
                     args: call.args,
                     work_max: self.work_max,
+                    caller: self.caller.as_ref(),
                 };
                 interpreter.run_function(ks, code, &job, reply);
             }

@@ -372,10 +372,12 @@ end)
 API.acl_check_cmd = raising(function(...)
   if select('#', ...) == 0 then
     return refused('Please specify at least one argument for this redis lib call')
-  elseif not host.is_command(...) then
+  end
+  local may = host.may_call(...)
+  if may == nil then
     return refused('Invalid command passed to redis.acl_check_cmd()')
   end
-  return true, true
+  return true, may
 end)
 
 local LOG = { LOG_DEBUG = 0, LOG_VERBOSE = 1, LOG_NOTICE = 2, LOG_WARNING = 3 }

@@ -90,9 +90,13 @@ pub fn library_name(code: &[u8]) -> Result<(String, usize), String> {
         .iter()
         .position(|c| *c == b'\n')
         .ok_or("Invalid library metadata")?;
-    let line = String::from_utf8_lossy(&code[2..end]);
-    let mut words = line.split_ascii_whitespace();
-    let engine = words.next().ok_or("Invalid library metadata")?;
+    let words = words_of(&code[2..end]).ok_or("Invalid library metadata")?;
+    // Right behind the `#!` an engine without a name has its place.
+    let (engine, words) = match words.split_first() {
+        Some((first, rest)) if !code[2].is_ascii_whitespace() => (first.as_str(), rest),
+        Some(_) => ("", &words[..]),
+        None => return Err("Invalid library metadata".into()),
+    };
     let mut name = None;
     for word in words {
         match word.split_at_checked(5) {
@@ -103,7 +107,7 @@ pub fn library_name(code: &[u8]) -> Result<(String, usize), String> {
             _ => return Err(format!("Invalid metadata value given: {word}")),
         }
     }
-    let name = name.ok_or("Library name was not given")?;
+    let name: String = name.ok_or("Library name was not given")?;
     if !is_name(&name) {
         return Err(
             "Library names can only contain letters, numbers, or underscores(_) and must be at least one character long"
@@ -114,6 +118,33 @@ pub fn library_name(code: &[u8]) -> Result<(String, usize), String> {
         return Err(format!("Engine '{engine}' not found"));
     }
     Ok((name, end))
+}
+
+/// Words with spaces between them; some may be in quotes, as `name="lib"`. `None`: a quote is not closed.
+fn words_of(line: &[u8]) -> Option<Vec<String>> {
+    let (mut words, mut word, mut quote, mut is_open) = (Vec::new(), Vec::new(), None, false);
+    for &byte in line {
+        match quote {
+            Some(mark) if byte == mark => quote = None,
+            Some(_) => word.push(byte),
+            None if byte.is_ascii_whitespace() => {
+                if std::mem::take(&mut is_open) {
+                    words.push(String::from_utf8_lossy(&std::mem::take(&mut word)).into_owned());
+                }
+            }
+            None => {
+                is_open = true;
+                match byte {
+                    b'"' | b'\'' => quote = Some(byte),
+                    _ => word.push(byte),
+                }
+            }
+        }
+    }
+    if is_open {
+        words.push(String::from_utf8_lossy(&word).into_owned());
+    }
+    quote.is_none().then_some(words)
 }
 
 fn is_name(name: &str) -> bool {
@@ -153,6 +184,9 @@ mod tests {
         let name = |code: &str| library_name(code.as_bytes());
         assert_eq!(name("#!lua name=mylib\nx"), Ok(("mylib".into(), 16)));
         assert_eq!(name("#!LUA NAME=a_1\n"), Ok(("a_1".into(), 14)));
+        assert_eq!(name("#!lua name=\"a\"\n"), Ok(("a".into(), 14)));
+        assert_eq!(name("#! name=a\n"), Err("Engine '' not found".into()));
+        assert_eq!(name("#!lua name='a\n"), Err("Invalid library metadata".into()));
         assert_eq!(name("x"), Err("Missing library metadata".into()));
         assert_eq!(name("#!lua name=x"), Err("Invalid library metadata".into()));
         assert_eq!(name("#!lua\n"), Err("Library name was not given".into()));

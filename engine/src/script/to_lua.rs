@@ -10,6 +10,7 @@
 //! | double | string | `{double=...}` |
 //! | boolean | number | boolean |
 //! | map, set | array | `{map={...}}`, `{set={...}}`, the members being keys with the value true |
+//! | big number | string | `{big_number=...}` |
 //! | verbatim string | string | `{verbatim_string={format="txt", string=...}}` |
 
 use mlua::{Lua, Table, Value};
@@ -70,6 +71,11 @@ impl<'a> LuaReply<'a> {
             Some(error) => Err(error),
             None => Ok((!self.failed, self.done.unwrap_or(Value::Nil))),
         }
+    }
+
+    /// Whether the value is an error.
+    pub(super) fn failed(&self) -> bool {
+        self.failed
     }
 
     /// How much was answered, in bytes.
@@ -171,6 +177,12 @@ impl Reply for LuaReply<'_> {
     fn bulk(&mut self, bytes: &[u8]) {
         self.taken += bytes.len();
         self.attempt(|lua| Ok(Value::String(lua.create_string(bytes)?)));
+    }
+    fn big_number(&mut self, text: &str) {
+        match self.proto {
+            3 => self.field("big_number", text.as_bytes()),
+            _ => self.bulk(text.as_bytes()),
+        }
     }
     fn verbatim(&mut self, text: &[u8]) {
         if self.proto < 3 {

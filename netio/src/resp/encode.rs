@@ -148,6 +148,14 @@ impl<'a> RespWriter<'a> {
         }
     }
 
+    /// Header of an attribute of `len` pairs; false, and nothing, in RESP2.
+    pub fn attribute(&mut self, len: usize) -> bool {
+        if self.proto >= 3 {
+            self.header(b'|', len as i64);
+        }
+        self.proto >= 3
+    }
+
     /// Header of a set.
     pub fn set(&mut self, len: usize) {
         self.header(if self.proto < 3 { b'*' } else { b'~' }, len as i64);

@@ -179,6 +179,9 @@ fn apply_to_selector(selector: &mut Selector, rule: &[u8]) -> Result<(), &'stati
             }
         }
         (_, [sign @ (b'+' | b'-'), name @ ..]) => {
+            if has_space(name) {
+                return Err(SYNTAX);
+            }
             selector
                 .commands
                 .change(name, *sign == b'+')

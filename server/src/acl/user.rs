@@ -100,13 +100,18 @@ impl User {
             out.extend_from_slice(password.as_bytes());
         }
         out.push(b' ');
-        self.root.describe(&mut out);
+        self.describe_rights(&mut out);
+        out
+    }
+
+    /// What he may do, as the rules that mean it.
+    pub(super) fn describe_rights(&self, out: &mut Vec<u8>) {
+        self.root.describe(out);
         for selector in &self.others {
             out.extend_from_slice(b" (");
-            selector.describe(&mut out);
+            selector.describe(out);
             out.push(b')');
         }
-        out
     }
 }
 

@@ -310,6 +310,21 @@ pub(super) fn save(ctx: &ServerCtx<'_>, out: &mut dyn Reply) -> Flow {
 }
 
 impl ServerState {
+    /// A connection of this core as CLIENT LIST shows it; empty when it is gone, or another core's.
+    pub fn line_of_client(&mut self, number: u64, around: Around<'_>) -> String {
+        let found = self.clients.iter().find(|(_, client)| client.id.0 == number);
+        let Some(slot) = found.map(|(slot, _)| slot) else {
+            return String::new();
+        };
+        let Some(conn) = self.clients.take(slot) else {
+            return String::new();
+        };
+        let ctx = self.ctx(slot, conn.endpoint, around);
+        let line = super::client::line_of(&ctx, &conn);
+        self.clients.put_back(slot, conn);
+        line
+    }
+
     /// What the client in `slot` hears when its user may not run this command, whose number of arguments was checked.
     pub fn denied(&mut self, slot: usize, spec: &CommandSpec, args: &Args<'_>, around: Around<'_>) -> Option<String> {
         let conn = self.clients.take(slot)?;

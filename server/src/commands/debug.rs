@@ -1,5 +1,5 @@
-//! DEBUG SLEEP, OBJECT, DIGEST, SET-ACTIVE-EXPIRE, STRINGMATCH-LEN; and those that test Redis's insides, which have
-//! nothing to do here.
+//! DEBUG SLEEP, OBJECT, DIGEST, DIGEST-VALUE, PROTOCOL, SET-ACTIVE-EXPIRE, STRINGMATCH-LEN; and those that test Redis's
+//! insides, which have nothing to do here.
 
 use std::time::Duration;
 
@@ -35,6 +35,8 @@ pub(super) fn debug(ctx: &mut ServerCtx<'_>, conn: &ClientState, args: Args<'_>,
         Some(seconds) if is(word, "sleep") && args.len() == 3 => sleep(seconds, out),
         Some(key) if is(word, "object") => {
             cmd::debug_object(ctx.keyspace, key, out);
+            // Whether the key has expired meanwhile is not this command's concern, nor that of the next one.
+            ctx.keyspace.take_needs_tick();
             Flow::Done
         }
         Some(value) if is(word, "set-active-expire") && args.len() == 3 => {
@@ -52,9 +54,19 @@ pub(super) fn debug(ctx: &mut ServerCtx<'_>, conn: &ClientState, args: Args<'_>,
             cmd::debug_digest(ctx.keyspace, out);
             Flow::Done
         }
+        Some(_) if is(word, "digest-value") => {
+            cmd::debug_digest_value(ctx.keyspace, args.iter_from(2), out);
+            Flow::Done
+        }
+        Some(kind) if is(word, "protocol") && args.len() == 3 => {
+            cmd::debug_protocol(kind, out);
+            Flow::Done
+        }
         Some(len) if is(word, "stringmatch-len") && args.len() == 4 => string_match(len, args.get(3), out),
         // Everything is in the log, and comes from there at every start: there is nothing to save, or to load meanwhile.
         _ if is(word, "reload") || (is(word, "loadaof") && args.len() == 2) => accepted(out),
+        // The one subcommand that scripts may call they may always call.
+        Some(_) if is(word, "set-disable-deny-scripts") && args.len() == 3 => accepted(out),
         // These tune structures that Redis has and we have not.
         Some(_) if is(word, "quicklist-packed-threshold") || is(word, "pause-cron") => accepted(out),
         None if is(word, "change-repl-id") => accepted(out),

@@ -282,8 +282,7 @@ pub static PARAMETERS: &[Parameter] = &[
     only("lazyfree-lazy-server-del", "yes"),
     only("lazyfree-lazy-user-del", "yes"),
     only("lazyfree-lazy-user-flush", "yes"),
-    // Where Redis changes the form of a collection. Forms here have limits of their own, which OBJECT ENCODING shows by
-    // Redis's defaults.
+    // Where Redis changes the form of a collection. Forms here have limits of their own; OBJECT ENCODING goes by these.
     remembered("hash-max-listpack-entries", "hash-max-listpack-entries", "512"),
     remembered("hash-max-ziplist-entries", "hash-max-listpack-entries", "512"),
     remembered("hash-max-listpack-value", "hash-max-listpack-value", "64"),

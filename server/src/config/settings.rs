@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use slotcore_engine::cmd::EncodingLimits;
+
 use super::notify::NotifyEvents;
 use super::output_limits::OutputBufferLimits;
 
@@ -137,6 +139,25 @@ pub struct Settings {
     pub spin_us: u32,
     /// Values that were set of parameters without effect, by name.
     pub remembered: BTreeMap<&'static str, String>,
+}
+
+impl Settings {
+    /// From which sizes on OBJECT ENCODING calls collections large.
+    pub fn encoding_limits(&self) -> EncodingLimits {
+        let mut limits = EncodingLimits::default();
+        for (name, limit) in [
+            ("hash-max-listpack-entries", &mut limits.hash.entries),
+            ("hash-max-listpack-value", &mut limits.hash.bytes),
+            ("zset-max-listpack-entries", &mut limits.zset.entries),
+            ("zset-max-listpack-value", &mut limits.zset.bytes),
+            ("set-max-intset-entries", &mut limits.intset_entries),
+        ] {
+            if let Some(set) = self.remembered.get(name).and_then(|text| text.parse().ok()) {
+                *limit = set;
+            }
+        }
+        limits
+    }
 }
 
 /// Names one member of [`Settings`], so that whoever applies a change looks at what changed only.

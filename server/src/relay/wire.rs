@@ -6,9 +6,10 @@
 use slotcore_engine::cmd::once::{ONCE_BYTES, decode_once};
 use slotcore_engine::cmd::op::{decode_next_op, decode_op};
 use slotcore_engine::cmd::transaction::Step;
-use slotcore_engine::cmd::{Args, CommandSpec, END_WAIT, Run, by_id};
+use slotcore_engine::cmd::{Args, CALLED_AS, CALLED_AS_RO, CommandSpec, END_WAIT, Flags, Run, by_id};
 
 use crate::parcel::{Cast, How, REPLY_HEAD_BYTES, REQUEST_HEAD_BYTES, request_at};
+use crate::scripts;
 
 /// The only version so far.
 const VERSION: u8 = 1;
@@ -113,7 +114,7 @@ fn is_sound_how(how: How) -> bool {
 fn is_sound(spec: &'static CommandSpec, args: &Args<'_>) -> bool {
     match spec.run {
         _ if spec.id == END_WAIT.id => true,
-        Run::Data(_) => spec.accepts(args.len()),
+        Run::Data(_) => spec.accepts(args.len()) && is_sound_script(spec, args),
         Run::Transaction(Step::Watch | Step::Unwatch) => spec.accepts(args.len()),
         Run::Transaction(Step::Carry) => args.iter_from(1).all(|operation| {
             let mut spans = Vec::new();
@@ -122,13 +123,25 @@ fn is_sound(spec: &'static CommandSpec, args: &Args<'_>) -> bool {
             };
             let inner = by_id(id).filter(|_| len == operation.len());
             inner.is_some_and(|inner| match inner.run {
-                Run::Data(_) => inner.id != END_WAIT.id && inner.accepts(spans.len()),
+                Run::Data(_) => {
+                    let args = Args::new(operation, &spans);
+                    inner.id != END_WAIT.id && inner.accepts(args.len()) && is_sound_script(inner, &args)
+                }
                 Run::Transaction(step) => step == Step::Unwatch,
                 Run::Server(_) | Run::Container => false,
             })
         }),
         Run::Transaction(_) | Run::Server(_) | Run::Container => false,
     }
+}
+
+/// Whether a script with its caller's rights holds one; anything else is none, and sound.
+fn is_sound_script(spec: &CommandSpec, args: &Args<'_>) -> bool {
+    if spec.id != CALLED_AS && spec.id != CALLED_AS_RO {
+        return true;
+    }
+    let opened = scripts::opened(spec, args);
+    opened.is_some_and(|(inner, _, spans)| inner.flags.has(Flags::RUNS_SCRIPT) && inner.accepts(spans.len()))
 }
 
 fn check_replies(bytes: &[u8]) -> Result<(), BadMessage> {
@@ -166,7 +179,7 @@ fn u32_at(bytes: &[u8], at: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use slotcore_engine::cmd::op::encode_op;
-    use slotcore_engine::cmd::{CommandId, lookup};
+    use slotcore_engine::cmd::{CallerText, CommandId, encode_called_as, lookup};
     use slotcore_engine::sessions::{Once, SessionId};
     use slotcore_netio::ConnId;
     use slotcore_rt::rng::SeededRng;
@@ -208,6 +221,18 @@ mod tests {
         open(&message(Body::Requests, &parcel.requests), 2).map(drop)
     }
 
+    /// The operation with a caller's rights around it.
+    fn called_as(operation: &[u8]) -> Vec<u8> {
+        let caller = CallerText {
+            rights: b"on ~k +@all".to_vec(),
+            user: b"app".to_vec(),
+            client: 7,
+        };
+        let mut op = Vec::new();
+        encode_called_as(&mut op, &caller, true, operation);
+        op
+    }
+
     fn sound() -> Parcel {
         let mut parcel = Parcel::default();
         let carrier = slotcore_engine::cmd::transaction::carrier(true, false).id;
@@ -216,6 +241,9 @@ mod tests {
         parcel.push_encoded_request(asker(2), How::unheard(), None, &op(id("get"), &[b"k"]));
         let both = op(carrier, &[&set, &unwatch]);
         parcel.push_encoded_request(asker(3), How::unheard(), Some(&once()), &both);
+        let script = called_as(&op(id("eval"), &[b"return 1", b"1", b"k"]));
+        parcel.push_encoded_request(asker(3), How::unheard(), Some(&once()), &script);
+        parcel.push_encoded_request(asker(3), How::unheard(), Some(&once()), &op(carrier, &[&script]));
         parcel.push_encoded_request(asker(4), How::unheard(), None, &op(id("watch"), &[b"k"]));
         parcel.push_encoded_request(asker(4), How::unheard(), None, &op(END_WAIT.id, &[]));
         parcel.push_reply(asker(1), |out| out.extend_from_slice(b"+OK\r\n"));
@@ -251,6 +279,13 @@ mod tests {
             (How::unheard(), None, op(carrier, &[&config])),
             (How::unheard(), None, op(carrier, &[b"x"])),
             (How::unheard(), None, op(carrier, &[&op(END_WAIT.id, &[b"x"])])),
+            (How::unheard(), None, called_as(b"x")),
+            (How::unheard(), None, called_as(&config)),
+            (
+                How::unheard(),
+                None,
+                op(carrier, &[&called_as(&op(id("get"), &[b"k"]))]),
+            ),
             (How::unheard(), None, op(id("get"), &[])),
             (How::unheard(), None, op(id("exec"), &[])),
             (How::unheard(), None, op(CommandId(u16::MAX), &[])),

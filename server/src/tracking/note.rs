@@ -11,6 +11,7 @@ use slotcore_netio::ConnId;
 use super::tell::Changed;
 use super::{Holder, TrackedKeys};
 use crate::core_state::{CoreState, lane_of};
+use crate::scripts;
 
 /// See the module's text.
 #[derive(Debug, Default)]
@@ -36,6 +37,9 @@ impl Tracking {
     /// A command is carried out for `who`, who keeps copies of what it reads.
     #[cold]
     pub(crate) fn note(&mut self, who: Holder, spec: &'static CommandSpec, args: &Args<'_>) {
+        if let Some((spec, operation, spans)) = scripts::opened(spec, args) {
+            return self.note(who, spec, &Args::new(operation, &spans));
+        }
         // A script may read any key it was given.
         let is_script = spec.flags.has(Flags::LOGGED);
         if matches!(spec.run, Run::Transaction(Step::CarryPart)) {

@@ -4,7 +4,7 @@
 //! of unapplied writes goes into the batch as a line of text.
 
 use slotcore_engine::cmd::transaction::Step;
-use slotcore_engine::cmd::{Args, CommandSpec, Flags, Reply, Run, ServerCmd, keys, lookup};
+use slotcore_engine::cmd::{Args, CallerText, CommandSpec, Flags, Reply, Run, ServerCmd, keys, lookup};
 use slotcore_engine::keyspace::Keyspace;
 use slotcore_engine::ord::slot_of;
 use slotcore_netio::ConnId;
@@ -29,12 +29,19 @@ const NOT_INSIDE: &str = "ERR Command not allowed inside a transaction";
 
 /// Keeps a command that runs a script, in the form in which it is logged. Memory is not exhausted, or nothing is kept.
 #[cold]
-fn keep_script(keyspace: &mut Keyspace, queue: &mut Queue, spec: &'static CommandSpec, args: &Args<'_>) -> bool {
+fn keep_script(
+    keyspace: &mut Keyspace,
+    queue: &mut Queue,
+    spec: &'static CommandSpec,
+    args: &Args<'_>,
+    caller: Option<&CallerText>,
+) -> bool {
     let mut operation = Vec::new();
-    match scripts::form(keyspace, spec, args, &mut operation) {
+    match scripts::form(keyspace, spec, args, caller, &mut operation) {
         // Nobody knows the script: that is what it will answer, as in the log no SHA-1 is known.
         Form::AsItCame | Form::Refused(_) => queue.push(spec, args),
         Form::Rewritten => queue.push_encoded(spec, &operation),
+        Form::RewrittenRead => queue.push_encoded(scripts::reads_as(), &operation),
         Form::Read(twin) => queue.push(twin, args),
     }
 }
@@ -130,13 +137,16 @@ impl CoreState {
             _ if slot.is_some() => Owner::Core(self.server.core),
             _ => Owner::Anywhere,
         };
+        let caller = spec.flags.has(Flags::RUNS_SCRIPT).then(|| self.caller(id)).flatten();
+        let Some((input, _)) = self.net.io(id) else { return };
+        let args = Args::new(&input[c.base..], spans);
         let Some(queue) = &mut lane_of(&mut self.lanes, id).session.queue else {
             return;
         };
         // Once it is known that EXEC will fail nothing more need be kept.
         let has_room = queue.broken
-            || match spec.flags.has(Flags::LOGGED) {
-                true => keep_script(&mut self.keyspace, queue, spec, &args),
+            || match spec.flags.has(Flags::RUNS_SCRIPT) {
+                true => keep_script(&mut self.keyspace, queue, spec, &args, caller.as_ref()),
                 false => queue.push(spec, &args),
             };
         if !has_room {

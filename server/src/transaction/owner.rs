@@ -115,15 +115,15 @@ impl CoreState {
     /// A write is about to be put into the batch while some keys are watched.
     #[cold]
     pub(crate) fn note_gathered(&mut self, spec: &'static CommandSpec, args: &Args<'_>) {
-        let batch = self.next_batch;
+        let (batch, waiters) = (self.next_batch, !self.keyspace.waiters().is_empty());
         if spec.run.is_carrier() {
             for_each_operation(args, 0, |spec, args, _| {
                 if spec.is_write() {
-                    self.watches.gathered(spec, &args, batch);
+                    self.watches.gathered(spec, &args, batch, waiters);
                 }
             });
         } else {
-            self.watches.gathered(spec, args, batch);
+            self.watches.gathered(spec, args, batch, waiters);
         }
     }
 
@@ -140,7 +140,7 @@ impl CoreState {
             return (Vec::new(), 0);
         }
         if spec.flags.has(Flags::LOGGED) {
-            self.before_script();
+            self.before_unnamed();
             return (Vec::new(), 0);
         }
         if !self.keyspace.is_complete() {
@@ -159,7 +159,7 @@ impl CoreState {
     #[cold]
     pub(crate) fn after_write(&mut self, who: Who, spec: &'static CommandSpec, (touched, at): (Vec<Touched>, usize)) {
         if spec.flags.has(Flags::LOGGED) {
-            return self.after_script();
+            return self.after_unnamed();
         }
         if touched.is_empty() {
             return;
@@ -173,14 +173,18 @@ impl CoreState {
             .after(&mut self.keyspace, spec, &touched, reply.unwrap_or_default());
     }
 
-    /// A script is about to run while some keys are watched: the keyspace notes whatever it changes.
-    fn before_script(&mut self) {
+    /// Something is about to write whose keys nobody can tell beforehand, a script or a command that has waited, while some
+    /// keys are watched: the keyspace notes whatever it changes.
+    #[cold]
+    pub(crate) fn before_unnamed(&mut self) {
         let notify = self.server.config.settings().notify_keyspace_events;
         self.keyspace.listen_to(notify.wanted().and(EventClasses::CHANGES));
     }
 
-    fn after_script(&mut self) {
-        self.watches.after_script(&self.keyspace);
+    /// It has written.
+    #[cold]
+    pub(crate) fn after_unnamed(&mut self) {
+        self.watches.after_unnamed(&self.keyspace);
         self.listen_to_keys();
     }
 
@@ -295,7 +299,7 @@ impl CoreState {
         let watched = spec.is_write() && !self.watches.is_empty();
         let is_script = watched && spec.flags.has(Flags::LOGGED);
         if is_script {
-            self.before_script();
+            self.before_unnamed();
         } else if watched && !complete {
             self.watches.make_known(&mut self.keyspace, spec, &args);
         }
@@ -323,7 +327,7 @@ impl CoreState {
             self.watches.after(&mut self.keyspace, spec, &touched, &out[mark..]);
         }
         if is_script {
-            self.after_script();
+            self.after_unnamed();
         }
         self.tally.note(spec);
         if let Some(began) = began {

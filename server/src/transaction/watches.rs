@@ -9,7 +9,8 @@
 //! does one that met no key and made none. Of a few others that may or may not change a key and do not say so (`GETEX`
 //! without an option, `HSET` aside) it is assumed that they do: an EXEC fails once too often rather than once too rarely.
 //!
-//! A script may write any key of its core, named or not. What it changed the keyspace tells ([`Watches::after_script`]).
+//! A script may write any key of its core, named or not, and so may a write that lets a command go on which has waited. What
+//! they changed the keyspace tells ([`Watches::after_unnamed`]).
 
 use std::collections::BTreeMap;
 
@@ -186,7 +187,11 @@ impl Watches {
     }
 
     /// A write is put into batch number `batch`.
-    pub fn gathered(&mut self, spec: &CommandSpec, args: &Args<'_>, batch: u64) {
+    /// `waiters`: some command waits, which it may let go on.
+    pub fn gathered(&mut self, spec: &CommandSpec, args: &Args<'_>, batch: u64, waiters: bool) {
+        if waiters {
+            return self.keys.values_mut().for_each(|watched| watched.last_write = batch);
+        }
         self.for_each_touched(spec, args, |_, watched| watched.last_write = batch);
     }
 
@@ -227,8 +232,8 @@ impl Watches {
         }
     }
 
-    /// After a script, during which the keyspace noted all changes. Whether a key has expired is looked at later.
-    pub fn after_script(&mut self, ks: &Keyspace) {
+    /// After something during which the keyspace noted all changes. Whether a key has expired is looked at later.
+    pub fn after_unnamed(&mut self, ks: &Keyspace) {
         for event in ks.events().filter(|event| !event.class.has_any(EventClasses::EXPIRED)) {
             if event.class.has_any(EventClasses::CLEARED) {
                 self.watchers.values_mut().for_each(|watching| watching.changed = true);
@@ -427,8 +432,9 @@ mod tests {
         let (mut watches, mut gate) = (Watches::default(), Gate::default());
         let asker = Asker::exec(ConnId::from_parts((7, 1)));
         watches.watch(me(), b"k", true, 0);
-        let write =
-            |watches: &mut Watches, batch| with_args("setnx k 1", |spec, args| watches.gathered(spec, &args, batch));
+        let write = |watches: &mut Watches, batch| {
+            with_args("setnx k 1", |spec, args| watches.gathered(spec, &args, batch, false))
+        };
         write(&mut watches, 4);
         gate.hold(0, asker, How::unheard(), b"", 3);
         assert!(!gate.is_due(3) && gate.next(&watches, 3, |_| true).is_none());

@@ -238,6 +238,12 @@ fn a_script_serves_those_who_wait_when_it_has_ended_and_may_not_wait() {
                   return redis.pcall('blpop', 'none', 0).err";
     let refused = client.ok(&["EVAL", script, "0"]);
     assert_eq!(refused, bulk("ERR This Redis command is not allowed from script"));
+    let blocks = "return redis.call('XREAD', 'BLOCK', 0, 'STREAMS', 'none', '$')";
+    let refused = client.call(&["EVAL", blocks, "0"]).text();
+    assert!(
+        refused.contains("XREAD command is not allowed with BLOCK option from scripts"),
+        "{refused}"
+    );
     let served = waiter.reply().unwrap();
     assert_eq!(served, Reply::Array(vec![bulk("list"), bulk("b")]));
     let told = listener.reply().unwrap();
@@ -245,5 +251,70 @@ fn a_script_serves_those_who_wait_when_it_has_ended_and_may_not_wait() {
         told,
         Reply::Array(vec![bulk("message"), bulk("__keyevent@0__:rpush"), bulk("list")])
     );
+    running.stop();
+}
+
+#[test]
+fn a_script_may_do_what_its_caller_may_and_a_replay_asks_nobody() {
+    let dir = Scratch::new();
+    let running = server(&dir, "3");
+    let mut admin = running.client();
+    let keys: Vec<String> = (0..3).map(|core| key_on(core, 3)).collect();
+    let mut rules = vec!["ACL", "SETUSER", "app", "on", ">secret", "~allowed*", "+@all", "-del"];
+    let granted: Vec<String> = keys.iter().map(|key| format!("~{key}")).collect();
+    rules.extend(granted.iter().map(String::as_str));
+    admin.ok(&rules);
+    let mut app = running.client();
+    app.ok(&["AUTH", "app", "secret"]);
+    let text = |reply: Reply| reply.text();
+    for key in &keys {
+        assert_eq!(
+            app.ok(&["EVAL", "return redis.call('incr', KEYS[1])", "1", key]),
+            Reply::Integer(1)
+        );
+        assert_eq!(
+            app.ok(&["EVAL_RO", "return redis.call('get', KEYS[1])", "1", key]),
+            bulk("1")
+        );
+        let refused = text(app.call(&[
+            "EVAL",
+            "redis.call('incr', KEYS[1]) redis.call('del', KEYS[1])",
+            "1",
+            key,
+        ]));
+        let expected = "ERR The user executing the script can't run this command or subcommand script: ";
+        assert!(refused.starts_with(expected), "{refused}");
+        for command in ["EVAL", "EVAL_RO"] {
+            let foreign = format!("return redis.call('get', '{{{key}}}secret')");
+            let refused = text(app.call(&[command, &foreign, "1", key]));
+            let expected = "ERR The user executing the script can't access at least one of the keys mentioned";
+            assert!(refused.starts_with(expected), "{refused}");
+        }
+    }
+    // In a transaction, and by SHA-1.
+    let body = "return {redis.acl_check_cmd('del', KEYS[1]), redis.call('incr', KEYS[1]), redis.pcall('del', KEYS[1])}";
+    let sha = app.ok(&["SCRIPT", "LOAD", body]);
+    app.ok(&["MULTI"]);
+    app.ok(&["EVALSHA", &sha.text(), "1", &keys[2]]);
+    let Reply::Array(replies) = app.ok(&["EXEC"]) else {
+        panic!("a transaction answers with an array")
+    };
+    let Reply::Array(parts) = &replies[0] else {
+        panic!("{replies:?}")
+    };
+    assert_eq!((&parts[0], &parts[1]), (&Reply::Nil, &Reply::Integer(3)));
+    assert!(parts[2].is_error());
+    let Reply::Array(log) = admin.ok(&["ACL", "LOG"]) else {
+        panic!("the log is an array")
+    };
+    assert!(format!("{log:?}").contains(&format!("{:?}", bulk("lua"))), "{log:?}");
+    admin.ok(&["ACL", "SETUSER", "app", "resetkeys", "-@all"]);
+    running.kill();
+
+    // The user is gone; what he did is there.
+    let running = server(&dir, "3");
+    let mut admin = running.client();
+    let left: Vec<_> = keys.iter().map(|key| admin.ok(&["GET", key])).collect();
+    assert_eq!(left, [bulk("2"), bulk("2"), bulk("3")]);
     running.stop();
 }

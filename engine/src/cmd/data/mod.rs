@@ -3,7 +3,9 @@
 pub(super) mod bitmap;
 pub(super) mod condition;
 pub(super) mod counter;
+pub(super) mod debug_protocol;
 pub(super) mod dump;
+pub(crate) mod encoding;
 pub(super) mod expiry;
 pub(super) mod geo;
 pub(super) mod hash;

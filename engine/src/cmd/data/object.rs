@@ -17,6 +17,7 @@ const SHARED_REFCOUNT: i64 = i32::MAX as i64;
 /// because of that.
 fn encoding_of(ks: &mut Keyspace, key: &[u8]) -> Option<&'static str> {
     const SAME: &str = "the type was just asked";
+    let limits = ks.encoding_limits();
     Some(match ks.kind(key)? {
         Kind::Str => {
             let text = ks.get_str(key).expect(SAME)?;
@@ -27,9 +28,9 @@ fn encoding_of(ks: &mut Keyspace, key: &[u8]) -> Option<&'static str> {
             }
         }
         Kind::List => "quicklist",
-        Kind::Set => ks.set(key).expect(SAME)?.encoding(),
-        Kind::Hash => ks.hash(key).expect(SAME)?.encoding(),
-        Kind::ZSet => ks.zset(key).expect(SAME)?.encoding(),
+        Kind::Set => limits.of_set(ks.set(key).expect(SAME)?),
+        Kind::Hash => limits.of_hash(ks.hash(key).expect(SAME)?),
+        Kind::ZSet => limits.of_zset(ks.zset(key).expect(SAME)?),
         Kind::Stream => "stream",
     })
 }
@@ -119,4 +120,12 @@ pub fn debug_object(ks: &mut Keyspace, key: &[u8], reply: &mut dyn Reply) {
 /// DEBUG DIGEST: a fingerprint of all keys and values, in as many hexadecimal digits as Redis prints.
 pub fn debug_digest(ks: &mut Keyspace, reply: &mut dyn Reply) {
     reply.simple(&format!("{:040x}", ks.digest()));
+}
+
+/// DEBUG DIGEST-VALUE: the same of each value alone, which does not depend on its key or expiry; zeros where there is none.
+pub fn debug_digest_value<'a>(ks: &mut Keyspace, keys: impl ExactSizeIterator<Item = &'a [u8]>, reply: &mut dyn Reply) {
+    reply.array(keys.len());
+    for key in keys {
+        reply.simple(&format!("{:040x}", ks.value_digest(key).unwrap_or(0)));
+    }
 }

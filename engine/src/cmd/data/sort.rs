@@ -3,7 +3,7 @@
 
 use crate::cmd::error::{CmdError, answer};
 use crate::cmd::parse::{integer, is};
-use crate::cmd::{Args, Exec, Reply};
+use crate::cmd::{Args, Exec, Reply, Waiting};
 use crate::collections::{Collection, Elements, End, List};
 use crate::keyspace::{EventClasses, Keyspace, Kind};
 use crate::number::parse_f64;
@@ -197,7 +197,9 @@ fn sorted(x: &mut Exec<'_>, q: &Query<'_>) -> Result<Vec<Vec<u8>>, CmdError> {
     let kind = x.ks.kind(key);
     let mut elements = elements_of(x.ks, key, kind)?;
     let unsorted = matches!(q.by, Some(Pattern::Nowhere));
-    if unsorted && !(kind == Some(Kind::Set) && q.store.is_some()) {
+    // Nor has the answer to a script, which may write what it gets.
+    let kept = q.store.is_some() || x.waiting == Waiting::Never;
+    if unsorted && !(kind == Some(Kind::Set) && kept) {
         if q.descending && kind != Some(Kind::Set) {
             elements.reverse();
         }

@@ -18,6 +18,7 @@ pub(super) const PUBSUB: Flags = Flags::PUBSUB;
 pub(super) const NO_MULTI: Flags = Flags::NO_MULTI;
 pub(super) const SKIP_SLOWLOG: Flags = Flags::SKIP_SLOWLOG;
 pub(super) const LOGGED: Flags = Flags::LOGGED;
+pub(super) const RUNS_SCRIPT: Flags = Flags::RUNS_SCRIPT;
 pub(super) const HAS_SCRIPT: Flags = Flags::HAS_SCRIPT;
 pub(super) const SKIP_MONITOR: Flags = Flags::SKIP_MONITOR;
 pub(super) const NO_MANDATORY_KEYS: Flags = Flags::NO_MANDATORY_KEYS;

@@ -210,6 +210,7 @@ static BY_ID: [Option<&'static CommandSpec>; ID_END] = {
     let mut h = 0;
     while h < scripting::HIDDEN.len() {
         place(&mut ids, &scripting::HIDDEN[h]);
+        place(&mut ids, &scripting::CALLED_AS[h]);
         h += 1;
     }
     ids

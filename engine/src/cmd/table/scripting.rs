@@ -3,8 +3,8 @@
 //! EVALSHA and its like name a script that only this process knows: the server puts the script itself into the log.
 
 use super::build::{
-    ACCESS, ALLOW_BUSY, DENYOOM, HAS_SCRIPT, LOADING, LOGGED, NO_MANDATORY_KEYS, NONE, NOSCRIPT, READONLY, RO, RW,
-    SKIP_MONITOR, STALE, UPDATE, WRITE, counted, flags,
+    ACCESS, ALLOW_BUSY, DENYOOM, HAS_SCRIPT, LOADING, LOGGED, NO_MANDATORY_KEYS, NONE, NOSCRIPT, READONLY, RO,
+    RUNS_SCRIPT, RW, SKIP_MONITOR, STALE, UPDATE, WRITE, counted, flags,
 };
 use crate::cmd::data::scripting;
 use crate::cmd::spec::{Categories, CommandSpec, Flags, Group, KeySpec, Run};
@@ -12,9 +12,9 @@ use crate::cmd::spec::{Categories, CommandSpec, Flags, Group, KeySpec, Run};
 const SCRIPTING: Categories = Categories::SCRIPTING;
 
 /// Of those that may write.
-const RUNS: Flags = flags(&[LOGGED, NOSCRIPT, STALE, SKIP_MONITOR, NO_MANDATORY_KEYS]);
+const RUNS: Flags = flags(&[RUNS_SCRIPT, LOGGED, NOSCRIPT, STALE, SKIP_MONITOR, NO_MANDATORY_KEYS]);
 /// Of those that may not.
-const RUNS_RO: Flags = flags(&[READONLY, NOSCRIPT, STALE, SKIP_MONITOR, NO_MANDATORY_KEYS]);
+const RUNS_RO: Flags = flags(&[RUNS_SCRIPT, READONLY, NOSCRIPT, STALE, SKIP_MONITOR, NO_MANDATORY_KEYS]);
 
 static KEYS: [KeySpec; 1] = [counted(2, &[RW, ACCESS, UPDATE])
     .noted("We cannot tell how the keys will be used so we assume the worst, RW and UPDATE")];
@@ -103,4 +103,13 @@ pub(super) static HIDDEN: [CommandSpec; 2] = [
         .doc(Group::Scripting, "", "", "EVAL while memory is exhausted."),
     CommandSpec::new(487, "fcall|scarce", -3, RUNS, SCRIPTING, &KEYS, Run::Data(scripting::fcall_scarce))
         .doc(Group::Scripting, "", "", "FCALL while memory is exhausted."),
+];
+
+/// Operations around a script whose caller may not do everything; no client can call them.
+#[rustfmt::skip]
+pub(super) static CALLED_AS: [CommandSpec; 2] = [
+    CommandSpec::new(scripting::CALLED_AS.0, "eval|as", 5, flags(&[LOGGED]), SCRIPTING, &[], Run::Data(scripting::called_as))
+        .doc(Group::Scripting, "", "", "A script with its caller's rights."),
+    CommandSpec::new(scripting::CALLED_AS_RO.0, "eval_ro|as", 5, READONLY, SCRIPTING, &[], Run::Data(scripting::called_as))
+        .doc(Group::Scripting, "", "", "A script that only reads, with its caller's rights."),
 ];

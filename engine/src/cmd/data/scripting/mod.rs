@@ -1,9 +1,12 @@
 //! Scripts and functions: the commands around [`crate::script`].
 
+mod called_as;
 mod function;
 mod run;
 mod script;
 
+pub(in crate::cmd) use called_as::called_as;
+pub use called_as::{CALLED_AS, CALLED_AS_RO, CallerText, encode_called_as, open_called_as};
 pub(in crate::cmd) use function::{
     delete, dump, flush as flush_functions, help as function_help, kill as kill_function, list, load as load_function,
     restore, stats,

@@ -6,6 +6,7 @@ use super::trim::TrimArgs;
 use crate::cmd::error::{CmdError, answer};
 use crate::cmd::{Args, Exec, Reply};
 use crate::collections::stream::StreamId;
+use crate::keyspace::EventClasses;
 
 /// Most bytes of fields and values of an entry: Redis's `STREAM_LISTPACK_MAX_SIZE`.
 const ENTRY_BYTES_MAX: usize = 1 << 30;
@@ -59,7 +60,11 @@ pub(in crate::cmd) fn xadd(x: &mut Exec<'_>, reply: &mut dyn Reply) {
         let stream = x.ks.stream_or_create(key)?;
         stream.push(id, pairs(args, first), limits);
         put_id(id, reply);
-        parsed.carry_out(stream);
+        let trimmed = parsed.carry_out(stream);
+        x.ks.note(EventClasses::STREAM, "xadd", key);
+        if trimmed > 0 {
+            x.ks.note(EventClasses::STREAM, "xtrim", key);
+        }
         x.ks.signal_ready(key);
         Ok(())
     });

@@ -1,5 +1,6 @@
 //! Pending entries that change hands: XCLAIM, XAUTOCLAIM.
 
+use super::groups::{knows, note_if_met};
 use super::ids::{id, range_start};
 use super::reply::{no_key_or_group, put_entry, put_id};
 use crate::cmd::error::{CmdError, answer};
@@ -133,11 +134,16 @@ pub(in crate::cmd) fn xclaim(x: &mut Exec<'_>, reply: &mut dyn Reply) {
         let Some(claim) = Claim::parse(x, reply)? else {
             return Ok(());
         };
+        let consumer = x.args.get(3);
+        let was_known = knows(x.ks, key, name, consumer)?;
         let stream = x.ks.stream_mut(key)?.expect("it was there above");
         stream.with_group(name, |group, reading| {
-            let claimed = claim.carry_out(group, reading, x.args.get(3), now_ms);
+            let claimed = claim.carry_out(group, reading, consumer, now_ms);
             put_claimed(&claimed, claim.just_ids, reading, reply);
         });
+        if !was_known {
+            note_if_met(x.ks, key, name, consumer)?;
+        }
         Ok(())
     });
 }
@@ -166,6 +172,7 @@ pub(in crate::cmd) fn xautoclaim(x: &mut Exec<'_>, reply: &mut dyn Reply) {
             }
         }
         let (key, name, now_ms) = (args.get(1), args.get(2), x.ks.now_ms());
+        let was_known = knows(x.ks, key, name, args.get(3))?;
         let stream = x.ks.stream_mut(key)?;
         let claimed = stream.and_then(|stream| {
             stream.with_group(name, |group, reading| {
@@ -186,6 +193,8 @@ pub(in crate::cmd) fn xautoclaim(x: &mut Exec<'_>, reply: &mut dyn Reply) {
         });
         if claimed.is_none() {
             no_key_or_group(key, name, "", reply);
+        } else if !was_known {
+            note_if_met(x.ks, key, name, args.get(3))?;
         }
         Ok(())
     });

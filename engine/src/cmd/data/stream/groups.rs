@@ -9,6 +9,7 @@ use crate::cmd::resolve::one_line;
 use crate::cmd::{Exec, Reply};
 use crate::collections::Collection;
 use crate::collections::stream::{Group, StreamId};
+use crate::keyspace::{EventClasses, Keyspace};
 
 const NO_STREAM: CmdError = CmdError::Other(
     "ERR The XGROUP subcommand requires the key to exist. Note that for CREATE you may want to use the MKSTREAM option \
@@ -81,6 +82,7 @@ pub(in crate::cmd) fn create(x: &mut Exec<'_>, reply: &mut dyn Reply) {
         if !stream.add_group(x.args.get(3), Group::new(last_id, o.entries_read)) {
             return Err(CmdError::Other("BUSYGROUP Consumer Group name already exists"));
         }
+        x.ks.note(EventClasses::STREAM, "xgroup-create", key);
         reply.ok();
         Ok(())
     });
@@ -110,6 +112,7 @@ pub(in crate::cmd) fn set_id(x: &mut Exec<'_>, reply: &mut dyn Reply) {
         stream.with_group(name, |group, _| {
             (group.last_id, group.entries_read) = (last_id, o.entries_read);
         });
+        x.ks.note(EventClasses::STREAM, "xgroup-setid", key);
         reply.ok();
         Ok(())
     });
@@ -124,6 +127,7 @@ pub(in crate::cmd) fn destroy(x: &mut Exec<'_>, reply: &mut dyn Reply) {
         if let Some(rest) = taken {
             x.ks.discard(Collection::Stream(rest));
             x.ks.signal_ready(x.args.get(2));
+            x.ks.note(EventClasses::STREAM, "xgroup-destroy", x.args.get(2));
         }
         Ok(())
     });
@@ -143,7 +147,12 @@ pub(in crate::cmd) fn create_consumer(x: &mut Exec<'_>, reply: &mut dyn Reply) {
             is_new
         });
         match created {
-            Some(created) => reply.int(i64::from(created)),
+            Some(created) => {
+                if created {
+                    x.ks.note(EventClasses::STREAM, CONSUMER_CREATED, key);
+                }
+                reply.int(i64::from(created));
+            }
             None => no_group(key, name, reply),
         }
         Ok(())
@@ -155,13 +164,35 @@ pub(in crate::cmd) fn delete_consumer(x: &mut Exec<'_>, reply: &mut dyn Reply) {
     answer(reply, |reply| {
         let (key, name) = (x.args.get(2), x.args.get(3));
         let stream = x.ks.stream_mut(key)?.ok_or(NO_STREAM)?;
-        let pending = stream.with_group(name, |group, _| group.remove_consumer(x.args.get(4)).unwrap_or(0));
+        let pending = stream.with_group(name, |group, _| group.remove_consumer(x.args.get(4)));
         match pending {
-            Some(pending) => reply.int(pending as i64),
+            Some(pending) => {
+                if pending.is_some() {
+                    x.ks.note(EventClasses::STREAM, "xgroup-delconsumer", key);
+                }
+                reply.int(pending.unwrap_or(0) as i64);
+            }
             None => no_group(key, name, reply),
         }
         Ok(())
     });
+}
+
+/// What others hear when a consumer is met for the first time.
+const CONSUMER_CREATED: &str = "xgroup-createconsumer";
+
+/// Whether a group, which is there, knows the consumer.
+pub(super) fn knows(ks: &mut Keyspace, key: &[u8], group: &[u8], consumer: &[u8]) -> Result<bool, CmdError> {
+    let group = ks.stream_mut(key)?.and_then(|stream| stream.group(group));
+    Ok(group.is_some_and(|group| group.find(consumer).is_some()))
+}
+
+/// A command may have met a consumer for the first time, who was not known before it.
+pub(super) fn note_if_met(ks: &mut Keyspace, key: &[u8], group: &[u8], consumer: &[u8]) -> Result<(), CmdError> {
+    if knows(ks, key, group, consumer)? {
+        ks.note(EventClasses::STREAM, CONSUMER_CREATED, key);
+    }
+    Ok(())
 }
 
 /// XGROUP HELP

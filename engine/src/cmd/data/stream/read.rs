@@ -1,5 +1,6 @@
 //! New entries of several streams: XREAD, XREADGROUP.
 
+use super::groups::{knows, note_if_met};
 use super::ids::id;
 use super::reply::{limit, no_key_or_group, put_entry, put_id, put_range, put_stream_name};
 use crate::cmd::error::{CmdError, answer};
@@ -259,12 +260,16 @@ fn deliver(
     reply: &mut dyn Reply,
 ) -> Result<(), CmdError> {
     let now_ms = ks.now_ms();
+    let was_known = knows(ks, key, group, consumer)?;
     let stream = ks.stream_mut(key)?.expect("it was there above");
     let delivered = stream.with_group(group, |group, reading| match from {
         From::Behind(id) => deliver_again(group, reading, consumer, id, limit(o.count), now_ms, reply),
         From::New => deliver_new(group, reading, consumer, o, now_ms, reply),
     });
     delivered.expect("it was there above");
+    if !was_known {
+        note_if_met(ks, key, group, consumer)?;
+    }
     Ok(())
 }
 

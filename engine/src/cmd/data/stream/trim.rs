@@ -6,6 +6,7 @@ use crate::cmd::parse::{integer, is};
 use crate::cmd::{Args, Exec, Reply};
 use crate::collections::Elements;
 use crate::collections::stream::{NodeLimits, Stream, StreamId, Trim};
+use crate::keyspace::EventClasses;
 
 /// Chunks that a trim "about" a length looks at, where no LIMIT says otherwise.
 const CHUNKS_PER_TRIM: u64 = 100;
@@ -119,8 +120,12 @@ impl TrimArgs {
 pub(in crate::cmd) fn xtrim(x: &mut Exec<'_>, reply: &mut dyn Reply) {
     answer(reply, |reply| {
         let parsed = TrimArgs::parse(&x.args, false, x.ks.limits().stream_node)?;
-        let stream = x.ks.stream_mut(x.args.get(1))?;
-        reply.int(stream.map_or(0, |stream| parsed.carry_out(stream)) as i64);
+        let key = x.args.get(1);
+        let gone = x.ks.stream_mut(key)?.map_or(0, |stream| parsed.carry_out(stream));
+        if gone > 0 {
+            x.ks.note(EventClasses::STREAM, "xtrim", key);
+        }
+        reply.int(gone as i64);
         Ok(())
     });
 }
@@ -128,12 +133,17 @@ pub(in crate::cmd) fn xtrim(x: &mut Exec<'_>, reply: &mut dyn Reply) {
 /// XDEL key id ...
 pub(in crate::cmd) fn xdel(x: &mut Exec<'_>, reply: &mut dyn Reply) {
     answer(reply, |reply| {
-        let Some(stream) = x.ks.stream_mut(x.args.get(1))? else {
+        let key = x.args.get(1);
+        let Some(stream) = x.ks.stream_mut(key)? else {
             reply.int(0);
             return Ok(());
         };
         let ids = x.args.iter_from(2).map(id).collect::<Result<Vec<_>, _>>()?;
-        reply.int(ids.into_iter().filter(|id| stream.remove(*id)).count() as i64);
+        let gone = ids.into_iter().filter(|id| stream.remove(*id)).count();
+        if gone > 0 {
+            x.ks.note(EventClasses::STREAM, "xdel", key);
+        }
+        reply.int(gone as i64);
         Ok(())
     });
 }
@@ -191,6 +201,7 @@ pub(in crate::cmd) fn xsetid(x: &mut Exec<'_>, reply: &mut dyn Reply) {
         if max_deleted != StreamId::MIN {
             stream.max_deleted_id = max_deleted;
         }
+        x.ks.note(EventClasses::STREAM, "xsetid", x.args.get(1));
         reply.ok();
         Ok(())
     });
