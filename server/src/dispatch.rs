@@ -281,6 +281,13 @@ impl CoreState {
                 if let Some(endpoint) = endpoint {
                     let (map, me) = (&self.server.cluster, self.server.core);
                     route = self.router.route(map, me, endpoint, spec, &args, &mut self.key_numbers);
+                    if route == Route::Together {
+                        // Nothing behind it must be parsed; and groups on several nodes are not held together.
+                        window.urgent = true;
+                        if self.replication.is_some() {
+                            route = Route::CrossSlot;
+                        }
+                    }
                     if endpoint == Endpoint::AnySlot && spec.first_key > 0 {
                         let owner = if let Route::Core(core) = route { core } else { me };
                         let belonging = &mut lane_of(&mut self.lanes, id).belonging;

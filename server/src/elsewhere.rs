@@ -14,6 +14,7 @@ use crate::parcel::{Asker, How, Note, reply_at};
 use crate::reply::RespReply;
 use crate::reply_order::Source;
 use crate::route::{ByKey, Everywhere, Route, scan_next};
+use crate::transaction::Together;
 use crate::window::{Parsed, Window};
 
 /// Replies that wait for others from another core are sent after so many turns at the latest: in a busy cluster of cores
@@ -84,6 +85,11 @@ impl CoreState {
                 self.mesh.to(core.0).push_request(asker, how, spec.id, &args);
             }
             Route::ByKey(by) => self.take_apart(id, how, spec, spans, c.base, by),
+            Route::Together => {
+                let map = &self.server.cluster;
+                let (together, plan) = Together::new(map, spec, &args);
+                self.run_together(id, how, together, plan);
+            }
             Route::Everywhere(kind) => {
                 let mut copy = std::mem::take(&mut self.scratch_in);
                 copy.clear();

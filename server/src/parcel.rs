@@ -230,8 +230,10 @@ pub enum Note {
     Release {
         /// The transaction's number where it is coordinated.
         part: u32,
-        /// The connection, which watches nothing any more.
+        /// The connection,
         conn: ConnId,
+        /// which watches nothing any more, if so.
+        ends_watches: bool,
     },
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Pure: from the command's keys, the map of slots, and the kind of port it came in by.
 
+use slotcore_engine::cmd::together::works_on_copies;
 use slotcore_engine::cmd::{Args, CommandId, CommandSpec, Flags, Run, ServerCmd, keys, lookup};
 use slotcore_engine::ord::{SLOT_SHIFT, SLOTS, slot_of};
 use slotcore_rt::ids::CoreId;
@@ -33,7 +34,9 @@ pub enum Route {
     Wait,
     /// Here, and about the course of the connection: MULTI and its like.
     Session,
-    /// Nowhere: the keys have several owners, and the command cannot be taken apart.
+    /// Here, on what the owners of its keys bring together: it cannot be taken apart.
+    Together,
+    /// Nowhere: the keys have several owners, or slots where that is not allowed.
     CrossSlot,
 }
 
@@ -178,6 +181,7 @@ impl Router {
             Endpoint::AnySlot if slots.any(|slot| map.owner_of(slot) != map.owner_of(first)) => {
                 match get(&self.by_key, spec.id) {
                     Some(how) => Route::ByKey(how),
+                    None if works_on_copies(spec, args) => Route::Together,
                     None => Route::CrossSlot,
                 }
             }
@@ -212,7 +216,7 @@ impl Router {
             Run::Data(_) => get(&self.everywhere, spec.id).map_or(Route::Here, Route::Everywhere),
             Run::Server(cmd) => match slot_asked(cmd, args) {
                 Some(slot) => one_owner(map, me, endpoint, slot),
-                None if cmd == ServerCmd::Debug && args.len() == 3 && is_word(args, 1, "object") => {
+                None if cmd == ServerCmd::Debug && args.len() == 3 && is_about_a_key(args) => {
                     one_owner(map, me, endpoint, slot_of(args.get(2)))
                 }
                 None => server_route(cmd, args).map_or(Route::Here, Route::Everywhere),
@@ -253,6 +257,11 @@ fn route_channels(map: &ClusterMap, me: CoreId, endpoint: Endpoint, spec: &Comma
         (Endpoint::Core, Some(first)) => one_owner(map, me, endpoint, first),
         _ => Route::Here,
     }
+}
+
+/// `DEBUG` looks at one key.
+fn is_about_a_key(args: &Args<'_>) -> bool {
+    is_word(args, 1, "object") || is_word(args, 1, "digest-value")
 }
 
 fn is_word(args: &Args<'_>, number: usize, word: &str) -> bool {
@@ -370,12 +379,18 @@ mod tests {
         assert_eq!(route(AnySlot, 2, 0, &["mget", "a", "b"]), Route::ByKey(ByKey::Values));
         assert_eq!(route(AnySlot, 2, 0, &["mget", "a", "foo"]), Route::Core(CoreId(1)));
         assert_eq!(route(AnySlot, 2, 0, &["mset", "b", "1", "c", "2"]), Route::Here);
-        assert_eq!(route(AnySlot, 2, 0, &["msetnx", "a", "1", "b", "2"]), Route::CrossSlot);
-        assert_eq!(route(AnySlot, 2, 0, &["rename", "a", "b"]), Route::CrossSlot);
+        assert_eq!(route(AnySlot, 2, 0, &["msetnx", "a", "1", "b", "2"]), Route::Together);
+        assert_eq!(route(AnySlot, 2, 0, &["rename", "a", "b"]), Route::Together);
         assert_eq!(route(AnySlot, 1, 0, &["rename", "a", "b"]), Route::Here);
-        assert_eq!(route(AnySlot, 2, 0, &["zunionstore", "b", "1", "a"]), Route::CrossSlot);
+        assert_eq!(route(AnySlot, 2, 0, &["zunionstore", "b", "1", "a"]), Route::Together);
         assert_eq!(route(AnySlot, 2, 0, &["zunionstore", "b", "1", "c"]), Route::Here);
-        assert_eq!(route(AnySlot, 2, 0, &["sort", "b", "store", "a"]), Route::CrossSlot);
+        assert_eq!(route(AnySlot, 2, 0, &["sort", "b", "store", "a"]), Route::Together);
+        assert_eq!(
+            route(AnySlot, 2, 0, &["sort", "b", "by", "*", "store", "a"]),
+            Route::CrossSlot
+        );
+        assert_eq!(route(AnySlot, 2, 0, &["blpop", "a", "b", "0"]), Route::CrossSlot);
+        assert_eq!(route(Core, 2, 0, &["rename", "b", "c"]), Route::CrossSlot);
         assert_eq!(route(Core, 2, 0, &["mget", "b", "c"]), Route::CrossSlot);
         assert_eq!(
             route(Core, 2, 0, &["mget", "{a}1", "{a}2"]),

@@ -21,6 +21,7 @@ pub mod server_cmd;
 pub mod spanning;
 pub mod spec;
 pub mod table;
+pub mod together;
 pub mod transaction;
 pub mod waiting;
 

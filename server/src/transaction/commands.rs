@@ -17,7 +17,7 @@ use crate::core_state::{CoreState, lane_of};
 use crate::dispatch::{refuse_client, refuse_now};
 use crate::reply::RespReply;
 use crate::reply_order::Source;
-use crate::route::Route;
+use crate::route::{CROSSSLOT, Route};
 use crate::scripts::{self, Form};
 use crate::window::{Parsed, Window};
 
@@ -119,6 +119,9 @@ impl CoreState {
         }
         if let Some(text) = refuse_now(spec, self.write_barrier) {
             return self.refuse_queued(window, c, text);
+        }
+        if c.route == Route::Together {
+            return self.refuse_queued(window, c, CROSSSLOT);
         }
         let Some(client) = self.server.clients.get(id.index()) else {
             return;

@@ -1,7 +1,8 @@
 //! Transactions that span cores: `docs/decisions/0011-transactions-over-cores.md`.
 //!
 //! The core of the connection coordinates (`coordinator.rs`): it plans which core carries out what ([`Plan`]), makes them
-//! hold, one by one in the order of their numbers, has them carry out their parts, and releases them. On a core concerned
+//! hold, one by one in the order of their numbers, has them carry out their parts, and releases them. A single command over
+//! cores goes the same way, with copies of the values in between ([`Together`]). On a core concerned
 //! (`participant.rs`) [`Holds`] says whether it is held, and for whom. What a crash has left unfinished is found by
 //! [`recovery`] when the node starts.
 
@@ -10,7 +11,9 @@ mod holds;
 mod participant;
 mod plan;
 pub mod recovery;
+mod together;
 
 pub(crate) use coordinator::Coordinated;
 pub(crate) use holds::{Holds, Keep, Verdict, Wanted};
 pub(crate) use plan::Plan;
+pub(crate) use together::Together;

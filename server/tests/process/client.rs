@@ -100,6 +100,8 @@ impl<S: Read + Write> Client<S> {
             b'+' => Reply::Simple(text),
             b'-' => Reply::Error(text),
             b':' => Reply::Integer(number()?),
+            // A double: its text says all.
+            b',' => Reply::Bulk(text.into_bytes()),
             b'$' => match usize::try_from(number()?) {
                 Ok(len) => {
                     let mut bytes = vec![0; len + 2];

@@ -37,6 +37,7 @@ mod replication;
 mod scripts;
 mod small_disk;
 mod spanning;
+mod together;
 mod tracking;
 mod transactions;
 

@@ -9,10 +9,11 @@ use slotcore_netio::ConnId;
 
 use super::super::owner::ABORTED_BECAUSE;
 use super::super::queue::{Pending, Queue};
-use super::{Plan, Verdict, Wanted};
+use super::{Plan, Together, Verdict, Wanted};
 use crate::clients::Endpoint;
 use crate::core_state::{CoreState, lane_of};
-use crate::gathering::Combine;
+use crate::dispatch::note_error;
+use crate::gathering::{Combine, Gathering};
 use crate::parcel::{How, Note};
 use crate::reply::RespReply;
 use crate::reply_order::Source;
@@ -24,7 +25,10 @@ pub struct Coordinated {
     how: How,
     /// Its number among this core's commands in parts; known once it has begun.
     part: u32,
+    /// What each core carries out: parts of the transaction, or copies of values for `together`.
     plan: Plan,
+    /// It is a single command.
+    together: Option<Box<Together>>,
     /// Cores on which the connection watches keys.
     watched: Vec<u16>,
     /// How many cores hold: always the first ones.
@@ -33,6 +37,33 @@ pub struct Coordinated {
     unkept: usize,
     /// Parts that were not carried out yet.
     unanswered: usize,
+}
+
+impl Coordinated {
+    fn new(conn: ConnId, how: How, plan: Plan, together: Option<Box<Together>>) -> Self {
+        Self {
+            conn,
+            how,
+            part: 0,
+            plan,
+            together,
+            watched: Vec::new(),
+            held: 0,
+            unkept: 0,
+            unanswered: 0,
+        }
+    }
+
+    /// True while copies are asked for.
+    fn fetches(&self) -> bool {
+        self.together.as_ref().is_some_and(|together| together.stores.is_none())
+    }
+
+    /// What is carried out now.
+    fn carried(&self) -> &Plan {
+        let stores = self.together.as_ref().and_then(|together| together.stores.as_ref());
+        stores.unwrap_or(&self.plan)
+    }
 }
 
 impl CoreState {
@@ -66,20 +97,28 @@ impl CoreState {
             self.transactions_kept.give(queue);
             None
         };
+        self.coordinate(silent, mixed, Coordinated::new(id, how, plan, None));
+    }
+
+    /// A command whose keys live on several cores. Begins as [`CoreState::exec_spanning`] does.
+    pub(crate) fn run_together(&mut self, id: ConnId, how: How, together: Together, plan: Plan) {
+        let silent = how.silent;
+        let how = How {
+            silent: false,
+            // What it writes it has not read for the client.
+            tracks: how.tracks && !together.writes().0,
+            ..how
+        };
+        self.coordinate(silent, None, Coordinated::new(id, how, plan, Some(Box::new(together))));
+    }
+
+    fn coordinate(&mut self, silent: bool, mixed: Option<Box<Queue>>, spanning: Coordinated) {
+        let id = spanning.conn;
         lane_of(&mut self.lanes, id).session.pending = Some(Box::new(Pending {
             silent,
             mixed,
             left_input: false,
-            spanning: Some(Coordinated {
-                conn: id,
-                how,
-                part: 0,
-                plan,
-                watched: Vec::new(),
-                held: 0,
-                unkept: 0,
-                unanswered: 0,
-            }),
+            spanning: Some(spanning),
         }));
         self.begin_spanning(id);
     }
@@ -113,12 +152,15 @@ impl CoreState {
         let Some(mut spanning) = pending.spanning.take() else {
             return;
         };
-        spanning.watched = lane.session.watched.cores.clone();
-        for &core in &spanning.watched {
-            spanning.plan.part_of(core);
+        // A single command does not ask what was watched.
+        if spanning.together.is_none() {
+            spanning.watched = lane.session.watched.cores.clone();
+            for &core in &spanning.watched {
+                spanning.plan.part_of(core);
+            }
+            // Their owners forget them when they are released.
+            self.forget_watched_here(id);
         }
-        // Their owners forget them when they are released.
-        self.forget_watched_here(id);
         spanning.part = self.enter_gathering(id, spanning.how, Combine::Spanning);
         self.expect(id, Source::Gathering(spanning.part));
         let part = spanning.part;
@@ -146,15 +188,23 @@ impl CoreState {
         let Some(next) = spanning.plan.parts().get(spanning.held) else {
             return self.carry_all(part);
         };
+        let (writes, grows, bytes) = match &spanning.together {
+            // Which of them will have to is not known yet.
+            Some(together) => {
+                let (writes, grows) = together.writes();
+                (writes, grows, together.bytes())
+            }
+            // Whoever writes logs what all write.
+            None => (next.writes, next.grows, spanning.plan.bytes()),
+        };
         let wanted = Wanted {
             from: me,
             part,
             conn: spanning.conn,
             watches: spanning.watched.contains(&next.core),
-            writes: next.writes,
-            grows: next.grows,
-            // Whoever writes logs what all write.
-            bytes: if next.writes { spanning.plan.bytes() } else { 0 },
+            writes,
+            grows,
+            bytes: if writes { bytes } else { 0 },
         };
         let core = next.core;
         self.tell(core, Note::Hold(wanted));
@@ -173,8 +223,16 @@ impl CoreState {
                 self.end_spanning(part, |how, out| RespReply::new(out, how.proto).null_array());
             }
             Verdict::Refused(text) => {
-                self.server.metrics.transactions.aborted += 1;
-                let text = format!("{ABORTED_BECAUSE}{text}");
+                let text = match self
+                    .coordinated(part)
+                    .is_some_and(|spanning| spanning.together.is_some())
+                {
+                    true => text.to_string(),
+                    false => {
+                        self.server.metrics.transactions.aborted += 1;
+                        format!("{ABORTED_BECAUSE}{text}")
+                    }
+                };
                 self.server.metrics.errors.count(&text);
                 self.end_spanning(part, |how, out| RespReply::new(out, how.proto).error(&text));
             }
@@ -186,16 +244,16 @@ impl CoreState {
         let numbers = self.spanning_numbers.clone();
         let Some(spanning) = self.coordinated(part) else { return };
         let (conn, how) = (spanning.conn, spanning.how);
+        let plan = spanning.carried();
         // With one core that writes its entry is the whole.
-        let whole =
-            (spanning.plan.writers() > 1).then(|| spanning.plan.spanning(numbers.fetch_add(1, Ordering::Relaxed)));
-        let mut orders = Vec::new();
-        for own in spanning.plan.parts().iter().filter(|own| !own.is_empty()) {
+        let whole = (plan.writers() > 1).then(|| plan.spanning(numbers.fetch_add(1, Ordering::Relaxed)));
+        let (mut orders, mut copies) = (Vec::new(), 0);
+        for own in plan.parts().iter().filter(|own| !own.is_empty()) {
             let copy = whole.as_ref().and_then(|whole| whole.operation_for(own.core));
-            spanning.unkept += usize::from(copy.is_some());
-            spanning.unanswered += 1;
+            copies += usize::from(copy.is_some());
             orders.push((own.core, copy.unwrap_or_else(|| own.carrier())));
         }
+        (spanning.unkept, spanning.unanswered) = (copies, orders.len());
         if orders.is_empty() {
             return self.conclude_spanning(part);
         }
@@ -215,10 +273,36 @@ impl CoreState {
 
     /// All parts were carried out.
     pub(crate) fn spanning_answered(&mut self, part: u32) {
-        if let Some(spanning) = self.coordinated(part) {
-            spanning.unanswered = 0;
+        let Some(spanning) = self.coordinated(part) else { return };
+        spanning.unanswered = 0;
+        if spanning.fetches() {
+            return self.carry_out_together(part);
         }
         self.conclude_spanning(part);
+    }
+
+    /// All copies are there: carries out the command, and has the owners store what has changed.
+    fn carry_out_together(&mut self, part: u32) {
+        let Some(gathering) = self.gatherings[part as usize - 1].take() else {
+            return;
+        };
+        let seed = self.seeds;
+        self.seeds = self.seeds.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let now_ms = self.now.wall_ms().max(self.keyspace.now_ms());
+        let Some(spanning) = self.coordinated.iter_mut().find(|spanning| spanning.part == part) else {
+            return;
+        };
+        let (conn, proto) = (spanning.conn, spanning.how.proto);
+        let Some(together) = &mut spanning.together else { return };
+        let replies: Vec<(u16, &[u8])> = gathering.replies().collect();
+        together.carry_out(&replies, proto, now_ms, seed);
+        let spec = together.spec();
+        if together.reply.first() == Some(&b'-') {
+            note_error(&mut self.server.metrics, spec, &together.reply, 0);
+        }
+        self.tally.note(spec);
+        self.gatherings[part as usize - 1] = Some(Gathering::new(conn, proto, false, Combine::Spanning));
+        self.carry_all(part);
     }
 
     /// A copy is durable.
@@ -243,7 +327,13 @@ impl CoreState {
         let mut reply = Vec::new();
         let spanning = &self.coordinated[at];
         let replies: Vec<(u16, &[u8])> = gathering.replies().collect();
-        spanning.plan.compose(spanning.conn, spanning.how, &replies, &mut reply);
+        match &spanning.together {
+            Some(together) => {
+                let refused = replies.iter().find(|(_, reply)| reply.first() == Some(&b'-'));
+                reply.extend_from_slice(refused.map_or(&together.reply, |(_, refused)| refused));
+            }
+            None => spanning.plan.compose(spanning.conn, spanning.how, &replies, &mut reply),
+        }
         self.end_spanning(part, |_, out| out.extend_from_slice(&reply));
     }
 
@@ -256,8 +346,12 @@ impl CoreState {
         self.gatherings[part as usize - 1] = None;
         self.free_gatherings.push(part);
         for own in spanning.plan.parts() {
-            let conn = spanning.conn;
-            self.tell(own.core, Note::Release { part, conn });
+            let note = Note::Release {
+                part,
+                conn: spanning.conn,
+                ends_watches: spanning.together.is_none(),
+            };
+            self.tell(own.core, note);
         }
         let mut out = Vec::new();
         write(spanning.how, &mut out);

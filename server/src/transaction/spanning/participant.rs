@@ -28,7 +28,11 @@ impl CoreState {
                 operation,
             } => self.carry_for(from, Asker { conn, part }, how, &operation),
             Note::Kept { part } => self.spanning_kept(part),
-            Note::Release { part, conn } => self.let_go(from, part, conn),
+            Note::Release {
+                part,
+                conn,
+                ends_watches,
+            } => self.let_go(from, part, ends_watches.then_some(conn)),
             Note::Arrival(_) | Note::HandOver(..) | Note::Script(_) | Note::WantSnapshot(_) | Note::Snapshot(..) => {
                 unreachable!("not about transactions")
             }
@@ -108,10 +112,12 @@ impl CoreState {
         self.run_for_other(from, &Request::alone(asker, how, spec), operation, &spans);
     }
 
-    /// The core is released.
-    fn let_go(&mut self, from: u16, part: u32, conn: ConnId) {
+    /// The core is released. `watched_by`: the connection does not watch keys any more.
+    fn let_go(&mut self, from: u16, part: u32, watched_by: Option<ConnId>) {
         self.holds.release(from, part);
-        if !self.watches.is_empty() {
+        if let Some(conn) = watched_by
+            && !self.watches.is_empty()
+        {
             self.forget_here(watcher(from, conn));
         }
     }

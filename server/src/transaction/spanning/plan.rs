@@ -89,7 +89,9 @@ impl Plan {
                 });
                 return self.check_bytes();
             }
-            Route::Session | Route::Moved(..) | Route::CrossSlot | Route::Wait => return Err(CROSSSLOT.into()),
+            Route::Session | Route::Moved(..) | Route::CrossSlot | Route::Together | Route::Wait => {
+                return Err(CROSSSLOT.into());
+            }
         };
         for (core, _) in &cores {
             self.part_of(*core).push(spec, args);
@@ -166,7 +168,11 @@ impl Plan {
         self.parts.iter().map(|part| part.bytes.len()).sum()
     }
 
-    fn check_bytes(&self) -> Result<(), String> {
+    /// Whether there is too much of it.
+    ///
+    /// # Errors
+    /// What the client is told then.
+    pub fn check_bytes(&self) -> Result<(), String> {
         if self.bytes() <= SPANNING_BYTES_MAX {
             return Ok(());
         }
@@ -235,7 +241,8 @@ impl CorePart {
         }
     }
 
-    fn push(&mut self, spec: &'static CommandSpec, args: &Args<'_>) {
+    /// It carries out this, too.
+    pub fn push(&mut self, spec: &'static CommandSpec, args: &Args<'_>) {
         let at = self.bytes.len();
         encode_op(&mut self.bytes, spec.id, args);
         self.spans.push((at as u32, (self.bytes.len() - at) as u32));
