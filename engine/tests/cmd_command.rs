@@ -13,7 +13,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 /// Commands that came after Redis 7.0.
-const YOUNGER: [&str; 18] = [
+const YOUNGER: [&str; 19] = [
     "client|no-touch",
     "client|setinfo",
     "delex",
@@ -32,6 +32,7 @@ const YOUNGER: [&str; 18] = [
     "hgetex",
     "hsetex",
     "hgetdel",
+    "waitaof",
 ];
 
 /// Commands that took no option in Redis 7.0, and later took one: their arity differs.

@@ -207,6 +207,18 @@ impl<RT: Runtime, S: StateMachine> Group<RT, S> {
         Some(last.saturating_sub(held.index))
     }
 
+    /// How many other replicas have this one's log up to `index`, as far as they have told; `None`: this one does not lead.
+    pub fn holders_of(&self, index: LogIndex) -> Option<usize> {
+        let data = self.data.borrow_watched();
+        let wanted = raft_index(index);
+        let others = data
+            .replication
+            .as_ref()?
+            .iter()
+            .filter(|(id, _)| **id != self.options.id.0);
+        Some(others.filter(|(_, held)| held.map(|held| held.index) >= wanted).count())
+    }
+
     /// Begins a change of the group's replicas, which ends in the background: [`GroupState::is_changing`] tells when, and
     /// [`Group::members`] what came of it. See [`crate::members`] for changes whose leader is lost.
     ///

@@ -21,7 +21,7 @@ use crate::parcel::{Asker, How};
 use crate::reply::RespReply;
 
 /// What `CLIENT UNBLOCK id ERROR` makes of the reply.
-const UNBLOCKED: &str = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
+pub(crate) const UNBLOCKED: &str = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
 /// What a waiting client hears when another node leads: the text of Redis.
 const DEMOTED: &str = "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)";
 
@@ -136,6 +136,7 @@ impl CoreState {
 
     /// Proposes the ends of waits whose time is up.
     pub fn end_due_waits(&mut self, now: Now) {
+        self.end_due_copy_waits(now);
         while self.has_room()
             && let Some(id) = self.blocked.next_due(now.tick)
         {
@@ -193,6 +194,9 @@ impl CoreState {
         let Some(core) = self.lanes.get(conn.index()).and_then(|lane| lane.blocks) else {
             return;
         };
+        if let Some(number) = self.copy_waits.of(conn) {
+            return self.end_copy_wait(number, ending);
+        }
         if core == self.mesh.me() {
             return self.end_wait_for(core.0, conn, ending);
         }

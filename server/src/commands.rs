@@ -29,6 +29,7 @@ mod cluster;
 mod command;
 mod config;
 mod connection;
+mod copies;
 mod debug;
 mod help;
 mod info;
@@ -40,6 +41,7 @@ mod shown;
 mod slowlog;
 
 pub use connection::hello_reply;
+pub(crate) use copies::{CopyWish, certain_copies, write_copies};
 pub use refusals::{Conditions, NOAUTH, refusal};
 pub use shown::shows_all_cores;
 
@@ -378,7 +380,7 @@ fn run(cmd: ServerCmd, ctx: &mut ServerCtx<'_>, conn: &mut ClientState, args: Ar
         C::Time => lifecycle::time(ctx, out),
         C::LastSave => lifecycle::last_save(&Shown::of(ctx), out),
         C::Shutdown => lifecycle::shutdown(args, out),
-        C::Wait => lifecycle::wait(args, out),
+        C::Wait | C::WaitAof => copies::at_once(ctx, cmd, args, out),
         C::Debug => debug::debug(ctx, conn, args, out),
         C::SlowlogGet => slowlog::get(&Shown::of(ctx), args, out),
         C::SlowlogLen => slowlog::len(&Shown::of(ctx), out),

@@ -426,6 +426,9 @@ impl CoreLoop {
             if !self.waiting_for_room && self.state.borrow_mut().copy_appended(log.appended()) {
                 log.request_sync();
             }
+            if !self.state.borrow().copy_asks.is_empty() {
+                self.state.borrow_mut().look_at_copies(&mut log, group);
+            }
             self.driver.step(&mut log, now.tick, &mut self.ring)?;
         }
         self.advance();

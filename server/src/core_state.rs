@@ -34,6 +34,7 @@ use crate::cluster_turn::Replication;
 use crate::cold::{ColdDesk, ColdLane};
 use crate::commands::ServerState;
 use crate::config::Setting;
+use crate::copies::{CopyAsks, CopyWaits};
 use crate::entry_ops::EntryOps;
 use crate::gathering::Gathering;
 use crate::mesh::Mesh;
@@ -221,6 +222,10 @@ pub struct CoreState {
     pub(crate) replication: Option<Box<Replication>>,
     /// Who waits for keys of this core.
     pub blocked: BlockedClients,
+    /// Connections of this core that wait for copies of what they wrote.
+    pub(crate) copy_waits: CopyWaits,
+    /// Who wants to know of copies of this core's log.
+    pub copy_asks: CopyAsks,
     /// Commands of clients are held.
     pub(crate) pause: Option<Pause>,
     /// Connections whose next command is held.
@@ -326,6 +331,8 @@ impl CoreState {
             replication: server.view.is_some().then(|| Box::new(Replication::new())),
             server,
             blocked: BlockedClients::default(),
+            copy_waits: CopyWaits::default(),
+            copy_asks: CopyAsks::default(),
             pause: None,
             paused: Vec::new(),
             batch: Batch::default(),

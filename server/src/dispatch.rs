@@ -14,6 +14,7 @@ use crate::blocked::Ending;
 use crate::clients::{ClientState, Endpoint};
 use crate::commands::refusals::{DISK_FULL, ONLY_LISTENS, OOM};
 use crate::commands::{Around, Flow, NOAUTH, hello_reply};
+use crate::copy_waits::asks_for_copies;
 use crate::core_state::{CoreState, NetBuffers, Now, WriteBarrier, lane_of};
 use crate::metrics::{CoreMetrics, LatencyKind, SlowLog, slow_log};
 use crate::pause::Held;
@@ -268,7 +269,7 @@ impl CoreState {
         let mut route = Route::Here;
         let (spec, key) = match resolve(&args) {
             Ok(spec) => {
-                let mut session = false;
+                let mut own_way = None;
                 if spec.id.0 >= FIRST_SERVER_ID {
                     if self.must_wait(window, id, spec) {
                         return Route::Wait;
@@ -276,7 +277,12 @@ impl CoreState {
                     // Behind an EXEC that has to wait nothing must be parsed.
                     window.urgent |= changes_connection(spec) || matches!(spec.run, Run::Transaction(Step::Exec));
                     lane_of(&mut self.lanes, id).said_quit |= matches!(spec.run, Run::Server(ServerCmd::Quit));
-                    session = is_about_session(spec);
+                    if is_about_session(spec) {
+                        own_way = Some(Route::Session);
+                    } else if asks_for_copies(spec) && self.lanes[id.index()].session.queue.is_none() {
+                        own_way = Some(Route::Copies);
+                        lane_of(&mut self.lanes, id).blocks = Some(self.server.core);
+                    }
                 }
                 if let Some(endpoint) = endpoint {
                     let (map, me) = (&self.server.cluster, self.server.core);
@@ -313,7 +319,7 @@ impl CoreState {
                 if let Some(key) = key {
                     self.keyspace.prefetch_bucket(key);
                 }
-                (Ok((spec, session)), key)
+                (Ok((spec, own_way)), key)
             }
             Err(text) => {
                 window.refusals.push(text);
@@ -329,8 +335,8 @@ impl CoreState {
                 (Route::Here, Err(window.refusals.len() as u32 - 1))
             }
             None => match spec {
-                Ok((spec, true)) => (Route::Session, Ok(spec)),
-                Ok((spec, false)) => (route, Ok(spec)),
+                Ok((spec, Some(own_way))) => (own_way, Ok(spec)),
+                Ok((spec, None)) => (route, Ok(spec)),
                 Err(at) => (route, Err(at)),
             },
         };
@@ -375,7 +381,9 @@ impl CoreState {
         let lane = &self.lanes[id.index()];
         let mut before = window.commands.iter().filter(|command| command.conn == id);
         match spec.run {
-            _ if changes_connection(spec) => lane.waiting > 0 || lane.order.is_some() || before.next().is_some(),
+            _ if changes_connection(spec) || asks_for_copies(spec) => {
+                lane.waiting > 0 || lane.order.is_some() || before.next().is_some()
+            }
             Run::Server(ServerCmd::Publish | ServerCmd::SPublish) => {
                 lane.away > lane.publishes_away || before.any(|command| command.route != Route::Here)
             }
@@ -617,6 +625,7 @@ impl CoreState {
         };
         self.server.facts.clients = self.net.open_count() as u64;
         self.count_tracked();
+        self.count_listeners();
         let mut reply = RespReply::new(&mut out, proto);
         let flow = if is_push
             || self.run_tracking(id, cmd, args, None, &mut reply)

@@ -51,6 +51,9 @@ impl CoreState {
         if c.route == Route::Session {
             return self.run_session(window, c);
         }
+        if c.route == Route::Copies {
+            return self.run_copy_wait(window, c, spec);
+        }
         let id = c.conn;
         let spans = &window.spans[c.spans.0 as usize..c.spans.1 as usize];
         let Some(client) = self.server.clients.get_mut(id.index()) else {
@@ -98,7 +101,7 @@ impl CoreState {
                 self.run_everywhere(id, how, spec, Args::new(&copy, spans), kind);
                 self.scratch_in = copy;
             }
-            Route::Here | Route::Session | Route::Moved(..) | Route::CrossSlot | Route::Wait => {}
+            Route::Here | Route::Copies | Route::Session | Route::Moved(..) | Route::CrossSlot | Route::Wait => {}
         }
         // This core's own part has its place among the commands of the connection.
         self.take_own_mail();
@@ -406,6 +409,7 @@ impl CoreState {
             return;
         }
         self.count_tracked();
+        self.count_listeners();
         let around = Around {
             keyspace: &mut self.keyspace,
             buffers: &NetBuffers(&self.net),

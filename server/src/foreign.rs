@@ -72,11 +72,15 @@ impl CoreState {
                 }
                 Note::WantSnapshot(asker) => {
                     self.count_tracked();
+                    self.count_listeners();
                     let snapshot = self.server.snapshot(&self.keyspace, &NetBuffers(&self.net));
                     let note = Note::Snapshot(asker, Box::new(snapshot));
                     self.mesh.to(from).notes.push(note);
                 }
                 Note::Snapshot(asker, snapshot) => self.snapshot_arrived(asker, from, *snapshot),
+                Note::WantCopies { wait, durably, flush } => self.copy_asks.ask(from, wait, durably, flush),
+                Note::Copies { wait, copies } => self.copies_told(from, wait, copies),
+                Note::EnoughCopies(wait) => self.copy_asks.forget(from, wait),
                 about_transaction => self.take_note(from, about_transaction),
             }
         }

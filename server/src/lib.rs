@@ -17,6 +17,8 @@ mod cold_files;
 mod cold_path;
 pub mod commands;
 pub mod config;
+pub mod copies;
+mod copy_waits;
 pub mod core_loop;
 pub mod core_state;
 pub mod core_thread;

@@ -23,6 +23,7 @@ use slotcore_engine::sessions::Once;
 use slotcore_netio::ConnId;
 
 use crate::clients::ClientState;
+use crate::copies::{Copies, WaitNo};
 use crate::metrics::CoreSnapshot;
 use crate::transaction::{Verdict, Wanted};
 
@@ -201,6 +202,24 @@ pub enum Note {
     WantSnapshot(Asker),
     /// What the sender has counted.
     Snapshot(Asker, Box<CoreSnapshot>),
+    /// How many copies are there of what is in the receiver's log?
+    WantCopies {
+        /// The wait, on the sender.
+        wait: WaitNo,
+        /// Only durable copies count.
+        durably: bool,
+        /// The log is to be made durable.
+        flush: bool,
+    },
+    /// So many, of what was in the sender's log when it was asked.
+    Copies {
+        /// The wait, on the receiver.
+        wait: WaitNo,
+        /// What there is.
+        copies: Copies,
+    },
+    /// The sender wants to know no more.
+    EnoughCopies(WaitNo),
     /// A transaction over cores wants the core to hold.
     Hold(Wanted),
     /// The sender holds for the transaction of this number, or not.

@@ -5,12 +5,13 @@
 //! expires by itself meanwhile.
 
 use slotcore_engine::cmd::transaction::Step;
-use slotcore_engine::cmd::{CommandSpec, Run};
+use slotcore_engine::cmd::{Args, CommandSpec, Flags, Run};
 use slotcore_netio::ConnId;
 use slotcore_rt::clock::Tick;
 
 use crate::core_state::{CoreState, Now, lane_of};
 use crate::dispatch::refuse;
+use crate::scripts;
 use crate::window::Window;
 
 /// See the module's text.
@@ -104,6 +105,11 @@ impl CoreState {
                 let queue = lane.session.queue.as_ref();
                 queue.is_some_and(|queue| queue.waits_with_writes)
             }
+            _ if !pause.all && spec.flags.has(Flags::RUNS_SCRIPT) => {
+                let spans = &window.spans[found.spans.0 as usize..found.spans.1 as usize];
+                let args = Args::new(&self.net.input(id)[found.base..], spans);
+                !scripts::only_reads(&mut self.keyspace, spec, &args)
+            }
             _ => pause.holds(spec),
         };
         if !held {
@@ -128,12 +134,13 @@ impl CoreState {
     /// When something happens by itself next: a wait or a pause ends.
     pub fn next_deadline(&self) -> Option<Tick> {
         let pause = self.pause.map(|pause| pause.until);
-        pause.into_iter().chain(self.blocked.next_deadline()).min()
+        let waits = [self.blocked.next_deadline(), self.copy_waits.next_deadline(), pause];
+        waits.into_iter().flatten().min()
     }
 
     /// Brings what `INFO` shows up to date.
     pub(crate) fn count_blocked(&mut self) {
-        self.server.facts.blocked_clients = (self.blocked.len() + self.paused.len()) as u64;
+        self.server.facts.blocked_clients = (self.blocked.len() + self.copy_waits.len() + self.paused.len()) as u64;
     }
 }
 

@@ -32,6 +32,8 @@ pub enum Route {
     Moved(u16, CoreId),
     /// Here, when everything else of the connection is done.
     Wait,
+    /// Here, and answered when there are enough copies: `WAIT`, `WAITAOF`.
+    Copies,
     /// Here, and about the course of the connection: MULTI and its like.
     Session,
     /// Here, on what the owners of its keys bring together: it cannot be taken apart.

@@ -95,6 +95,13 @@ pub(crate) fn reads_as() -> &'static CommandSpec {
     by_id(CALLED_AS_RO).expect("the table has it")
 }
 
+/// Whether a command runs a script that says that it writes nothing.
+#[cold]
+pub(crate) fn only_reads(keyspace: &mut Keyspace, spec: &'static CommandSpec, args: &Args<'_>) -> bool {
+    let runs = spec.flags.has(Flags::RUNS_SCRIPT);
+    runs && matches!(form_of_anybody(keyspace, spec, args, &mut Vec::new()), Form::Read(_))
+}
+
 fn form_of_anybody(keyspace: &mut Keyspace, spec: &'static CommandSpec, args: &Args<'_>, op: &mut Vec<u8>) -> Form {
     if !spec.flags.has(Flags::LOGGED) {
         return Form::Read(spec);
@@ -226,7 +233,7 @@ impl CoreState {
             .push_request(Asker::whole(id), how, number, &Args::new(&op, &spans));
     }
 
-    fn refuse_here(&mut self, id: ConnId, spec: &'static CommandSpec, text: &str) {
+    pub(crate) fn refuse_here(&mut self, id: ConnId, spec: &'static CommandSpec, text: &str) {
         self.server.metrics.commands.rejected(spec.id.0, spec.full_name);
         if lane_of(&mut self.lanes, id).waiting > 0 {
             self.batch.push_refusal(Who::Client(id), text);

@@ -69,6 +69,7 @@ pub enum ServerCmd {
     MemoryPurge,
     MemoryStats,
     Wait,
+    WaitAof,
     Subscribe,
     Unsubscribe,
     PSubscribe,

@@ -297,8 +297,8 @@ fn stats(shown: &Shown<'_>, _: &ProcessUse, page: &mut Page) {
     page.put("oom_refusals", net.oom_refusals);
     page.put("keyspace_hits", data.hits);
     page.put("keyspace_misses", data.misses);
-    page.put("pubsub_channels", 0);
-    page.put("pubsub_patterns", 0);
+    page.put("pubsub_channels", shown.facts.channels);
+    page.put("pubsub_patterns", shown.facts.patterns);
     page.put("tracking_total_keys", shown.facts.tracked_keys);
     page.put("tracking_total_items", shown.facts.tracked_items);
     page.put("tracking_total_prefixes", shown.facts.tracking_prefixes);

@@ -2,7 +2,7 @@
 
 use slotcore_engine::cmd::{Args, Reply};
 
-use super::arguments::{NOT_AN_INTEGER, SYNTAX, integer, is, refuse};
+use super::arguments::{SYNTAX, is, refuse};
 use super::shown::Shown;
 use super::{Flow, ServerCtx};
 
@@ -17,17 +17,6 @@ pub(super) fn time(ctx: &ServerCtx<'_>, out: &mut dyn Reply) -> Flow {
 /// `LASTSAVE`: when everything written was last known to be on disk.
 pub(super) fn last_save(shown: &Shown<'_>, out: &mut dyn Reply) -> Flow {
     out.int(i64::try_from(shown.facts.last_durable_at_s).unwrap_or(i64::MAX));
-    Flow::Done
-}
-
-/// `WAIT numreplicas timeout`: there are no replicas to wait for, so none have acknowledged, at once.
-pub(super) fn wait(args: Args<'_>, out: &mut dyn Reply) -> Flow {
-    match (integer(args.get(1)), integer(args.get(2))) {
-        (_, None) => out.error("ERR timeout is not an integer or out of range"),
-        (_, Some(..0)) => out.error("ERR timeout is negative"),
-        (None, _) => out.error(NOT_AN_INTEGER),
-        _ => out.int(0),
-    }
     Flow::Done
 }
 

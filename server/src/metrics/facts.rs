@@ -25,6 +25,10 @@ pub struct CoreFacts {
     pub tracked_keys: u64,
     /// Copies, all together.
     pub tracked_items: u64,
+    /// Channels that somebody listens to; one that clients of several cores do is counted by each.
+    pub channels: u64,
+    /// Patterns, counted in the same way.
+    pub patterns: u64,
     /// Raft's election counter; the highest of the core's groups.
     pub raft_term: u64,
     /// Log position known to be on a quorum; the highest of the core's groups.
@@ -69,6 +73,8 @@ impl CoreFacts {
         self.tracking_prefixes += other.tracking_prefixes;
         self.tracked_keys += other.tracked_keys;
         self.tracked_items += other.tracked_items;
+        self.channels += other.channels;
+        self.patterns += other.patterns;
         self.raft_term = self.raft_term.max(other.raft_term);
         self.raft_commit_index += other.raft_commit_index;
         self.blocked_clients += other.blocked_clients;

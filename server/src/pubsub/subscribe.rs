@@ -31,6 +31,13 @@ impl Change {
 }
 
 impl CoreState {
+    /// For INFO: what the clients of this core listen to.
+    pub(crate) fn count_listeners(&mut self) {
+        let facts = &mut self.server.facts;
+        facts.channels = self.pubsub.active_len(Kind::Channel) as u64;
+        facts.patterns = self.pubsub.active_len(Kind::Pattern) as u64;
+    }
+
     /// Carries out a command that changes what `id` listens to, and writes its confirmations. False: it is another
     /// command. The client is told even when it wants no replies: these are pushes.
     pub(crate) fn run_subscription(&mut self, id: ConnId, cmd: ServerCmd, args: Args<'_>, out: &mut Vec<u8>) -> bool {

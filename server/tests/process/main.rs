@@ -17,6 +17,7 @@ mod server;
 
 mod acl;
 mod blocking;
+mod copies;
 mod cores;
 mod damaged_log;
 mod durability;

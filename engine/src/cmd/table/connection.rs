@@ -48,7 +48,13 @@ static CLIENT_SUBCOMMANDS: [CommandSpec; 18] = [
 
 /// The connection.
 #[rustfmt::skip]
-pub(super) static COMMANDS: [CommandSpec; 8] = [
+pub(super) static COMMANDS: [CommandSpec; 10] = [
+    CommandSpec::new(916, "wait", 3, NOSCRIPT, Categories::CONNECTION, &[], Run::Server(ServerCmd::Wait))
+        .doc(Group::Generic, "3.0.0", "O(1)", "Waits until replicas have acknowledged this connection's writes.")
+        .tips(&["request_policy:all_shards", "response_policy:agg_min"]),
+    CommandSpec::new(917, "waitaof", 4, NOSCRIPT, Categories::CONNECTION, &[], Run::Server(ServerCmd::WaitAof))
+        .doc(Group::Generic, "7.2.0", "O(1)", "Waits until this connection's writes are durable, here and on replicas.")
+        .tips(&["request_policy:all_shards", "response_policy:agg_min"]),
     CommandSpec::new(512, "ping", -1, FAST, Categories::CONNECTION, &[], Run::Server(ServerCmd::Ping))
         .doc(Group::Connection, "1.0.0", "O(1)", "Answers that the server is there.")
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),

@@ -1,11 +1,10 @@
 //! The commands about keys of any type.
 
 use super::build::{
-    ACCESS, DELETE, DENYOOM, FAST, INSERT, LOADING, NONE, NOSCRIPT, OW, READONLY, RM, RO, RW, STALE, UPDATE, WRITE,
-    all, flags, one, sort_store, unknown,
+    ACCESS, DELETE, DENYOOM, FAST, INSERT, LOADING, NONE, OW, READONLY, RM, RO, RW, STALE, UPDATE, WRITE, all, flags,
+    one, sort_store, unknown,
 };
 use crate::cmd::data::{dump, expiry, keyspace, object, scan, sort};
-use crate::cmd::server_cmd::ServerCmd;
 use crate::cmd::spec::{Categories, CommandSpec, Group, Run};
 
 #[rustfmt::skip]
@@ -38,7 +37,7 @@ const SORTABLE: Categories = Categories::SET
 
 /// Keys of any type.
 #[rustfmt::skip]
-pub(super) static COMMANDS: [CommandSpec; 29] = [
+pub(super) static COMMANDS: [CommandSpec; 28] = [
     CommandSpec::new(64, "del", -2, WRITE, Categories::KEYSPACE, &[all(1, &[RM, DELETE])], Run::Data(keyspace::del))
         .doc(Group::Generic, "1.0.0", "O(N)", "Deletes keys.")
         .tips(&["request_policy:multi_shard", "response_policy:agg_sum"]),
@@ -100,9 +99,6 @@ pub(super) static COMMANDS: [CommandSpec; 29] = [
     CommandSpec::new(87, "object", -2, NONE, Categories::NONE, &[], Run::Container)
         .doc(Group::Generic, "2.2.3", "depends on the subcommand", "What is known of how a value is stored.")
         .subcommands(&OBJECT_SUBCOMMANDS),
-    CommandSpec::new(93, "wait", 3, NOSCRIPT, Categories::CONNECTION, &[], Run::Server(ServerCmd::Wait))
-        .doc(Group::Generic, "3.0.0", "O(1)", "Waits until replicas have acknowledged this connection's writes.")
-        .tips(&["request_policy:all_shards", "response_policy:agg_min"]),
     CommandSpec::new(95, "sort", -2, flags(&[WRITE, DENYOOM]), SORTABLE, &[one(1, &[RO, ACCESS]), unknown(&[RO, ACCESS]).noted(SORT_PATTERNS), sort_store(&[OW, UPDATE]).noted(SORT_TARGET)], Run::Data(sort::sort))
         .doc(Group::Generic, "1.0.0", "O(N+M*log(M))", "Sorts the elements of a list, a set or a sorted set.")
         .differs("`ALPHA` compares bytes, whatever the locale."),

@@ -33,7 +33,14 @@ impl CoreState {
                 conn,
                 ends_watches,
             } => self.let_go(from, part, ends_watches.then_some(conn)),
-            Note::Arrival(_) | Note::HandOver(..) | Note::Script(_) | Note::WantSnapshot(_) | Note::Snapshot(..) => {
+            Note::Arrival(_)
+            | Note::HandOver(..)
+            | Note::Script(_)
+            | Note::WantSnapshot(_)
+            | Note::Snapshot(..)
+            | Note::WantCopies { .. }
+            | Note::Copies { .. }
+            | Note::EnoughCopies(_) => {
                 unreachable!("not about transactions")
             }
         }

@@ -89,7 +89,7 @@ impl Plan {
                 });
                 return self.check_bytes();
             }
-            Route::Session | Route::Moved(..) | Route::CrossSlot | Route::Together | Route::Wait => {
+            Route::Session | Route::Copies | Route::Moved(..) | Route::CrossSlot | Route::Together | Route::Wait => {
                 return Err(CROSSSLOT.into());
             }
         };
