@@ -130,7 +130,10 @@ impl Interpreter {
     fn compile(&mut self, code: &[u8], name: &str, environment: Table, into: Table) -> Result<CodeNumber, String> {
         let number = self.next_code;
         let chunk = self.lua.load(code).set_name(name).set_mode(ChunkMode::Text);
+        // The compiler loses hold of the chunk's name, which must not be collected meanwhile (CVE-2025-49844).
+        self.lua.gc_stop();
         let compiled = chunk.set_environment(environment).into_function();
+        self.lua.gc_restart();
         compiled.and_then(|f| into.raw_set(number, f)).map_err(error_text)?;
         self.next_code += 1;
         Ok(CodeNumber(number))

@@ -6,10 +6,10 @@
 -- clocks, or on what ran before: every replica must compute the same.
 
 local host = ...
-local assert, error, getmetatable, ipairs, next, pairs, pcall, rawget, rawset, select, setfenv, setmetatable, tonumber,
-  tostring, type, unpack, xpcall, loadstring, newproxy =
-  assert, error, getmetatable, ipairs, next, pairs, pcall, rawget, rawset, select, setfenv, setmetatable, tonumber,
-  tostring, type, unpack, xpcall, loadstring, newproxy
+local assert, collectgarbage, error, getmetatable, ipairs, next, pairs, pcall, rawget, rawset, select, setfenv,
+  setmetatable, tonumber, tostring, type, unpack, xpcall, loadstring, newproxy =
+  assert, collectgarbage, error, getmetatable, ipairs, next, pairs, pcall, rawget, rawset, select, setfenv,
+  setmetatable, tonumber, tostring, type, unpack, xpcall, loadstring, newproxy
 local find, format, lower, match, sub = string.find, string.format, string.lower, string.match, string.sub
 local charge = host.charge
 
@@ -214,8 +214,20 @@ local function load_text(text, name)
     return true, nil, 'attempt to load a binary chunk'
   end
   charge(#text)
+  -- The compiler loses hold of the chunk's name, which must not be collected meanwhile (CVE-2025-49844).
+  collectgarbage('stop')
   local f, err = loadstring(text, name)
+  collectgarbage('restart')
   return true, f and setfenv(f, current_environment), err
+end
+
+-- As many as fit on the stack that Lua has for them. It counts them itself, too late: in an int, which may overflow
+-- (CVE-2025-46817).
+local UNPACKED_MAX = 8000
+local function refuse_many(t, first, last)
+  if type(t) == 'table' and not ((tonumber(last) or #t) - (tonumber(first) or 1) < UNPACKED_MAX) then
+    return 'too many results to unpack'
+  end
 end
 
 local function refuse_protected(t)
@@ -273,7 +285,7 @@ local BUILTINS = {
   tonumber = tonumber,
   tostring = script_tostring,
   type = type,
-  unpack = unpack,
+  unpack = checked(unpack, refuse_many),
   xpcall = xpcall,
   coroutine = protect(coroutine_library),
   math = protect(math_library),
