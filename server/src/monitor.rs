@@ -116,7 +116,7 @@ impl CoreState {
                     }
                     self.show(&lines);
                 }
-                Run::Transaction(Step::Discard) => {}
+                Run::Transaction(Step::Exec | Step::Discard) => {}
                 _ => return,
             }
         }

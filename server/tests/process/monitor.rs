@@ -69,6 +69,14 @@ fn every_command_is_shown_to_monitors_of_every_core() {
                 }
             }
         }
+        // A transaction that fails is shown without what it would have carried out.
+        for words in [&["MULTI"][..], &["SET", "a", "1"], &["NOSUCH"], &["EXEC"]] {
+            clients[0].call(words);
+        }
+        for monitor in &mut monitors {
+            assert_eq!(line(monitor), r#""MULTI""#);
+            assert_eq!(line(monitor), r#""EXEC""#);
+        }
         clients[0].call(&["AUTH", "secret"]);
         clients[0].call(&["HELLO", "2", "AUTH", "user", "secret"]);
         for monitor in &mut monitors {
