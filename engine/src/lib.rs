@@ -3,6 +3,7 @@
 //! Everything here is pure or sans-I/O: it is handed time and completed I/O, and says what to write. It knows no rule of
 //! Raft (it stores what it is handed), no RESP and no socket.
 
+pub mod audit;
 pub mod cmd;
 pub mod collections;
 pub mod compact;

@@ -30,17 +30,20 @@ mod recover;
 mod scan;
 mod segments;
 mod stats;
+mod survey;
 mod writer;
 
+pub(crate) use checkpoint::CKPT_GROUP_BYTES;
 pub use entry_read::{ColdEntry, DecodeError, EntryRead, decode_entry};
 pub use error::{AppendError, Damage, LogFailure, LogOperation, RecoverError, segment_file_name};
 pub use gc::GcAdvice;
 pub use group::{FrameRange, GroupLog};
 pub use options::{LogOptions, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SyncPolicy};
-pub use record::{LogPos, PAYLOAD_BYTES_MAX, Record, Vote};
+pub use record::{LogPos, PAYLOAD_BYTES_MAX, Record, RecordHeader, RecordKind, Vote};
 pub use recover::{RecoveredRecord, RecoveryReport, Tail};
 pub use scan::SegmentSource;
 pub use stats::{LogStats, Span};
+pub use survey::{ChainedSegment, Gap, SegmentSurvey, Surveyed, SurveyedRecord, survey_segment};
 pub use writer::CoreLog;
 
 use slotcore_rt::buf::AlignedBuf;

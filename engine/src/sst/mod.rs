@@ -26,6 +26,7 @@ mod props;
 mod reader;
 mod record;
 mod scan;
+mod visit;
 
 pub use blob::{BLOB_VALUE_BYTES_MAX, BlobBuilder, BlobCheck, blob_value};
 pub use block::Scratch;
