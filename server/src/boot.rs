@@ -16,8 +16,8 @@ use slotcore_engine::store::{SideState, Store, StoreError, StoreOptions};
 use slotcore_engine::waiters::Waiters;
 use slotcore_raft_shard::{Applied, BadSnapshot, Replay, ReplayError, StateMachine};
 use slotcore_rt::clock::{Clock, SystemClock};
-use slotcore_rt::disk::{SegmentDir, StoreDir};
-use slotcore_rt::ids::{CoreId, GroupId, GroupSlot, LogIndex, ReplicaId, Term};
+use slotcore_rt::disk::{DiskError, Opening, SegmentDir, StoreDir};
+use slotcore_rt::ids::{CoreId, GroupId, GroupSlot, LogIndex, ReplicaId, SegmentId, Term};
 use slotcore_rt::mem::machine_bytes;
 use slotcore_rt::rng::SeededRng;
 
@@ -105,6 +105,8 @@ pub fn open_log(
     let opts = log_options(core, config);
     let mut reader = SegmentReader::new(dir.clone());
     let log = CoreLog::recover(opts.clone(), &mut reader, &mut |_| {}).map_err(|error| startup_error(dir, error))?;
+    // Before any file is taken for superfluous: a manifest that is lost with its segment may name it.
+    check_opened(dir, &log)?;
     let group = log.group(FIRST_GROUP);
     let (found, wanted) = (group.map(GroupLog::id), nodes.map(|nodes| nodes.group_of(core)));
     let id = found.or(wanted).unwrap_or_else(|| GroupId(rng.next_u64()));
@@ -339,6 +341,57 @@ impl StateMachine for Rebuilt {
     fn install(&mut self, _at: &Applied, _data: &[u8]) -> Result<(), BadSnapshot> {
         unreachable!("reading a log installs no snapshots")
     }
+}
+
+/// What the log's own frames cannot tell: that the segment is gone in which it was last opened, or that one was cut short.
+fn check_opened(dir: &SegmentDir, log: &CoreLog) -> Result<(), StartupError> {
+    match missing_since_opened(dir, log.newest_segment()).map_err(StartupError::Disk)? {
+        None => Ok(()),
+        Some(Missing { segment, offset, what }) => Err(StartupError::CorruptLog {
+            file: dir.path().join(segment_file_name(segment)),
+            offset,
+            what,
+        }),
+    }
+}
+
+/// What is not there of the segments since the log was last opened.
+pub struct Missing {
+    /// Of which segment.
+    pub segment: SegmentId,
+    /// From where on, in bytes.
+    pub offset: u64,
+    /// In words.
+    pub what: String,
+}
+
+/// Looks for segments that are missing or too short. `newest`: the last one in use, as recovery found it.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn missing_since_opened(dir: &SegmentDir, newest: Option<SegmentId>) -> Result<Option<Missing>, DiskError> {
+    let Some(opening) = dir.opened()? else { return Ok(None) };
+    let Opening { segment, segment_bytes } = opening;
+    let since = dir.list()?.into_iter().filter(|found| found.id >= segment);
+    // A file gets its name only when it has its length.
+    if let Some(short) = since
+        .into_iter()
+        .find(|found| segment_bytes > 0 && found.bytes != segment_bytes)
+    {
+        return Ok(Some(Missing {
+            segment: short.id,
+            offset: short.bytes,
+            what: format!("{} bytes instead of {segment_bytes}", short.bytes),
+        }));
+    }
+    if newest.is_some_and(|newest| newest >= segment) {
+        return Ok(None);
+    }
+    Ok(Some(Missing {
+        segment,
+        offset: 0,
+        what: "the log was last opened in this segment, and neither it nor a later one is in use".to_string(),
+    }))
 }
 
 fn startup_error(dir: &SegmentDir, error: RecoverError) -> StartupError {

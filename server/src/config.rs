@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use slotcore_rt::config_file;
 
 use crate::acl::AclTable;
+use crate::upkeep::UpkeepCommand;
 
 pub mod cluster;
 pub mod file;
@@ -130,6 +131,8 @@ pub struct Config {
 pub enum Invocation {
     /// Run the server.
     Server(Box<Config>),
+    /// Look after a data directory.
+    Upkeep(UpkeepCommand),
 }
 
 /// Why the configuration was refused.
@@ -191,10 +194,16 @@ pub fn from_command_line(args: impl IntoIterator<Item = OsString>) -> Result<Inv
 
     let mut args: Vec<OsString> = args.into_iter().collect();
     let options_of = |line: CommandLine| match line.command {
-        None => line.server,
-        Some(Command::Server(options)) => options,
+        None => Ok(line.server),
+        Some(Command::Server(options)) => Ok(*options),
+        Some(Command::Inspect(options)) => Err(UpkeepCommand::Inspect(options)),
+        Some(Command::Check(options)) => Err(UpkeepCommand::Check(options)),
     };
-    let mut raw = options_of(CommandLine::try_parse_from(&args).map_err(ConfigError::CommandLine)?);
+    let parse = |args: &[OsString]| CommandLine::try_parse_from(args).map_err(ConfigError::CommandLine);
+    let mut raw = match options_of(parse(&args)?) {
+        Ok(raw) => raw,
+        Err(command) => return Ok(Invocation::Upkeep(command)),
+    };
     let file = raw.config.clone().map(PathBuf::from);
     if let Some(path) = &file {
         // The file's options go in front of the flags, so that the later ones, the flags, win.
@@ -205,7 +214,7 @@ pub fn from_command_line(args: impl IntoIterator<Item = OsString>) -> Result<Inv
             1
         };
         args.splice(at..at, from_file.into_iter().map(OsString::from));
-        raw = options_of(CommandLine::try_parse_from(&args).map_err(ConfigError::CommandLine)?);
+        raw = options_of(parse(&args)?).unwrap_or(raw);
     }
     match Config::check(raw) {
         Ok(config) => Ok(Invocation::Server(Box::new(config))),
@@ -221,6 +230,7 @@ impl Config {
     pub fn defaults() -> Self {
         match from_command_line(["slotcore".into()]) {
             Ok(Invocation::Server(config)) => *config,
+            Ok(Invocation::Upkeep(_)) => unreachable!("without a subcommand the server is meant"),
             Err(error) => panic!("the defaults pass their own checks: {error}"),
         }
     }

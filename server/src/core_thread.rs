@@ -12,6 +12,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use glommio::{LocalExecutorBuilder, Placement};
+use slotcore_engine::log::CoreLog;
 use slotcore_netio::mesh::MeshPort;
 use slotcore_netio::{Net, NetOptions};
 use slotcore_raft_shard::peer::hub::PATIENCE;
@@ -19,7 +20,7 @@ use slotcore_raft_shard::peer::{Links, PeerHub};
 use slotcore_raft_shard::runtime::timers;
 use slotcore_raft_shard::{CoreLogHandle, Group, GroupOptions, GroupState, LogHub, NoPeers, OpenError};
 use slotcore_rt::clock::{Clock, SystemClock};
-use slotcore_rt::disk::{SegmentClient, SegmentDir, StoreClient, StoreDir, StoreIo};
+use slotcore_rt::disk::{Opening, SegmentClient, SegmentDir, StoreClient, StoreDir, StoreIo};
 use slotcore_rt::ids::{CoreId, GroupId};
 use slotcore_rt::kernel;
 use slotcore_rt::ring::Ring;
@@ -186,6 +187,37 @@ fn no_group(error: OpenError) -> StartupError {
     }
 }
 
+/// Segments of another length than before are about to be made: until that is done, no length can be relied on.
+fn forget_segment_bytes(dir: &SegmentDir, segment_bytes: u64) -> Result<(), StartupError> {
+    match dir.opened().map_err(StartupError::Disk)? {
+        Some(opening) if opening.segment_bytes != segment_bytes => {
+            let segment_bytes = 0;
+            let opening = Opening {
+                segment_bytes,
+                ..opening
+            };
+            dir.set_opened(opening).map_err(StartupError::Disk)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Says in which segment the log went on, once that is durable: if the segment is lost, the next start must notice.
+fn remember_opening(dir: &SegmentDir, log: &RefCell<CoreLog>, turns: &mut CoreLoop) -> Result<(), Refused> {
+    let reached = log.borrow().appended();
+    log.borrow_mut().request_sync();
+    while log.borrow().durable() < reached {
+        turns.pump_log()?;
+    }
+    let log = log.borrow();
+    if let Some(segment) = log.newest_segment() {
+        let segment_bytes = log.segment_bytes();
+        let opening = Opening { segment, segment_bytes };
+        dir.set_opened(opening).map_err(StartupError::Disk)?;
+    }
+    Ok(())
+}
+
 /// Opens the core and waits for the others; `None`: another one cannot be opened.
 async fn open(plan: CorePlan) -> Result<Option<Core>, Refused> {
     let memlock = memlock_needed(plan.config.cores);
@@ -213,6 +245,7 @@ async fn open(plan: CorePlan) -> Result<Option<Core>, Refused> {
         &mut rng,
     )?;
     let log = Rc::new(RefCell::new(opened.log));
+    forget_segment_bytes(&plan.dir, log.borrow().segment_bytes())?;
     // The first new segment: no record is taken before it is there.
     while !log.borrow().takes_records() {
         let now = SystemClock.tick();
@@ -263,7 +296,7 @@ async fn open(plan: CorePlan) -> Result<Option<Core>, Refused> {
     }
     let state = Rc::new(RefCell::new(state));
 
-    let reader = Rc::new(FrameReader(RefCell::new(SegmentReader::new(plan.dir))));
+    let reader = Rc::new(FrameReader(RefCell::new(SegmentReader::new(plan.dir.clone()))));
     let part = CoreLogHandle::open(log.clone(), group_id, reader).map_err(|error| StartupError::Resource {
         what: "the first record of the log",
         error: std::io::Error::other(error),
@@ -272,7 +305,7 @@ async fn open(plan: CorePlan) -> Result<Option<Core>, Refused> {
     let mut turns = CoreLoop::new(
         ring,
         waker,
-        log,
+        log.clone(),
         driver,
         StoreWork::new(StoreDriver::new(store_io), opened.tail_bytes),
         hub.clone(),
@@ -310,6 +343,7 @@ async fn open(plan: CorePlan) -> Result<Option<Core>, Refused> {
             group
         }
     };
+    remember_opening(&plan.dir, &log, &mut turns)?;
     let found = {
         // What was found to be committed only now, or else what was known to be.
         let mut state = state.borrow_mut();

@@ -59,6 +59,7 @@ pub mod tally;
 pub mod tracking;
 pub mod transaction;
 mod unexecuted;
+pub mod upkeep;
 pub mod watch;
 pub mod window;
 pub mod write_gate;

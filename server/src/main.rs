@@ -26,6 +26,7 @@ use slotcore_server::pubsub::Interest;
 use slotcore_server::sockets;
 use slotcore_server::startup::{StartupError, check_machine};
 use slotcore_server::transaction::spanning::recovery::{self, Missing};
+use slotcore_server::upkeep;
 use slotcore_server::watch::{CoreWatch, Finding, LOOK_EVERY};
 
 #[global_allocator]
@@ -34,6 +35,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let config = match from_command_line(std::env::args_os()) {
         Ok(Invocation::Server(config)) => *config,
+        Ok(Invocation::Upkeep(command)) => return upkeep::run(&command),
         Err(ConfigError::CommandLine(error)) => error.exit(),
         Err(error) => return refuse(&StartupError::Config(error)),
     };

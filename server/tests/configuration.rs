@@ -29,7 +29,10 @@ impl Drop for TempFile {
 
 fn parse(args: &[&str]) -> Result<Config, ConfigError> {
     let args = ["slotcore"].iter().chain(args).map(OsString::from);
-    config::from_command_line(args).map(|Invocation::Server(config)| *config)
+    config::from_command_line(args).map(|invocation| match invocation {
+        Invocation::Server(config) => *config,
+        Invocation::Upkeep(command) => panic!("{command:?} is no server"),
+    })
 }
 
 fn refused(args: &[&str]) -> String {

@@ -95,7 +95,9 @@ fn config_rewrite_writes_what_is_in_force() {
     let path = std::env::temp_dir().join(format!("slotcore-rewrite-{}.toml", std::process::id()));
     std::fs::write(&path, "# Mine.\nmaxclients = 7\n").unwrap();
     let args = ["slotcore".into(), "--config".into(), path.clone().into_os_string()];
-    let Invocation::Server(config) = config::from_command_line(args).unwrap();
+    let Ok(Invocation::Server(config)) = config::from_command_line(args) else {
+        panic!("the options are a server's");
+    };
     let mut world = World::new();
     world.server.config = ConfigRegistry::new(*config);
     let told = world.tell("> config set maxclients 8 appendfsync no\n> config rewrite\n");

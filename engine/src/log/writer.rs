@@ -2,7 +2,7 @@
 //! reclaiming space in `gc.rs`, opening in `recover.rs`.
 
 use slotcore_rt::clock::Tick;
-use slotcore_rt::ids::{FrameNo, GroupSlot, LogIndex};
+use slotcore_rt::ids::{FrameNo, GroupSlot, LogIndex, SegmentId};
 
 use super::builder::FrameBuilder;
 use super::entry_read::{ColdEntry, EntryRead};
@@ -118,6 +118,11 @@ impl CoreLog {
     /// Asks that everything appended so far becomes durable soon, whatever the policy.
     pub fn request_sync(&mut self) {
         self.flights.want_durable(self.builder.last_frame());
+    }
+
+    /// The segment that was written to last; `None` for a log without frames.
+    pub fn newest_segment(&self) -> Option<SegmentId> {
+        self.segments.live.back().map(|segment| segment.id)
     }
 
     /// A group's state.

@@ -75,6 +75,14 @@ impl DataDir {
     /// [`DataDirError::InUse`] when another process, or another value in this one, has it.
     pub fn open(path: &Path) -> Result<Self, DataDirError> {
         create_dir_durably(path)?;
+        Self::open_existing(path)
+    }
+
+    /// Takes `path`, which must be there already: for tools, which must not make a directory of a misspelt name.
+    ///
+    /// # Errors
+    /// As [`DataDir::open`].
+    pub fn open_existing(path: &Path) -> Result<Self, DataDirError> {
         let path = fs::canonicalize(path).map_err(DiskError::at("find", path))?;
         let lock_path = path.join(LOCK_FILE);
         let mut lock = OpenOptions::new()
@@ -124,6 +132,12 @@ impl DataDir {
         self.core_dir(core, "store")
     }
 
+    /// Where [`DataDir::core_log`] and [`DataDir::core_store`] are, whether they are there or not.
+    pub fn core_paths(&self, core: CoreId) -> (PathBuf, PathBuf) {
+        let dir = self.path.join(format!("core-{core}"));
+        (dir.join("log"), dir.join("store"))
+    }
+
     fn core_dir(&self, core: CoreId, name: &str) -> Result<PathBuf, DiskError> {
         let dir = self.path.join(format!("core-{core}")).join(name);
         create_dir_durably(&dir)?;
@@ -145,7 +159,7 @@ pub(crate) fn sync_dir(path: &Path) -> Result<(), DiskError> {
 }
 
 /// Creates `path` and its missing parents, each made durable in the directory that names it.
-fn create_dir_durably(path: &Path) -> Result<(), DiskError> {
+pub(crate) fn create_dir_durably(path: &Path) -> Result<(), DiskError> {
     if path.is_dir() {
         return Ok(());
     }

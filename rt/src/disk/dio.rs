@@ -27,6 +27,9 @@ pub struct Alignment {
     pub memory: u32,
 }
 
+/// The smallest block of any device, in bytes.
+const DIRECT_BYTES_MIN: usize = 512;
+
 /// Used where the kernel does not tell: right for every device with a block of 4 KiB or less.
 const ALIGNMENT_SAFE: Alignment = Alignment {
     offset: BUF_ALIGN as u32,
@@ -57,13 +60,23 @@ pub fn alignment(file: &File) -> Alignment {
     }
 }
 
-/// Reads `len` bytes at `offset` (both aligned) into `buf`, which is cleared first; it stays shorter at the end of the file.
-/// Blocking.
+/// Reads `len` bytes at `offset`, which is aligned, into `buf`, which is cleared first; it stays shorter at the end of the
+/// file. Blocking.
 pub(super) fn read_up_to(file: &File, offset: u64, len: usize, buf: &mut AlignedBuf) -> io::Result<()> {
+    // Direct I/O reads whole blocks; only of a file that was cut short somebody wants less.
+    let whole = len.next_multiple_of(BUF_ALIGN);
+    if whole > buf.capacity() {
+        let mut larger = AlignedBuf::with_capacity(whole);
+        read_up_to(file, offset, whole, &mut larger)?;
+        buf.clear();
+        buf.extend_from_slice(&larger[..larger.len().min(len)]);
+        return Ok(());
+    }
     buf.clear();
-    buf.extend_zeroed(len);
+    buf.extend_zeroed(whole);
     let mut filled = 0;
-    while filled < len {
+    // A read that ends within a block ends with the file.
+    while filled < whole && filled.is_multiple_of(DIRECT_BYTES_MIN) {
         match file.read_at(&mut buf[filled..], offset + filled as u64) {
             Ok(0) => break,
             Ok(n) => filled += n,
@@ -71,7 +84,7 @@ pub(super) fn read_up_to(file: &File, offset: u64, len: usize, buf: &mut Aligned
             Err(error) => return Err(error),
         }
     }
-    buf.set_len(filled);
+    buf.set_len(filled.min(len));
     Ok(())
 }
 

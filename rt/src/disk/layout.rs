@@ -23,6 +23,17 @@ pub struct Layout {
     pub cores: u16,
 }
 
+/// What [`DataDir::layout_found`] finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LayoutFound {
+    /// The file.
+    Written(Layout),
+    /// No file, and one core's directory: it is older than the file.
+    OneCore,
+    /// Neither.
+    Nothing,
+}
+
 /// Why a layout could not be read.
 #[derive(Debug)]
 pub enum LayoutError {
@@ -65,22 +76,42 @@ impl DataDir {
     /// # Errors
     /// The file is damaged, from a newer version, or cannot be read or written. Nothing was changed then.
     pub fn layout(&self, new: Layout) -> Result<Layout, LayoutError> {
-        let file = self.path().join(FILE);
-        match fs::read_to_string(&file) {
-            Ok(text) => parse(&text).map_err(|what| LayoutError::Unreadable { file, what }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let has_core = |core: u16| self.path().join(format!("core-{core}")).is_dir();
-                if has_core(1) {
-                    let what = "is missing beside the directories of several cores";
-                    return Err(LayoutError::Unreadable { file, what });
-                }
-                let one_core = has_core(0);
+        match self.layout_found()? {
+            LayoutFound::Written(layout) => Ok(layout),
+            found => {
+                let one_core = matches!(found, LayoutFound::OneCore);
                 let layout = Layout {
                     cores: if one_core { 1 } else { new.cores },
                     ..new
                 };
                 write_durably(self.path(), &layout)?;
                 Ok(layout)
+            }
+        }
+    }
+
+    /// The layout as it is found; nothing is written.
+    ///
+    /// # Errors
+    /// The file is damaged, from a newer version, or cannot be read.
+    pub fn layout_found(&self) -> Result<LayoutFound, LayoutError> {
+        let file = self.path().join(FILE);
+        match fs::read_to_string(&file) {
+            Ok(text) => {
+                let layout = parse(&text).map_err(|what| LayoutError::Unreadable { file, what })?;
+                Ok(LayoutFound::Written(layout))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let has_core = |core: u16| self.path().join(format!("core-{core}")).is_dir();
+                if has_core(1) {
+                    let what = "is missing beside the directories of several cores";
+                    return Err(LayoutError::Unreadable { file, what });
+                }
+                Ok(if has_core(0) {
+                    LayoutFound::OneCore
+                } else {
+                    LayoutFound::Nothing
+                })
             }
             Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(LayoutError::Unreadable {
                 file,

@@ -4,10 +4,12 @@
 //! listing, reading for recovery) or on a thread of its own ([`worker`]: zero-writing a segment takes tens of
 //! milliseconds). Everything that changes a directory is followed by a sync of that directory.
 
+pub mod aside;
 pub mod data_dir;
 pub mod dio;
 pub mod error;
 pub mod layout;
+pub mod opening;
 pub mod segment_dir;
 pub mod segment_worker;
 pub mod store_dir;
@@ -18,7 +20,8 @@ pub mod worker;
 pub use data_dir::DataDir;
 pub use dio::{Alignment, DirectIo};
 pub use error::DiskError;
-pub use layout::{Layout, LayoutError};
+pub use layout::{Layout, LayoutError, LayoutFound};
+pub use opening::Opening;
 pub use segment_dir::{SegmentDir, SegmentFile, SegmentInfo};
 pub use segment_worker::{SegmentClient, SegmentReport, SegmentRequest, SegmentWorker};
 pub use store_dir::{StoreDir, StoreFile, StoreFileInfo, StoreFileKind, StoreFileName};

@@ -83,6 +83,12 @@ impl SegmentDir {
         Ok(dir)
     }
 
+    /// The existing directory `path` as it is, for those who only look.
+    pub fn look(path: &Path, mode: DirectIo) -> Self {
+        let path = path.to_owned();
+        Self { path, mode }
+    }
+
     /// The directory.
     pub fn path(&self) -> &Path {
         &self.path

@@ -4,6 +4,8 @@
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::upkeep::options::{CheckOptions, InspectOptions};
+
 /// The whole command line.
 #[derive(Debug, Parser)]
 #[command(
@@ -31,7 +33,11 @@ pub struct CommandLine {
 pub enum Command {
     /// Runs the server (this is what happens without a subcommand).
     #[command(args_override_self = true)]
-    Server(RawOptions),
+    Server(Box<RawOptions>),
+    /// Prints what a stopped directory holds: its log, sorted files, manifests or keys.
+    Inspect(InspectOptions),
+    /// Reads every byte of a stopped directory and says what is damaged.
+    Check(CheckOptions),
 }
 
 /// The server's options as text.

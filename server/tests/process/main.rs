@@ -19,6 +19,7 @@ mod acl;
 mod blocking;
 mod copies;
 mod cores;
+mod damaged_copies;
 mod damaged_log;
 mod durability;
 mod ending;

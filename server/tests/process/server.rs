@@ -1,5 +1,6 @@
 //! [`Server`]: the binary under test as a child process.
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
 use std::path::Path;
@@ -9,6 +10,11 @@ use std::thread;
 
 use crate::PATIENCE;
 use crate::client::Client;
+
+/// The program under test: the one that was built with the tests, or that of `SLOTCORE_BINARY`.
+pub fn binary() -> OsString {
+    std::env::var_os("SLOTCORE_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_slotcore").into())
+}
 
 /// A running server; killed when dropped.
 pub struct Server {
@@ -43,7 +49,7 @@ impl Server {
 
     /// Starts a server; how it ended when it did instead of serving.
     pub fn launch(dir: &Path, options: &[&str]) -> Result<Self, Ended> {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_slotcore"))
+        let mut child = Command::new(binary())
             .args([
                 "server",
                 "--port",

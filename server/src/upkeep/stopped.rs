@@ -1,0 +1,72 @@
+//! [`Stopped`]: a data directory that no server has, and what its cores have stored.
+
+use std::path::{Path, PathBuf};
+
+use slotcore_rt::disk::{DataDir, DirectIo, LayoutFound, SegmentDir, StoreDir};
+use slotcore_rt::ids::CoreId;
+
+use super::Failure;
+
+/// See the module's text. No server can take the directory while this lives.
+pub struct Stopped {
+    /// The directory, locked.
+    pub data: DataDir,
+    /// Cores that its keys are dealt to.
+    pub cores: u16,
+}
+
+/// Where a core's files are.
+pub struct CoreFiles {
+    /// Which core.
+    pub core: CoreId,
+    /// Its log.
+    pub log: SegmentDir,
+    /// Its sorted files and blob files.
+    pub store: StoreDir,
+}
+
+impl Stopped {
+    /// Takes the directory.
+    ///
+    /// # Errors
+    /// It is not there, a server has it, or it is no data directory; or its layout is damaged.
+    pub fn open(dir: &Path) -> Result<Self, Failure> {
+        let data = DataDir::open_existing(dir)?;
+        let cores = match data.layout_found()? {
+            LayoutFound::Written(layout) => layout.cores,
+            LayoutFound::OneCore => 1,
+            LayoutFound::Nothing => return Err(format!("{} holds no data of a server", dir.display()).into()),
+        };
+        Ok(Self { data, cores })
+    }
+
+    /// All cores, or the one that is asked for.
+    ///
+    /// # Errors
+    /// There is no such core.
+    pub fn cores(&self, only: Option<u16>) -> Result<Vec<CoreFiles>, Failure> {
+        if let Some(core) = only.filter(|&core| core >= self.cores) {
+            return Err(format!(
+                "there is no core {core}: the directory has {} of them, from 0",
+                self.cores
+            )
+            .into());
+        }
+        let wanted = (0..self.cores).filter(|core| only.is_none_or(|only| only == *core));
+        Ok(wanted.map(|core| self.core(CoreId(core))).collect())
+    }
+
+    fn core(&self, core: CoreId) -> CoreFiles {
+        let (log, store) = self.data.core_paths(core);
+        CoreFiles {
+            core,
+            log: SegmentDir::look(&log, DirectIo::Preferred),
+            store: StoreDir::new(&store, DirectIo::Preferred),
+        }
+    }
+
+    /// A path below the directory, as the check names files.
+    pub fn path(&self, file: &str) -> PathBuf {
+        self.data.path().join(file)
+    }
+}
