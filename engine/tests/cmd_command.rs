@@ -12,8 +12,9 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::PathBuf;
 
-/// Commands that came after Redis 7.0.
-const YOUNGER: [&str; 19] = [
+/// Commands that came after Redis 7.0, or that Redis does not have.
+const YOUNGER: [&str; 20] = [
+    "backup",
     "client|no-touch",
     "client|setinfo",
     "delex",

@@ -10,6 +10,7 @@ pub mod buf;
 pub mod chunk;
 pub mod clock;
 pub mod config_file;
+pub mod dial;
 pub mod disk;
 pub mod ids;
 pub mod kernel;

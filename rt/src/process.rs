@@ -10,6 +10,20 @@ pub fn kernel_release() -> String {
         .unwrap_or_default()
 }
 
+/// Gives this process the lowest priority, of the processor and of the device: for work that must not disturb a server.
+/// Where the system does not let it, the work goes on all the same.
+pub fn be_modest() {
+    /// The class of those who get the device when nobody else wants it (`linux/ioprio.h`).
+    const IOPRIO_IDLE: libc::c_int = 3 << 13;
+    const IOPRIO_WHO_PROCESS: libc::c_int = 1;
+    const NICEST: libc::c_int = 19;
+    // SAFETY: both calls take integers alone.
+    unsafe {
+        libc::setpriority(libc::PRIO_PROCESS, 0, NICEST);
+        libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_IDLE);
+    }
+}
+
 /// Path of the running program; empty when the kernel does not say.
 pub fn executable() -> String {
     fs::read_link("/proc/self/exe")

@@ -20,6 +20,7 @@ use crate::config::{Config, ConfigRegistry, Setting};
 use crate::leadership::ClusterView;
 use crate::metrics::{ConnFacts, CoreFacts, CoreMetrics, CoreSnapshot, DataFacts};
 use crate::pause::Pause;
+use crate::saving::Saving;
 use shown::Shown;
 
 mod acl;
@@ -37,6 +38,7 @@ mod latency;
 mod lifecycle;
 mod memory;
 pub mod refusals;
+mod saving;
 mod shown;
 mod slowlog;
 
@@ -117,6 +119,8 @@ pub struct ServerState {
     pub core: CoreId,
     /// False when expired keys are removed only as they are met (`DEBUG SET-ACTIVE-EXPIRE 0`).
     pub active_expire: bool,
+    /// What is to be made durable, and kept for a backup.
+    pub saving: Saving,
 }
 
 impl ServerState {
@@ -136,6 +140,7 @@ impl ServerState {
             view: None,
             core,
             active_expire: true,
+            saving: Saving::default(),
         }
     }
 
@@ -205,6 +210,7 @@ impl ServerState {
             core: self.core,
             endpoint,
             active_expire: &mut self.active_expire,
+            saving: &mut self.saving,
             slot,
             now: around.now,
             wall_us: around.wall_us,
@@ -267,6 +273,8 @@ struct ServerCtx<'a> {
     pub endpoint: Endpoint,
     /// False when expired keys are removed only as they are met (`DEBUG SET-ACTIVE-EXPIRE 0`).
     pub active_expire: &'a mut bool,
+    /// What is to be made durable, and kept for a backup.
+    pub saving: &'a mut Saving,
     /// The registry's slot of the connection that runs the command.
     pub slot: usize,
     /// Now.
@@ -379,6 +387,9 @@ fn run(cmd: ServerCmd, ctx: &mut ServerCtx<'_>, conn: &mut ClientState, args: Ar
         C::CommandHelp => help::write("COMMAND", help::COMMAND, out),
         C::Time => lifecycle::time(ctx, out),
         C::LastSave => lifecycle::last_save(&Shown::of(ctx), out),
+        C::Save => saving::save(ctx, out),
+        C::BgSave => saving::save_in_background(ctx, args, out),
+        C::Backup => saving::backup(ctx, args, out),
         C::Shutdown => lifecycle::shutdown(args, out),
         C::Wait | C::WaitAof => copies::at_once(ctx, cmd, args, out),
         C::Debug => debug::debug(ctx, conn, args, out),

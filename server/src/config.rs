@@ -198,6 +198,8 @@ pub fn from_command_line(args: impl IntoIterator<Item = OsString>) -> Result<Inv
         Some(Command::Server(options)) => Ok(*options),
         Some(Command::Inspect(options)) => Err(UpkeepCommand::Inspect(options)),
         Some(Command::Check(options)) => Err(UpkeepCommand::Check(options)),
+        Some(Command::Backup(options)) => Err(UpkeepCommand::Backup(options)),
+        Some(Command::Restore(options)) => Err(UpkeepCommand::Restore(options)),
     };
     let parse = |args: &[OsString]| CommandLine::try_parse_from(args).map_err(ConfigError::CommandLine);
     let mut raw = match options_of(parse(&args)?) {

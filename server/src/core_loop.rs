@@ -38,6 +38,7 @@ use crate::core_state::{CoreState, NetBuffers, Now, WriteBarrier};
 use crate::log_driver::LogDriver;
 use crate::logging::{Event, LogControl};
 use crate::metrics::{LatencyKind, Queue, SnapshotSlot};
+use crate::saving::BackupView;
 use crate::store_driver::{DriverError, StoreFailure};
 use crate::store_work::StoreWork;
 
@@ -434,6 +435,9 @@ impl CoreLoop {
         self.advance();
         self.settle_applied(group).await;
         self.housekeeping(group, now)?;
+        if self.state.borrow().server.saving.has_wish() {
+            self.save(group)?;
+        }
         {
             let mut state = self.state.borrow_mut();
             state.copy_durable(self.log.borrow().durable());
@@ -511,6 +515,40 @@ impl CoreLoop {
                 .latency
                 .note(LatencyKind::LogWrite, wall_s, ms, threshold_ms);
         }
+    }
+
+    /// Makes everything acknowledged durable: at once when somebody waits for it, whose answer leaves after this.
+    fn save<S: StateMachine>(&mut self, group: &Group<GlommioRuntime, S>) -> Result<(), CoreFailure> {
+        let waits = self.state.borrow_mut().server.saving.take_wish();
+        let Some(waits) = waits else { return Ok(()) };
+        self.log.borrow_mut().request_sync();
+        let acknowledged = match self.durability {
+            Durability::Always => FrameNo(0),
+            Durability::EverySec | Durability::Off => self.log.borrow().appended(),
+        };
+        while waits && self.log.borrow().durable() < acknowledged {
+            self.pump_log()?;
+        }
+        let view = BackupView {
+            frame: self.log.borrow().durable(),
+            index: group.progress().applied,
+        };
+        let now = SystemClock.tick();
+        let mut state = self.state.borrow_mut();
+        state.server.saving.saved(view);
+        if waits {
+            state.server.facts.last_durable_at_s = SystemClock.wall_ms() / 1000;
+        }
+        let keeps = state.server.saving.keeps_files(now);
+        drop(state);
+        self.keep_files(now, keeps);
+        Ok(())
+    }
+
+    /// While `keep` holds, nothing on disk is deleted or used again: a backup reads it.
+    fn keep_files(&mut self, now: Tick, keep: bool) {
+        self.driver.keep_files(&mut self.log.borrow_mut(), now, keep);
+        self.store.driver.keep_files(keep);
     }
 
     /// Watches how long turns hold the core.
@@ -631,7 +669,9 @@ impl CoreLoop {
             return Ok(());
         }
         self.next_chores = now.tick + CHORES_EVERY;
+        let keeps = state.server.saving.keeps_files(now.tick);
         drop(guard);
+        self.keep_files(now.tick, keeps);
         if group.failure().is_some() {
             return Err(self.consensus_failure(group));
         }

@@ -47,6 +47,7 @@ pub mod reply;
 pub mod reply_order;
 pub mod requests_ahead;
 pub mod route;
+pub mod saving;
 mod scripts;
 pub mod sockets;
 pub mod spin;

@@ -32,6 +32,10 @@ pub struct LogDriver {
     pending: Vec<Pending>,
     effects: Vec<LogEffect>,
     salts: SeededRng,
+    /// A backup reads the files: none is used again or deleted.
+    keeps_files: bool,
+    /// Segments to be deleted when it is done.
+    kept: Vec<SegmentId>,
 }
 
 impl LogDriver {
@@ -44,6 +48,19 @@ impl LogDriver {
             pending: Vec::new(),
             effects: Vec::new(),
             salts,
+            keeps_files: false,
+            kept: Vec::new(),
+        }
+    }
+
+    /// While `keep` holds, no segment is used again or deleted. What was to be deleted meanwhile is deleted afterwards; if
+    /// the process ends before, the next start does it.
+    pub fn keep_files(&mut self, log: &mut CoreLog, now: Tick, keep: bool) {
+        self.keeps_files = keep;
+        if !keep {
+            for id in std::mem::take(&mut self.kept) {
+                self.request(log, now, SegmentRequest::Delete { id });
+            }
         }
     }
 
@@ -86,6 +103,16 @@ impl LogDriver {
                 unsafe { ring.push(Class::Log, ticket.0, sync)? };
             }
             LogEffect::CreateSegment { id, bytes } => self.request(log, now, SegmentRequest::Create { id, bytes }),
+            LogEffect::RecycleSegment { from, to } if self.keeps_files => {
+                self.files.retain(|file| file.id != from);
+                self.kept.push(from);
+                let bytes = log.segment_bytes();
+                self.request(log, now, SegmentRequest::Create { id: to, bytes });
+            }
+            LogEffect::DeleteSegment { id } if self.keeps_files => {
+                self.files.retain(|file| file.id != id);
+                self.kept.push(id);
+            }
             LogEffect::RecycleSegment { from, to } => {
                 self.files.retain(|file| file.id != from);
                 self.request(log, now, SegmentRequest::Recycle { from, to });

@@ -276,7 +276,9 @@ fn server_route(cmd: ServerCmd, args: &Args<'_>) -> Option<Everywhere> {
     use ServerCmd as C;
     Some(match cmd {
         cmd if shows_all_cores(cmd) => Everywhere::Counters,
-        C::AclSetUser | C::AclLoad => Everywhere::AllOk,
+        C::AclSetUser | C::AclLoad | C::Save | C::BgSave => Everywhere::AllOk,
+        C::Backup if is_word(args, 1, "state") => Everywhere::Concat,
+        C::Backup => Everywhere::AllOk,
         C::AclDelUser => Everywhere::AnyOf,
         C::AclLog if args.len() > 2 && is_word(args, 2, "reset") => Everywhere::AllOk,
         C::AclLog => Everywhere::Concat,

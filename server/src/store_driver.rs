@@ -6,7 +6,7 @@ use std::io;
 
 use slotcore_engine::keyspace::Keyspace;
 use slotcore_engine::log::{AppendError, CoreLog, LogPos, Record};
-use slotcore_engine::store::{Done, Store, StoreEffect, StoreError, Ticket, Urgency};
+use slotcore_engine::store::{Done, FileName, Store, StoreEffect, StoreError, Ticket, Urgency};
 use slotcore_rt::disk::{ReadUrgency, StoreIo, StoreOutcome, StoreTicket};
 use slotcore_rt::ids::FrameNo;
 use slotcore_rt::ring::{Completion, Ring};
@@ -47,6 +47,10 @@ pub struct StoreDriver {
     flushed: Option<LogPos>,
     /// The store was told of something.
     told: bool,
+    /// A backup reads the files: none is deleted.
+    keeps_files: bool,
+    /// Files to be deleted when it is done.
+    kept: Vec<FileName>,
 }
 
 impl StoreDriver {
@@ -60,6 +64,19 @@ impl StoreDriver {
             unwritten: VecDeque::new(),
             flushed: None,
             told: false,
+            keeps_files: false,
+            kept: Vec::new(),
+        }
+    }
+
+    /// While `keep` holds, no file is deleted. What was to be deleted meanwhile is deleted afterwards; if the process ends
+    /// before, the next start does it.
+    pub fn keep_files(&mut self, keep: bool) {
+        self.keeps_files = keep;
+        if !keep {
+            for file in self.kept.drain(..) {
+                self.io.delete(on_disk(file));
+            }
         }
     }
 
@@ -132,6 +149,10 @@ impl StoreDriver {
             }
             StoreEffect::Flushed { at } => {
                 self.flushed = Some(at);
+                Ok(())
+            }
+            StoreEffect::Delete { file } if self.keeps_files => {
+                self.kept.push(file);
                 Ok(())
             }
             StoreEffect::Delete { file } => {

@@ -56,10 +56,12 @@ impl Flags {
     pub const HAS_SCRIPT: Flags = Flags(1 << 19);
     /// Runs a script. COMMAND does not show it.
     pub const RUNS_SCRIPT: Flags = Flags(1 << 20);
+    /// Does not work while a replica loads a copy beside its data.
+    pub const NO_ASYNC_LOADING: Flags = Flags(1 << 21);
     /// May be called without any of the keys that it can have.
     pub const NO_MANDATORY_KEYS: Flags = Flags(1 << 18);
 
-    const NAMES: [(Flags, &'static str); 17] = [
+    const NAMES: [(Flags, &'static str); 18] = [
         (Flags::WRITE, "write"),
         (Flags::READONLY, "readonly"),
         (Flags::DENYOOM, "denyoom"),
@@ -73,6 +75,7 @@ impl Flags {
         (Flags::SKIP_SLOWLOG, "skip_slowlog"),
         (Flags::FAST, "fast"),
         (Flags::NO_AUTH, "no_auth"),
+        (Flags::NO_ASYNC_LOADING, "no_async_loading"),
         (Flags::NO_MULTI, "no_multi"),
         (Flags::NO_MANDATORY_KEYS, "no_mandatory_keys"),
         (Flags::MOVABLE_KEYS, "movablekeys"),

@@ -5,6 +5,7 @@
 //! milliseconds). Everything that changes a directory is followed by a sync of that directory.
 
 pub mod aside;
+pub mod copying;
 pub mod data_dir;
 pub mod dio;
 pub mod error;

@@ -4,7 +4,7 @@
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::upkeep::options::{CheckOptions, InspectOptions};
+use crate::upkeep::options::{BackupOptions, CheckOptions, InspectOptions, RestoreOptions};
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -38,6 +38,10 @@ pub enum Command {
     Inspect(InspectOptions),
     /// Reads every byte of a stopped directory and says what is damaged.
     Check(CheckOptions),
+    /// Copies a running server's files, consistently, into a directory; only what is new since the last time.
+    Backup(BackupOptions),
+    /// Makes a data directory of a backup.
+    Restore(RestoreOptions),
 }
 
 /// The server's options as text.

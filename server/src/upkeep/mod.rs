@@ -1,9 +1,10 @@
-//! Looking after a data directory: `slotcore inspect` and `check`.
+//! Looking after a data directory: `slotcore inspect`, `check`, `backup` and `restore`.
 //!
-//! They work on a directory that no server has, and take its lock. What they say goes to standard output, one
+//! All but `backup` work on a directory that no server has, and take its lock. What they say goes to standard output, one
 //! line a thing, for people or as JSON; progress goes to standard error. They end with code 0 when all is well, 1 when
 //! something is damaged, and 2 when they could not do what was asked.
 
+pub mod backup;
 pub mod check;
 pub mod inspect;
 pub mod options;
@@ -35,6 +36,8 @@ pub fn run(command: &UpkeepCommand) -> ExitCode {
     let outcome = match command {
         UpkeepCommand::Inspect(options) => inspect::run(options),
         UpkeepCommand::Check(options) => check::run(options),
+        UpkeepCommand::Backup(options) => backup::run(options),
+        UpkeepCommand::Restore(options) => backup::restore(options),
     };
     match outcome {
         Ok(Outcome::Sound) => ExitCode::SUCCESS,

@@ -11,6 +11,10 @@ pub enum UpkeepCommand {
     Inspect(InspectOptions),
     /// `slotcore check`.
     Check(CheckOptions),
+    /// `slotcore backup`.
+    Backup(BackupOptions),
+    /// `slotcore restore`.
+    Restore(RestoreOptions),
 }
 
 /// What to look at.
@@ -73,4 +77,45 @@ pub struct CheckOptions {
     /// lost is said. The file, or a copy of it, goes to DIR/damaged.
     #[arg(long, value_name = "FILE", requires = "repair")]
     pub lose: Vec<String>,
+}
+
+/// `slotcore backup`.
+#[derive(Args, Clone, Debug)]
+pub struct BackupOptions {
+    /// Port of a running server on this machine that answers for every key (--port).
+    ///
+    /// The files are read from its directory, so this runs as the same user. A password is taken from the environment
+    /// variable SLOTCORE_PASSWORD.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub from: String,
+
+    /// Directory of the backup, new or with an earlier backup of the same server.
+    ///
+    /// Files that are there already are not copied again. The earlier backup gives way when this one is complete.
+    #[arg(long, value_name = "DIR")]
+    pub to: PathBuf,
+
+    /// User of the server; by default its default user.
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+
+    /// One JSON object a line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `slotcore restore`.
+#[derive(Args, Clone, Debug)]
+pub struct RestoreOptions {
+    /// Directory of the backup.
+    #[arg(long, value_name = "DIR")]
+    pub from: PathBuf,
+
+    /// Data directory to be made: it must not be there, or be empty.
+    #[arg(long, value_name = "DIR")]
+    pub dir: PathBuf,
+
+    /// One JSON object a line.
+    #[arg(long)]
+    pub json: bool,
 }

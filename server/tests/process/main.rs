@@ -16,6 +16,7 @@ mod scratch;
 mod server;
 
 mod acl;
+mod backup;
 mod blocking;
 mod copies;
 mod cores;

@@ -15,6 +15,7 @@ pub(super) const FAST: Flags = Flags::FAST;
 pub(super) const NO_AUTH: Flags = Flags::NO_AUTH;
 pub(super) const ALLOW_BUSY: Flags = Flags::ALLOW_BUSY;
 pub(super) const PUBSUB: Flags = Flags::PUBSUB;
+pub(super) const NO_ASYNC_LOADING: Flags = Flags::NO_ASYNC_LOADING;
 pub(super) const NO_MULTI: Flags = Flags::NO_MULTI;
 pub(super) const SKIP_SLOWLOG: Flags = Flags::SKIP_SLOWLOG;
 pub(super) const LOGGED: Flags = Flags::LOGGED;

@@ -1,6 +1,8 @@
 //! The commands about the server.
 
-use super::build::{ADMIN, ALLOW_BUSY, FAST, LOADING, NO_MULTI, NONE, NOSCRIPT, READONLY, RO, STALE, flags, one};
+use super::build::{
+    ADMIN, ALLOW_BUSY, FAST, LOADING, NO_ASYNC_LOADING, NO_MULTI, NONE, NOSCRIPT, READONLY, RO, STALE, flags, one,
+};
 use crate::cmd::data::object;
 use crate::cmd::server_cmd::ServerCmd;
 use crate::cmd::spec::{Categories, CommandSpec, Group, Run};
@@ -134,7 +136,7 @@ static ACL_SUBCOMMANDS: [CommandSpec; 13] = [
 
 /// The server.
 #[rustfmt::skip]
-pub(super) static COMMANDS: [CommandSpec; 12] = [
+pub(super) static COMMANDS: [CommandSpec; 15] = [
     CommandSpec::new(640, "info", -1, flags(&[LOADING, STALE]), Categories::DANGEROUS, &[], Run::Server(ServerCmd::Info))
         .doc(Group::Server, "1.0.0", "O(1)", "Figures about the server.")
         .tips(&["nondeterministic_output", "request_policy:all_shards", "response_policy:special"]),
@@ -151,6 +153,15 @@ pub(super) static COMMANDS: [CommandSpec; 12] = [
     CommandSpec::new(656, "lastsave", 1, flags(&[LOADING, STALE, FAST]), Categories::ADMIN.and(Categories::DANGEROUS), &[], Run::Server(ServerCmd::LastSave))
         .doc(Group::Server, "1.0.0", "O(1)", "When the data was last written, in seconds since 1970.")
         .tips(&["nondeterministic_output"]),
+    CommandSpec::new(784, "save", 1, flags(&[ADMIN, NOSCRIPT, NO_ASYNC_LOADING, NO_MULTI]), Categories::NONE, &[], Run::Server(ServerCmd::Save))
+        .doc(Group::Server, "1.0.0", "O(1)", "Answers when everything acknowledged is on disk.")
+        .differs("No file is made: the log is the data. `slotcore backup` copies it."),
+    CommandSpec::new(785, "bgsave", -1, flags(&[ADMIN, NOSCRIPT, NO_ASYNC_LOADING]), Categories::NONE, &[], Run::Server(ServerCmd::BgSave))
+        .doc(Group::Server, "1.0.0", "O(1)", "Brings everything acknowledged to disk, and does not wait.")
+        .differs("No file is made: the log is the data. `slotcore backup` copies it."),
+    CommandSpec::new(786, "backup", 2, flags(&[ADMIN, NOSCRIPT, NO_MULTI]), Categories::NONE, &[], Run::Server(ServerCmd::Backup))
+        .doc(Group::Server, "1.0.0", "O(1)", "Keeps files unchanged for `slotcore backup`.")
+        .differs("Redis does not have it."),
     CommandSpec::new(657, "shutdown", -1, flags(&[ADMIN, NOSCRIPT, LOADING, STALE, NO_MULTI, ALLOW_BUSY]), Categories::NONE, &[], Run::Server(ServerCmd::Shutdown))
         .doc(Group::Server, "1.0.0", "O(N)", "Ends the server.")
         .differs("`SAVE` and `NOSAVE` make no difference: the log is the data."),
