@@ -42,6 +42,8 @@ pub fn replica_of(core: CoreId, nodes: Option<&NodeList>) -> ReplicaId {
     nodes.map_or(NodeNumber::ALONE, |nodes| nodes.me).replica(core)
 }
 
+/// The first segment of a log.
+const FIRST_SEGMENT: SegmentId = SegmentId(1);
 /// The machine's memory where the system does not tell, in bytes.
 const MACHINE_BYTES_UNKNOWN: u64 = 1 << 30;
 /// Files of the log there are at least: one that is written, one that is being flushed, and two that are prepared.
@@ -87,6 +89,8 @@ pub fn sync_policy(durability: Durability) -> SyncPolicy {
 
 /// Reads the log in `dir`, opens the files in `files_dir` that it names, and executes the entries that came after them.
 ///
+/// `was_served`: clients were served from here, so that there must be a log.
+///
 /// In a cluster (`nodes`) nothing is executed yet: only a leader knows what is committed; and nothing is in files.
 ///
 /// The log is read twice: which files count, and so which entries are to be executed, is known only at its end.
@@ -99,6 +103,7 @@ pub fn open_log(
     files_dir: &StoreDir,
     config: &Config,
     nodes: Option<&NodeList>,
+    was_served: bool,
     rng: &mut SeededRng,
 ) -> Result<Opened, StartupError> {
     let began = SystemClock.tick();
@@ -106,7 +111,7 @@ pub fn open_log(
     let mut reader = SegmentReader::new(dir.clone());
     let log = CoreLog::recover(opts.clone(), &mut reader, &mut |_| {}).map_err(|error| startup_error(dir, error))?;
     // Before any file is taken for superfluous: a manifest that is lost with its segment may name it.
-    check_opened(dir, &log)?;
+    check_opened(dir, &log, was_served)?;
     let group = log.group(FIRST_GROUP);
     let (found, wanted) = (group.map(GroupLog::id), nodes.map(|nodes| nodes.group_of(core)));
     let id = found.or(wanted).unwrap_or_else(|| GroupId(rng.next_u64()));
@@ -343,9 +348,10 @@ impl StateMachine for Rebuilt {
     }
 }
 
-/// What the log's own frames cannot tell: that the segment is gone in which it was last opened, or that one was cut short.
-fn check_opened(dir: &SegmentDir, log: &CoreLog) -> Result<(), StartupError> {
-    match missing_since_opened(dir, log.newest_segment()).map_err(StartupError::Disk)? {
+/// What the log's own frames cannot tell: that all of it is gone, or the segment in which it was last opened, or that one was
+/// cut short.
+fn check_opened(dir: &SegmentDir, log: &CoreLog, was_served: bool) -> Result<(), StartupError> {
+    match missing_since_opened(dir, log.newest_segment(), was_served).map_err(StartupError::Disk)? {
         None => Ok(()),
         Some(Missing { segment, offset, what }) => Err(StartupError::CorruptLog {
             file: dir.path().join(segment_file_name(segment)),
@@ -365,12 +371,25 @@ pub struct Missing {
     pub what: String,
 }
 
-/// Looks for segments that are missing or too short. `newest`: the last one in use, as recovery found it.
+/// Looks for segments that are missing or too short. `newest`: the last one in use, as recovery found it. `was_served`:
+/// whether there must be one.
 ///
 /// # Errors
 /// The directory cannot be read.
-pub fn missing_since_opened(dir: &SegmentDir, newest: Option<SegmentId>) -> Result<Option<Missing>, DiskError> {
-    let Some(opening) = dir.opened()? else { return Ok(None) };
+pub fn missing_since_opened(
+    dir: &SegmentDir,
+    newest: Option<SegmentId>,
+    was_served: bool,
+) -> Result<Option<Missing>, DiskError> {
+    let Some(opening) = dir.opened()? else {
+        let gone = Missing {
+            segment: FIRST_SEGMENT,
+            offset: 0,
+            what: "clients were served from this directory before, and the whole log of this core is missing"
+                .to_string(),
+        };
+        return Ok((was_served && newest.is_none()).then_some(gone));
+    };
     let Opening { segment, segment_bytes } = opening;
     let since = dir.list()?.into_iter().filter(|found| found.id >= segment);
     // A file gets its name only when it has its length.

@@ -65,6 +65,8 @@ pub struct CorePlan {
     pub dir: SegmentDir,
     /// Where its files of keys are.
     pub files_dir: StoreDir,
+    /// Clients were served from the data directory before.
+    pub was_served: bool,
     /// What `INFO server` tells.
     pub identity: ServerIdentity,
     /// Who owns which slots.
@@ -242,6 +244,7 @@ async fn open(plan: CorePlan) -> Result<Option<Core>, Refused> {
         &plan.files_dir,
         &plan.config,
         nodes.as_deref(),
+        plan.was_served,
         &mut rng,
     )?;
     let log = Rc::new(RefCell::new(opened.log));

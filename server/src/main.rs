@@ -110,6 +110,7 @@ fn serve(mut config: Config) -> Result<ExitCode, StartupError> {
     let file_worker = StoreWorker::start().map_err(resource("a thread"))?;
     let identity = ServerIdentity::of_this_process(cluster.any_slot_port, SystemClock.tick())
         .map_err(resource("random numbers"))?;
+    let was_served = data.was_served().map_err(StartupError::Disk)?;
     let (ready, outcomes) = mpsc::channel();
     let mut addresses: Vec<SocketAddr> = listeners.iter().flatten().map(|at| at.address).collect();
     let ports = mesh(usize::from(cores)).map_err(resource("eventfds"))?;
@@ -135,6 +136,7 @@ fn serve(mut config: Config) -> Result<ExitCode, StartupError> {
             config: config.clone(),
             dir,
             files_dir,
+            was_served,
             files: Box::new(files),
             identity: identity.clone(),
             cluster: cluster.clone(),
@@ -171,6 +173,8 @@ fn serve(mut config: Config) -> Result<ExitCode, StartupError> {
                 Err(_) => return Ok(ExitCode::FAILURE),
             }
         }
+        // The log of each core is durable: from now on none may be missing.
+        data.set_served().map_err(StartupError::Disk)?;
         let missing = recovery::missing(&found);
         spanning_numbers.fetch_max(recovery::next_number(&found), Ordering::Relaxed);
         found.clear();

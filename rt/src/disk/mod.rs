@@ -13,6 +13,7 @@ pub mod layout;
 pub mod opening;
 pub mod segment_dir;
 pub mod segment_worker;
+pub mod served;
 pub mod store_dir;
 pub mod store_io;
 pub mod store_worker;

@@ -13,6 +13,7 @@ pub struct Stopped {
     pub data: DataDir,
     /// Cores that its keys are dealt to.
     pub cores: u16,
+    was_served: bool,
 }
 
 /// Where a core's files are.
@@ -23,6 +24,8 @@ pub struct CoreFiles {
     pub log: SegmentDir,
     /// Its sorted files and blob files.
     pub store: StoreDir,
+    /// Clients were served from the directory, so that there must be a log.
+    pub was_served: bool,
 }
 
 impl Stopped {
@@ -37,7 +40,12 @@ impl Stopped {
             LayoutFound::OneCore => 1,
             LayoutFound::Nothing => return Err(format!("{} holds no data of a server", dir.display()).into()),
         };
-        Ok(Self { data, cores })
+        let was_served = data.was_served()?;
+        Ok(Self {
+            data,
+            cores,
+            was_served,
+        })
     }
 
     /// All cores, or the one that is asked for.
@@ -62,6 +70,7 @@ impl Stopped {
             core,
             log: SegmentDir::look(&log, DirectIo::Preferred),
             store: StoreDir::new(&store, DirectIo::Preferred),
+            was_served: self.was_served,
         }
     }
 

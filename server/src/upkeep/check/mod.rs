@@ -83,9 +83,11 @@ pub(super) fn check_core(files: &CoreFiles, told: &Told) -> Result<CoreAudit, Fa
     let mut audit = audit_core(files.core, &mut segments, &mut store)?;
     if audit.log.refused.is_none() {
         let newest = audit.log.log.as_ref().and_then(CoreLog::newest_segment);
-        if files.log.path().is_dir()
-            && let Some(missing) = missing_since_opened(&files.log, newest)?
-        {
+        let missing = match files.log.path().is_dir() || files.was_served {
+            true => missing_since_opened(&files.log, newest, files.was_served)?,
+            false => None,
+        };
+        if let Some(missing) = missing {
             let finding = Finding::missing_segment(missing.segment, missing.offset, missing.what);
             audit.findings.insert(0, finding);
         }
