@@ -1,22 +1,37 @@
-//! Damaged copies of a stopped data directory, each started: it serves everything, or refuses and names the file.
+//! Damaged copies of stopped data directories, each started: it serves everything, or refuses or ends and names the file.
 //!
 //! `SLOTCORE_DAMAGED_COPIES` asks for another number of them, `SLOTCORE_SEED` for other ones: `.ci/damage` does.
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use slotcore_rt::rng::SeededRng;
 
-use crate::client::Reply;
+use crate::client::{Client, Reply, request};
 use crate::scratch::Scratch;
-use crate::server::{Server, binary};
+use crate::server::{Ended, Server, binary};
 
 /// Copies without being asked for more: each is a start of the whole server.
 const COPIES: usize = 8;
 const OPTIONS: &[&str] = &["--cores", "2", "--segment-bytes", "1mb"];
+/// So little memory that most keys are in sorted files, and large values in blob files.
+const SMALL: &[&str] = &[
+    "--cores",
+    "2",
+    "--segment-bytes",
+    "1mb",
+    "--memory",
+    "32mb",
+    "--log-target",
+    "16mb",
+];
 const BLOCK: usize = 4096;
+/// Keys that are asked for before their values are read.
+const PIPELINE: usize = 64;
 
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
@@ -31,6 +46,28 @@ fn stopped(dir: &Path) -> BTreeMap<String, String> {
         for n in 0..60 {
             let key = format!("key:{}", (n * 7 + round * 13) % 100);
             let value = format!("{round}.{n}.").repeat(1 + n * 40);
+            client.ok(&["SET", &key, &value]);
+            keys.insert(key, value);
+        }
+        if round == 1 {
+            server.kill();
+        } else {
+            server.stop();
+        }
+    }
+    keys
+}
+
+/// The same with [`SMALL`] memory: a part of the keys is in files alone, a part in the log alone.
+fn stopped_larger(dir: &Path) -> BTreeMap<String, String> {
+    let mut keys = BTreeMap::new();
+    for round in 0..3 {
+        let server = Server::start(dir, SMALL);
+        let mut client = server.client();
+        for n in 0..1_600 {
+            let key = format!("key:{}", (n * 7 + round * 13) % 2_000);
+            let bytes = if n % 16 == 0 { 9_000 } else { 100 + n % 1_500 };
+            let value = format!("{round}.{n}.").repeat(bytes / 6);
             client.ok(&["SET", &key, &value]);
             keys.insert(key, value);
         }
@@ -68,8 +105,18 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// Folders below `dir` that a start makes.
+fn folders(dir: &Path) -> Vec<PathBuf> {
+    let of_core = |core: &str| ["", "log", "store"].map(|name| dir.join(core).join(name));
+    ["core-0", "core-1"].iter().flat_map(|core| of_core(core)).collect()
+}
+
 /// Damages a file in one of the ways that disks and people have. Says how.
 fn damage(file: &Path, rng: &mut SeededRng) -> String {
+    if file.is_dir() {
+        fs::remove_dir_all(file).unwrap();
+        return "deleted with all in it".to_string();
+    }
     let mut bytes = fs::read(file).unwrap();
     // Most of a segment was never written to: damage there is nobody's.
     let used = bytes.iter().rposition(|&byte| byte != 0).map_or(1, |at| at + 1);
@@ -112,54 +159,149 @@ fn check(dir: &Path) -> (Option<i32>, String) {
     (output.status.code(), text)
 }
 
-#[test]
-fn damaged_copies_serve_everything_or_refuse_and_name_the_file() {
+/// Reads every key. An error: the server ended.
+fn read_all(client: &mut Client<TcpStream>, keys: &BTreeMap<String, String>, how: &str) -> io::Result<()> {
+    let all: Vec<_> = keys.iter().collect();
+    for some in all.chunks(PIPELINE) {
+        let asked: Vec<u8> = some.iter().flat_map(|(key, _)| request(&["GET", key])).collect();
+        client.send(&asked)?;
+        for (key, value) in some {
+            let found = client.reply()?;
+            assert!(
+                found == Reply::Bulk(value.as_bytes().to_vec()),
+                "{how}: {key} is {found:?}"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// What copies are made of.
+struct Sound<'a> {
+    path: &'a Path,
+    keys: &'a BTreeMap<String, String>,
+    options: &'a [&'a str],
+}
+
+/// How copies fared.
+#[derive(Debug, Default)]
+struct Counts {
+    /// Everything was there, and the check found nothing damaged that counts.
+    served: u64,
+    /// Everything was there; the check names damage that no key needs.
+    unharmed: u64,
+    /// The start was refused by name.
+    refused: u64,
+    /// The server ended by name when it met the damage.
+    ended: u64,
+}
+
+/// Starts a damaged copy and reads everything.
+fn try_copy(sound: &Sound<'_>, dir: &Path, below: &Path, how: &str, counts: &mut Counts) {
+    let Sound { path, keys, options } = sound;
+    // A folder is named with the core it is of.
+    let name = match path.join(below).is_dir() {
+        true => below.to_string_lossy(),
+        // Which of both kinds it is, a reader of blobs does not say; numbers are of both.
+        false if below.extension().is_some_and(|kind| kind == "blob") => below.file_stem().unwrap().to_string_lossy(),
+        false => below.file_name().unwrap().to_string_lossy(),
+    };
+    let (code, said) = check(dir);
+    let refused = |ended: &Ended| {
+        assert!(!ended.status.success(), "{how}\n{}", ended.log);
+        assert!(ended.log.contains(&*name), "{how} is not named:\n{}", ended.log);
+        assert_eq!(code, Some(1), "{how} is refused, and the check says\n{said}");
+        assert!(said.contains(&*name), "{how} is not named by the check:\n{said}");
+    };
+    let server = match Server::launch(dir, options) {
+        Ok(server) => server,
+        Err(ended) => {
+            assert_eq!(ended.status.code(), Some(1), "{how}\n{}", ended.log);
+            refused(&ended);
+            counts.refused += 1;
+            return;
+        }
+    };
+    let read = read_all(&mut server.client(), keys, how);
+    if read.is_ok() {
+        server.terminate();
+    }
+    let ended = server.ended();
+    if read.is_err() || !ended.status.success() {
+        refused(&ended);
+        counts.ended += 1;
+    } else if code == Some(0) {
+        counts.served += 1;
+    } else {
+        assert_eq!(code, Some(1), "{how} is served, and the check says\n{said}");
+        assert!(said.contains(&*name), "{how} is not named by the check:\n{said}");
+        // Only what is in files is read when it is asked for; a log is read as a whole.
+        assert!(
+            below.components().any(|part| part.as_os_str() == "store"),
+            "{how} is served, and the check says\n{said}"
+        );
+        counts.unharmed += 1;
+    }
+}
+
+fn damaged_copies(name: &str, make: fn(&Path) -> BTreeMap<String, String>, options: &[&str]) {
     let seed = number("SLOTCORE_SEED", 5);
     let copies = number("SLOTCORE_DAMAGED_COPIES", COPIES as u64);
     let scratch = Scratch::new();
     let sound = scratch.join("sound");
-    let keys = stopped(&sound);
+    let keys = make(&sound);
     let (code, said) = check(&sound);
     assert_eq!(code, Some(0), "{said}");
     let mut all = Vec::new();
     files(&sound, &mut all);
+    if options.contains(&"--memory") {
+        let has = |kind: &str| {
+            all.iter()
+                .any(|file| file.extension().is_some_and(|found| found == kind))
+        };
+        assert!(has("sst") && has("blob"), "not all kinds of files are there: {all:?}");
+    }
+    all.extend(folders(&sound));
     let mut rng = SeededRng::new(seed);
-    let (mut served, mut refused) = (0, 0);
+    let mut counts = Counts::default();
     for round in 0..copies {
         let dir = scratch.join("copy");
         copy(&sound, &dir);
         let file = &all[rng.index(all.len())];
         let below = file.strip_prefix(&sound).unwrap();
         let how = format!(
-            "seed {seed}, copy {round}: {} {}",
+            "{name}, seed {seed}, copy {round}: {} {}",
             below.display(),
             damage(&dir.join(below), &mut rng)
         );
-        let (code, said) = check(&dir);
-        match Server::launch(&dir, OPTIONS) {
-            Ok(server) => {
-                assert_eq!(code, Some(0), "{how} is served, and the check says\n{said}");
-                let mut client = server.client();
-                for (key, value) in &keys {
-                    let found = client.ok(&["GET", key]);
-                    assert_eq!(found, Reply::Bulk(value.clone().into_bytes()), "{how}: {key}");
-                }
-                assert_eq!(client.ok(&["DBSIZE"]), Reply::Integer(keys.len() as i64), "{how}");
-                server.stop();
-                served += 1;
-            }
-            Err(ended) => {
-                assert_eq!(ended.status.code(), Some(1), "{how}\n{}", ended.log);
-                let name = below.file_name().unwrap().to_string_lossy();
-                assert!(ended.log.contains(&*name), "{how} is not named:\n{}", ended.log);
-                assert_eq!(code, Some(1), "{how} is refused, and the check says\n{said}");
-                assert!(said.contains(&*name), "{how} is not named by the check:\n{said}");
-                refused += 1;
-            }
-        }
+        let of = Sound {
+            path: &sound,
+            keys: &keys,
+            options,
+        };
+        try_copy(&of, &dir, below, &how, &mut counts);
         fs::remove_dir_all(&dir).unwrap();
     }
-    println!("{copies} damaged copies: {served} served everything, {refused} were refused by name, 0 lost anything");
+    let Counts {
+        served,
+        unharmed,
+        refused,
+        ended,
+    } = counts;
+    println!(
+        "{copies} damaged copies, {name}: {served} served everything, {unharmed} more although a file is damaged where no key \
+         needs it, {refused} were refused by name, {ended} ended by name when they met the damage, 0 lost anything"
+    );
+}
+
+#[test]
+fn damaged_copies_serve_everything_or_refuse_and_name_the_file() {
+    damaged_copies("log only", stopped, OPTIONS);
+}
+
+#[test]
+fn damaged_copies_of_more_than_memory_serve_everything_or_refuse_and_name_the_file() {
+    damaged_copies("larger than memory", stopped_larger, SMALL);
 }
 
 /// What a command prints, which must end with `code`.
