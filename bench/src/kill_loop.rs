@@ -1,24 +1,26 @@
 //! `kill -9` under load: what was acknowledged in mode `always` is there after each restart, and the state read twice is
 //! the same state.
+//!
+//! With `--memory` the data can be many times what the server may keep in memory: then it is killed amid flushes and merges.
 
-use std::collections::HashMap;
+mod writer;
+
 use std::fs;
-use std::io::{self, BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io;
+use std::net::SocketAddr;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use slotcore_rt::rng::SeededRng;
 
 use crate::Place;
 use crate::peer::{Kind, Peer, SERVER_CPU};
+use writer::Writer;
 
 /// Connections writing at the same time.
 const WRITERS: u64 = 4;
-/// Commands a writer sends before it reads the replies.
-const PIPELINE: u64 = 16;
-/// Keys of each writer.
-const KEYS: u64 = 50;
+/// A server lives at least so long, in milliseconds.
+const LIFE_MS_MIN: u64 = 20;
 
 #[derive(clap::Args)]
 pub struct Options {
@@ -30,91 +32,60 @@ pub struct Options {
     /// Cores of the server.
     #[arg(long, default_value_t = 1)]
     cores: u16,
+    /// The server's memory, as its option of this name has it.
+    #[arg(long)]
+    memory: Option<String>,
+    /// Keys.
+    #[arg(long, default_value_t = 200)]
+    keys: u64,
+    /// Bytes of a value on average; they have up to twice as many.
+    #[arg(long, default_value_t = 16)]
+    value_bytes: usize,
+    /// Milliseconds of load before a kill, at most.
+    #[arg(long, default_value_t = 150, value_parser = clap::value_parser!(u64).range(LIFE_MS_MIN + 1..))]
+    life_ms: u64,
     /// Makes a run repeatable as far as a kill can be.
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
 
-/// What one writer knows of its keys: the last value acknowledged, and the last one sent. Values only rise.
-#[derive(Default, Clone)]
-struct Writer {
-    number: u64,
-    next: u64,
-    acknowledged: HashMap<u64, u64>,
-    sent: HashMap<u64, u64>,
-    /// `INCR`s of the writer's counter: acknowledged and sent.
-    counted: (u64, u64),
-    acknowledged_total: u64,
+/// Lets all writers do the same at once.
+fn all(
+    writers: Vec<Writer>,
+    addr: SocketAddr,
+    work: fn(&mut Writer, SocketAddr) -> io::Result<()>,
+    meanwhile: impl FnOnce() -> io::Result<()>,
+) -> io::Result<Vec<Writer>> {
+    thread::scope(|scope| {
+        let running: Vec<_> = writers
+            .into_iter()
+            .map(|mut writer| scope.spawn(move || work(&mut writer, addr).map(|()| writer)))
+            .collect();
+        meanwhile()?;
+        let ended = running.into_iter().map(|writer| match writer.join() {
+            Ok(ended) => ended,
+            Err(_) => Err(io::Error::other("a writer panicked")),
+        });
+        ended.collect()
+    })
 }
 
-impl Writer {
-    /// Writes until the connection breaks.
-    fn write_until_killed(&mut self, addr: SocketAddr) {
-        let Ok(stream) = TcpStream::connect(addr) else {
-            return;
-        };
-        let Ok(mut out) = stream.try_clone() else { return };
-        let mut replies = BufReader::new(stream).lines();
-        loop {
-            let mut request = String::new();
-            let mut batch = Vec::new();
-            for _ in 0..PIPELINE {
-                self.next += 1;
-                let key = self.next % KEYS;
-                request += &format!("SET w{}:{key} {}\r\nINCR c{}\r\n", self.number, self.next, self.number);
-                batch.push((key, self.next));
-                self.sent.insert(key, self.next);
-            }
-            self.counted.1 += PIPELINE;
-            if out.write_all(request.as_bytes()).is_err() {
-                return;
-            }
-            for (key, value) in batch {
-                match replies.next() {
-                    Some(Ok(line)) if line == "+OK" => self.acknowledged.insert(key, value),
-                    Some(Ok(line)) => panic!("SET was answered {line}"),
-                    _ => return,
-                };
-                match replies.next() {
-                    Some(Ok(line)) if line.starts_with(':') => self.counted.0 += 1,
-                    Some(Ok(line)) => panic!("INCR was answered {line}"),
-                    _ => return,
-                }
-                self.acknowledged_total += 2;
-            }
-        }
-    }
+fn check(writers: Vec<Writer>, peer: &Peer) -> io::Result<Vec<Writer>> {
+    all(writers, peer.addr, Writer::check, || Ok(()))
+}
 
-    /// Compares with what the server holds now, and goes on from there.
-    fn check(&mut self, peer: &Peer) -> io::Result<()> {
-        for key in 0..KEYS {
-            let (low, high) = (
-                self.acknowledged.get(&key).copied().unwrap_or(0),
-                self.sent.get(&key).copied().unwrap_or(0),
-            );
-            let found = number(&peer.ask(&["GET", &format!("w{}:{key}", self.number)])?);
-            if found < low || found > high {
-                let what = format!("w{}:{key} is {found}, acknowledged {low}, sent {high}", self.number);
-                return Err(io::Error::other(what));
-            }
-            self.acknowledged.insert(key, found);
-        }
-        let found = number(&peer.ask(&["GET", &format!("c{}", self.number)])?);
-        let (low, high) = self.counted;
-        if found < low || found > high {
-            return Err(io::Error::other(format!(
-                "c{} is {found}, acknowledged {low}, sent {high}",
-                self.number
-            )));
-        }
-        self.counted = (found, found);
+/// What was seen of the server's memory and starts.
+#[derive(Default)]
+struct Seen {
+    rss_bytes_max: u64,
+    start_max: Duration,
+}
+
+impl Seen {
+    fn memory_of(&mut self, peer: &Peer) -> io::Result<()> {
+        self.rss_bytes_max = self.rss_bytes_max.max(peer.rss_bytes()?);
         Ok(())
     }
-}
-
-/// The number in a reply; 0 for none.
-fn number(reply: &str) -> u64 {
-    reply.parse().unwrap_or(0)
 }
 
 pub fn run(options: &Options) -> io::Result<()> {
@@ -124,53 +95,68 @@ pub fn run(options: &Options) -> io::Result<()> {
     let kind = Kind::Slotcore {
         durability: "always",
         cores: options.cores,
+        memory: options.memory.as_deref(),
     };
-    let start = || Peer::start(kind, &options.place.server, &data, &[SERVER_CPU]);
+    let mut seen = Seen::default();
+    let start = |seen: &mut Seen| {
+        let began = Instant::now();
+        let peer = Peer::start(kind, &options.place.server, &data, &[SERVER_CPU])?;
+        seen.start_max = seen.start_max.max(began.elapsed());
+        Ok::<_, io::Error>(peer)
+    };
+    let keys_each = options.keys.div_ceil(WRITERS).max(1);
     let mut writers: Vec<Writer> = (0..WRITERS)
-        .map(|number| Writer {
-            number,
-            ..Writer::default()
-        })
+        .map(|number| Writer::new(number, options.seed, keys_each, options.value_bytes))
         .collect();
+    let peer = start(&mut seen)?;
+    writers = all(writers, peer.addr, Writer::fill, || Ok(()))?;
+    seen.memory_of(&peer)?;
+    peer.kill()?;
     for round in 1..=options.rounds {
-        let peer = start()?;
+        let in_round = |error: io::Error| io::Error::other(format!("round {round}: {error}"));
+        let peer = start(&mut seen).map_err(in_round)?;
+        let life = Duration::from_millis(rng.range(LIFE_MS_MIN..options.life_ms));
         let addr = peer.addr;
-        writers = thread::scope(|scope| {
-            let running: Vec<_> = writers
-                .into_iter()
-                .map(|mut writer| {
-                    scope.spawn(move || {
-                        writer.write_until_killed(addr);
-                        writer
-                    })
-                })
-                .collect();
-            thread::sleep(Duration::from_millis(rng.range(20..150)));
-            peer.kill()?;
-            let ended = running
-                .into_iter()
-                .map(|w| w.join().map_err(|_| io::Error::other("a writer met an error reply")));
-            ended.collect::<io::Result<Vec<_>>>()
-        })?;
-        let peer = start()?;
-        for writer in &mut writers {
-            writer.check(&peer)?;
-        }
-        let first = peer.ask(&["DEBUG", "DIGEST"])?;
+        let kill = || {
+            thread::sleep(life);
+            seen.memory_of(&peer)?;
+            peer.kill()
+        };
+        writers = all(writers, addr, Writer::write_until_killed, kill).map_err(in_round)?;
+        let peer = start(&mut seen).map_err(in_round)?;
+        writers = check(writers, &peer).map_err(in_round)?;
+        seen.memory_of(&peer)?;
+        // A digest is of what is in memory; of files the values themselves are read again.
+        let digest = |peer: &Peer| match options.memory {
+            None => peer.ask(&["DEBUG", "DIGEST"]),
+            Some(_) => Ok(String::new()),
+        };
+        let first = digest(&peer)?;
         peer.kill()?;
-        let peer = start()?;
-        let second = peer.ask(&["DEBUG", "DIGEST"])?;
+        let peer = start(&mut seen).map_err(in_round)?;
+        let second = digest(&peer)?;
         if first != second {
-            return Err(io::Error::other(format!(
-                "round {round}: digest {first} became {second}"
-            )));
+            return Err(in_round(io::Error::other(format!("digest {first} became {second}"))));
+        }
+        if options.memory.is_some() {
+            writers = check(writers, &peer).map_err(in_round)?;
+            seen.memory_of(&peer)?;
         }
         peer.kill()?;
-        if round % 20 == 0 {
-            eprintln!("{round} of {} rounds", options.rounds);
+        if round % 20 == 0 || options.memory.is_some() {
+            let (rss, start) = (seen.rss_bytes_max >> 20, seen.start_max.as_millis());
+            eprintln!(
+                "{round} of {} rounds, largest RSS {rss} MiB, longest start {start} ms",
+                options.rounds
+            );
         }
     }
     let total: u64 = writers.iter().map(|writer| writer.acknowledged_total).sum();
-    println!("rounds={} acknowledged={total} lost=0 digests=equal", options.rounds);
+    println!(
+        "rounds={} acknowledged={total} lost=0 digests=equal rss_max_mib={} start_max_ms={}",
+        options.rounds,
+        seen.rss_bytes_max >> 20,
+        seen.start_max.as_millis()
+    );
     fs::remove_dir_all(&data)
 }

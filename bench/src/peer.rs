@@ -40,6 +40,8 @@ pub enum Kind<'a> {
         durability: &'static str,
         /// `--cores`.
         cores: u16,
+        /// `--memory`, where it is not the default.
+        memory: Option<&'a str>,
     },
     /// Redis or Valkey.
     Redis {
@@ -87,8 +89,10 @@ impl Kind<'_> {
 impl fmt::Display for Kind<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Kind::Slotcore { durability, cores: 1 } => write!(f, "Slotcore {durability}"),
-            Kind::Slotcore { durability, cores } => write!(f, "Slotcore {durability}, {cores} cores"),
+            Kind::Slotcore {
+                durability, cores: 1, ..
+            } => write!(f, "Slotcore {durability}"),
+            Kind::Slotcore { durability, cores, .. } => write!(f, "Slotcore {durability}, {cores} cores"),
             Kind::Redis {
                 program,
                 always,
@@ -157,7 +161,11 @@ impl Peer {
         fs::create_dir_all(dir)?;
         let mut command = pinned(cpus);
         match kind {
-            Kind::Slotcore { durability, cores } => {
+            Kind::Slotcore {
+                durability,
+                cores,
+                memory,
+            } => {
                 command
                     .arg(server)
                     .args(["server", "--admin-port", "0", "--core-port-base", "0"])
@@ -165,6 +173,7 @@ impl Peer {
                 command
                     .args(["--durability", durability, "--port", &port.to_string(), "--dir"])
                     .arg(dir);
+                command.args(memory.iter().flat_map(|memory| ["--memory", memory]));
             }
             Kind::Redis {
                 program,

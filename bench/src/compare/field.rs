@@ -99,7 +99,11 @@ impl Rivals {
     /// The servers of a stage, ours first.
     pub fn of(&self, field: Field) -> Vec<Contestant<'_>> {
         let ours = |durability, cores, by_nodes| Contestant {
-            kind: Kind::Slotcore { durability, cores },
+            kind: Kind::Slotcore {
+                durability,
+                cores,
+                memory: None,
+            },
             by_nodes,
         };
         let theirs = |always: &[bool], io_threads| {
