@@ -225,14 +225,27 @@ impl Decoder {
 
     /// The number on the line that starts at `from`, and where the next line starts. `None`: the line has no end yet.
     /// The number is `None` when the line is none.
-    #[inline]
+    #[inline(always)]
     fn number_line(
         &mut self,
         buf: &[u8],
         from: usize,
         too_long: ProtocolError,
     ) -> Result<Option<(Option<i64>, usize)>, ProtocolError> {
-        // Nearly every line has one to three digits.
+        match short_number_line(buf, from) {
+            Some((n, next)) => Ok(Some((Some(n), next))),
+            None => self.any_number_line(buf, from, too_long),
+        }
+    }
+
+    /// The same for any number.
+    #[inline(never)]
+    fn any_number_line(
+        &mut self,
+        buf: &[u8],
+        from: usize,
+        too_long: ProtocolError,
+    ) -> Result<Option<(Option<i64>, usize)>, ProtocolError> {
         let mut n: i64 = 0;
         let mut i = from;
         while let Some(digit) = buf.get(i).map(|c| c.wrapping_sub(b'0')).filter(|d| *d <= 9) {
@@ -286,6 +299,21 @@ impl Decoder {
         }
         Ok(Request::Complete(line_bytes + 1))
     }
+}
+
+/// The number on the line that starts at `from` and where the next one starts, when it has one digit or two: nearly every
+/// line does, and four bytes looked at together tell. As Redis does, the byte after CR is skipped unseen.
+#[inline(always)]
+fn short_number_line(buf: &[u8], from: usize) -> Option<(i64, usize)> {
+    let &[first, second, third, _] = buf.get(from..)?.first_chunk::<4>()?;
+    let (high, low) = (first.wrapping_sub(b'0'), second.wrapping_sub(b'0'));
+    if high > 9 {
+        return None;
+    }
+    if second == b'\r' {
+        return Some((i64::from(high), from + 3));
+    }
+    (high != 0 && low <= 9 && third == b'\r').then(|| (i64::from(high) * 10 + i64::from(low), from + 4))
 }
 
 #[inline]
