@@ -7,7 +7,6 @@ mod epoll;
 mod memory;
 mod reads;
 
-use std::fmt::Write as _;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,11 +18,14 @@ pub use echo::{By, echo};
 use crate::machine::Machine;
 use crate::output;
 use crate::peer::{CLIENT_CPU, SERVER_CPU};
+use crate::report::tables::{self, Plain, Tables};
 
 /// Connections of the echo, as in the comparison.
 const CONNECTIONS: usize = 50;
 /// Pipelines of the echo.
 const PIPELINES: [usize; 3] = [1, 16, 64];
+/// Figures of shorter measurements say nothing.
+const GOOD_SECONDS: f64 = 0.5;
 /// Bytes in a MiB.
 const MIB: usize = 1 << 20;
 
@@ -50,6 +52,8 @@ pub struct Options {
 /// All floors.
 #[derive(Serialize)]
 struct Floors {
+    #[serde(flatten)]
+    shown: Tables,
     machine: Machine,
     echoes: Vec<EchoFloor>,
     appends: Vec<AppendFloor>,
@@ -88,18 +92,39 @@ struct Loops {
 pub fn run(options: &Options) -> io::Result<()> {
     let time = Duration::try_from_secs_f64(options.seconds).map_err(io::Error::other)?;
     let echoes = echoes(time)?;
-    output::print(&echo_table(&echoes))?;
+    let mut shown = Vec::new();
+    let mut show = |table: Plain| {
+        let printed = output::print(&format!("{}\n", table.markdown()));
+        shown.push(table);
+        printed
+    };
+    show(echo_table(&echoes))?;
     let appends = appends(options, time)?;
-    output::print(&append_table(&appends))?;
+    show(append_table(&appends))?;
     let reads = reads::reads(&options.dir, options.read_mib as usize * MIB, time)?;
-    output::print(&read_table(options.read_mib, &reads))?;
+    show(read_table(options.read_mib, &reads))?;
     let [get_ns, set_ns] = memory::loops(memory::KEYS, time)?;
     let loops = Loops { get_ns, set_ns };
     let bandwidth = bandwidth::bandwidth(options.memory_mib as usize * MIB, time);
-    output::print(&memory_tables(&loops, &bandwidth))?;
+    memory_tables(&loops, &bandwidth).into_iter().try_for_each(show)?;
     let Some(path) = &options.json else { return Ok(()) };
+    let machine = Machine::here(&options.dir);
     let floors = Floors {
-        machine: Machine::here(&options.dir),
+        shown: Tables {
+            kind: tables::KIND.to_owned(),
+            format: tables::FORMAT,
+            name: "floor".to_owned(),
+            title: "What this machine can do at most".to_owned(),
+            about: format!(
+                "`slotcore-bench floor`, each for {} s; {}.",
+                options.seconds,
+                machine.line()
+            ),
+            commit: machine.commit.clone(),
+            quick: options.seconds < GOOD_SECONDS,
+            tables: shown,
+        },
+        machine,
         echoes,
         appends,
         reads,
@@ -129,22 +154,6 @@ fn echoes(time: Duration) -> io::Result<Vec<EchoFloor>> {
     Ok(found)
 }
 
-fn echo_table(echoes: &[EchoFloor]) -> String {
-    let mut out = format!(
-        "Echo over loopback, 57 bytes each way, server on processor {}, client on {}:\n\n\
-         | server | connections | pipeline | echoes/s | p50 us | server CPU us/echo |\n|---|---|---|---|---|---|\n",
-        SERVER_CPU.0, CLIENT_CPU.0
-    );
-    for e in echoes {
-        let _ = writeln!(
-            out,
-            "| {} | {} | {} | {:.0} | {:.0} | {:.2} |",
-            e.by, e.connections, e.pipeline, e.rate, e.p50_us, e.server_cpu_us
-        );
-    }
-    out
-}
-
 fn appends(options: &Options, time: Duration) -> io::Result<Vec<AppendFloor>> {
     let each = disk::DEPTHS.map(|depth| {
         let [with_write, after_write] = disk::appends(&options.dir, depth, time)?;
@@ -157,50 +166,82 @@ fn appends(options: &Options, time: Duration) -> io::Result<Vec<AppendFloor>> {
     each.into_iter().collect()
 }
 
-fn append_table(appends: &[AppendFloor]) -> String {
-    let mut out = "\nDurable appends of 4 KiB to a file of zeros, O_DIRECT:\n\n\
-         | depth | RWF_DSYNC per s | p50 us | p99 us | write, then fdatasync per s | p50 us | p99 us |\n|---|---|---|---|---|---|---|\n"
-        .to_owned();
-    for AppendFloor {
-        depth,
-        with_write: a,
-        after_write: b,
-    } in appends
-    {
-        let _ = writeln!(
-            out,
-            "| {depth} | {:.0} | {:.0} | {:.0} | {:.0} | {:.0} | {:.0} |",
-            a.rate, a.p50_us, a.p99_us, b.rate, b.p50_us, b.p99_us
-        );
+/// Cells of a table whose head is `head`.
+fn plain(title: String, head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Plain {
+    let head = head.iter().map(|&cell| cell.to_owned()).collect();
+    Plain {
+        title,
+        rows: std::iter::once(head).chain(rows).collect(),
     }
-    out
 }
 
-fn read_table(file_mib: u32, reads: &[reads::Reads]) -> String {
-    let mut out = format!(
-        "\nRandom reads of 4 KiB from a file of {file_mib} MiB, O_DIRECT:\n\n\
-         | depth | reads/s | p50 us | p99 us |\n|---|---|---|---|\n"
+fn whole(value: f64) -> String {
+    format!("{value:.0}")
+}
+
+fn echo_table(echoes: &[EchoFloor]) -> Plain {
+    let title = format!(
+        "Echo over loopback, 57 bytes each way, server on processor {}, client on {}",
+        SERVER_CPU.0, CLIENT_CPU.0
     );
-    for r in reads {
-        let _ = writeln!(
-            out,
-            "| {} | {:.0} | {:.0} | {:.0} |",
-            r.depth, r.rate, r.p50_us, r.p99_us
-        );
-    }
-    out
+    let head = [
+        "server",
+        "connections",
+        "pipeline",
+        "echoes/s",
+        "p50 us",
+        "server CPU us/echo",
+    ];
+    let row = |e: &EchoFloor| {
+        let shape = [e.by.to_owned(), e.connections.to_string(), e.pipeline.to_string()];
+        let figures = [whole(e.rate), whole(e.p50_us), format!("{:.2}", e.server_cpu_us)];
+        [shape, figures].concat()
+    };
+    plain(title, &head, echoes.iter().map(row))
 }
 
-fn memory_tables(loops: &Loops, bandwidth: &bandwidth::Bandwidth) -> String {
-    format!(
-        "\nIn memory, {} keys, one thread, 64 requests at a time, parse, probe a flat table, copy:\n\n\
-         | request | ns |\n|---|---|\n| GET | {:.0} |\n| SET | {:.0} |\n\
-         \nMemory of one thread, far above any cache:\n\n\
-         | | GB/s |\n|---|---|\n| read | {:.1} |\n| copy | {:.1} |\n",
-        memory::KEYS,
-        loops.get_ns,
-        loops.set_ns,
-        bandwidth.read_gb_s,
-        bandwidth.copy_gb_s
-    )
+fn append_table(appends: &[AppendFloor]) -> Plain {
+    let head = [
+        "depth",
+        "RWF_DSYNC per s",
+        "p50 us",
+        "p99 us",
+        "write, then fdatasync per s",
+        "p50 us",
+        "p99 us",
+    ];
+    let row = |one: &AppendFloor| {
+        let ways = [one.with_write, one.after_write];
+        let figures = ways
+            .iter()
+            .flat_map(|way| [way.rate, way.p50_us, way.p99_us].map(whole));
+        std::iter::once(one.depth.to_string()).chain(figures).collect()
+    };
+    let title = "Durable appends of 4 KiB to a file of zeros, O_DIRECT".to_owned();
+    plain(title, &head, appends.iter().map(row))
+}
+
+fn read_table(file_mib: u32, reads: &[reads::Reads]) -> Plain {
+    let title = format!("Random reads of 4 KiB from a file of {file_mib} MiB, O_DIRECT");
+    let row = |r: &reads::Reads| vec![r.depth.to_string(), whole(r.rate), whole(r.p50_us), whole(r.p99_us)];
+    plain(title, &["depth", "reads/s", "p50 us", "p99 us"], reads.iter().map(row))
+}
+
+fn memory_tables(loops: &Loops, bandwidth: &bandwidth::Bandwidth) -> [Plain; 2] {
+    let title = format!(
+        "In memory, {} keys, one thread, 64 requests at a time, parse, probe a flat table, copy",
+        memory::KEYS
+    );
+    let named = |name: &str, figure: String| vec![name.to_owned(), figure];
+    let requests = [named("GET", whole(loops.get_ns)), named("SET", whole(loops.set_ns))];
+    let tenths = |value: f64| format!("{value:.1}");
+    let bytes = [
+        named("read", tenths(bandwidth.read_gb_s)),
+        named("copy", tenths(bandwidth.copy_gb_s)),
+    ];
+    let far = "Memory of one thread, far above any cache".to_owned();
+    [
+        plain(title, &["request", "ns"], requests),
+        plain(far, &["", "GB/s"], bytes),
+    ]
 }

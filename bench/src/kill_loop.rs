@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use slotcore_rt::rng::SeededRng;
 
 use crate::Place;
+use crate::output;
 use crate::peer::{Kind, Peer, SERVER_CPU};
 use writer::Writer;
 
@@ -22,6 +23,7 @@ const WRITERS: u64 = 4;
 /// A server lives at least so long, in milliseconds.
 const LIFE_MS_MIN: u64 = 20;
 
+/// What `kill-loop` is asked to do.
 #[derive(clap::Args)]
 pub struct Options {
     #[command(flatten)]
@@ -88,6 +90,10 @@ impl Seen {
     }
 }
 
+/// Kills the server as often as asked.
+///
+/// # Errors
+/// It does not start, refuses a write, or has lost what it acknowledged.
 pub fn run(options: &Options) -> io::Result<()> {
     let mut rng = SeededRng::new(options.seed);
     let data = options.place.dir.join("kill-loop");
@@ -152,11 +158,11 @@ pub fn run(options: &Options) -> io::Result<()> {
         }
     }
     let total: u64 = writers.iter().map(|writer| writer.acknowledged_total).sum();
-    println!(
-        "rounds={} acknowledged={total} lost=0 digests=equal rss_max_mib={} start_max_ms={}",
+    output::print(&format!(
+        "rounds={} acknowledged={total} lost=0 digests=equal rss_max_mib={} start_max_ms={}\n",
         options.rounds,
         seen.rss_bytes_max >> 20,
         seen.start_max.as_millis()
-    );
+    ))?;
     fs::remove_dir_all(&data)
 }

@@ -20,5 +20,10 @@ pub fn print(text: &str) -> io::Result<()> {
 /// # Errors
 /// The file cannot be made, or the disk is full.
 pub fn save(path: &Path, text: &str) -> io::Result<()> {
-    fs::write(path, text).map_err(|e| io::Error::new(e.kind(), format!("cannot write {}: {e}", path.display())))
+    fs::write(path, text).map_err(|e| cannot_write(path, &e))
+}
+
+/// The error of a file that could not be written: which one.
+pub fn cannot_write(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot write {}: {error}", path.display()))
 }

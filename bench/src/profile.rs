@@ -16,7 +16,7 @@ use std::process::Command;
 
 use crate::machine::Machine;
 use crate::output;
-use page::Counts;
+use page::{BUILDS, Counts, Page};
 use parts::parts;
 use result::Instructions;
 
@@ -33,6 +33,9 @@ pub struct Options {
     /// The page with the counts to compare with.
     #[arg(long, default_value = "docs/instructions.md")]
     page: PathBuf,
+    /// Counts only these.
+    #[arg(long, value_delimiter = ',')]
+    command: Vec<String>,
     /// Writes the new counts to the page.
     #[arg(long)]
     update: bool,
@@ -50,24 +53,34 @@ pub struct Options {
 /// Counts and prints the differences.
 ///
 /// # Errors
-/// valgrind is missing or fails; `--update` by a build that is not optimised.
+/// valgrind is missing or fails; no such command; `--update` by a build whose counts are not kept.
 pub fn run(options: &Options) -> io::Result<()> {
     if let Some(command) = &options.body {
         return body::run(command);
     }
-    if options.update && cfg!(debug_assertions) {
-        return Err(io::Error::other(
-            "only a release build's counts are worth keeping: cargo run --release",
-        ));
+    let unknown = options.command.iter().find(|name| !COMMANDS.contains(&name.as_str()));
+    if let Some(unknown) = unknown {
+        let what = format!("{unknown:?} is not counted: there are {}", COMMANDS.join(", "));
+        return Err(io::Error::other(what));
     }
-    let before = match fs::read_to_string(&options.page) {
+    let build = build();
+    if options.update && build.is_none() {
+        let builds = BUILDS.join(" and ");
+        return Err(io::Error::other(format!(
+            "only the counts of the builds {builds} are kept: cargo run --release"
+        )));
+    }
+    let mut page = match fs::read_to_string(&options.page) {
         Ok(text) => page::parse(&text),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Counts::new(),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Page::default(),
         Err(e) => return Err(e),
     };
     let mut after = Counts::new();
     let mut commands = Vec::new();
     for &command in COMMANDS {
+        if !options.command.is_empty() && !options.command.iter().any(|wanted| wanted == command) {
+            continue;
+        }
         let profile = under_callgrind(command)?;
         after.insert(command.to_owned(), profile.total / body::REQUESTS);
         let each = |instructions: u64| instructions as f64 / body::REQUESTS as f64;
@@ -86,7 +99,9 @@ pub fn run(options: &Options) -> io::Result<()> {
             }
         }
     }
-    output::print(&page::difference(&before, &after))?;
+    let kept = build.map(|build| &mut page[build]);
+    let none = Counts::new();
+    output::print(&page::difference(kept.as_deref().unwrap_or(&none), &after))?;
     if let Some(path) = &options.json {
         let result = Instructions {
             kind: result::KIND.to_owned(),
@@ -96,10 +111,18 @@ pub fn run(options: &Options) -> io::Result<()> {
         };
         output::save(path, &result.to_json())?;
     }
-    if options.update {
-        output::save(&options.page, &page::render(&after))?;
+    if let Some(counts) = kept.filter(|_| options.update) {
+        counts.extend(after);
+        output::save(&options.page, &page::render(&page))?;
     }
     Ok(())
+}
+
+/// Which of [`BUILDS`] this program is of: cargo puts a build into a directory of its name.
+fn build() -> Option<usize> {
+    let program = std::env::current_exe().ok()?;
+    let dir = program.parent()?.file_name()?;
+    BUILDS.iter().position(|build| dir == *build)
 }
 
 /// Runs this program again, as the body of `command`, under callgrind.

@@ -4,6 +4,9 @@ use std::fmt::Write as _;
 
 use super::result::{Comparison, Figure, Footprint, Line, Table};
 
+/// What stands above figures of a quick run.
+pub const QUICK: &str = "**A quick run: the figures mean nothing.**";
+
 /// A column: its head, and what it says of a line; nothing where the figure is unknown.
 type Column<'a> = (&'static str, Box<dyn Fn(&Line) -> String + 'a>);
 
@@ -23,7 +26,7 @@ pub fn markdown(comparison: &Comparison) -> String {
         comparison.machine.line()
     );
     if comparison.quick {
-        text += "\n**A quick run: the figures mean nothing.**\n";
+        let _ = writeln!(text, "\n{QUICK}");
     }
     for table in &comparison.tables {
         if !table.title.is_empty() {
@@ -40,16 +43,18 @@ pub fn markdown(comparison: &Comparison) -> String {
 
 /// One table.
 pub fn table_markdown(table: &Table) -> String {
-    rows(table)
-        .iter()
-        .enumerate()
-        .fold(String::new(), |mut text, (at, row)| {
-            let _ = writeln!(text, "| {} |", row.join(" | "));
-            if at == 0 {
-                let _ = writeln!(text, "|{}", "---|".repeat(row.len()));
-            }
-            text
-        })
+    markdown_of(&rows(table))
+}
+
+/// Cells as a table, the head first.
+pub fn markdown_of(rows: &[Vec<String>]) -> String {
+    rows.iter().enumerate().fold(String::new(), |mut text, (at, row)| {
+        let _ = writeln!(text, "| {} |", row.join(" | "));
+        if at == 0 {
+            let _ = writeln!(text, "|{}", "---|".repeat(row.len()));
+        }
+        text
+    })
 }
 
 /// The cells of a table, the head first.

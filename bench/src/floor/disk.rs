@@ -13,6 +13,8 @@ use slotcore_rt::buf::AlignedBuf;
 use slotcore_rt::clock::{Clock, SystemClock, Tick};
 use slotcore_rt::ring::{Class, Ring};
 
+use crate::output::cannot_write;
+
 /// Appends in flight at once.
 pub const DEPTHS: [usize; 4] = [1, 2, 4, 8];
 /// Bytes of an append.
@@ -49,9 +51,10 @@ enum Sync {
 /// # Errors
 /// The directory cannot be written, or its file system has no O_DIRECT.
 pub fn appends(dir: &Path, depth: usize, time: Duration) -> io::Result<[Appends; 2]> {
-    fs::create_dir_all(dir)?;
+    fs::create_dir_all(dir).map_err(|e| cannot_write(dir, &e))?;
     let path = dir.join("floor");
-    let measured = prepare(&path).and_then(|file| {
+    let prepared = prepare(&path).map_err(|e| cannot_write(&path, &e));
+    let measured = prepared.and_then(|file| {
         Ok([
             append(&file, depth, time, Sync::WithWrite)?,
             append(&file, depth, time, Sync::AfterWrite)?,

@@ -14,6 +14,8 @@ use slotcore_rt::clock::{Clock, SystemClock, Tick};
 use slotcore_rt::ring::{Class, Ring};
 use slotcore_rt::rng::SeededRng;
 
+use crate::output::cannot_write;
+
 /// Reads in flight at once.
 pub const DEPTHS: [usize; 4] = [1, 4, 16, 64];
 /// Bytes of a read: a page of a sorted file.
@@ -39,9 +41,10 @@ pub struct Reads {
 /// # Errors
 /// The directory cannot be written, the disk is full, or the file system has no O_DIRECT.
 pub fn reads(dir: &Path, file_bytes: usize, time: Duration) -> io::Result<Vec<Reads>> {
-    fs::create_dir_all(dir)?;
+    fs::create_dir_all(dir).map_err(|e| cannot_write(dir, &e))?;
     let path = dir.join("floor-reads");
-    let measured = prepare(&path, file_bytes).and_then(|file| {
+    let prepared = prepare(&path, file_bytes).map_err(|e| cannot_write(&path, &e));
+    let measured = prepared.and_then(|file| {
         DEPTHS
             .map(|depth| read(&file, file_bytes, depth, time))
             .into_iter()

@@ -31,12 +31,13 @@ pub fn of(results: &Results) -> Vec<Figure> {
             match comparison.suite.as_str() {
                 "redis-default" => over_pipeline(table, &mut of_table),
                 "default-set" => beside_baseline(table, &mut of_table),
-                "cores" => over_cores(table, &mut of_table),
+                "cores" => by_workload(table, &mut of_table),
                 "one-client" => percentiles(table, &mut of_table),
                 "latency" => {
                     percentiles(table, &mut of_table);
                     over_time(table, &mut of_table);
                 }
+                "replicated" => over(table, "clients", |line| line.connections, &mut of_table),
                 "footprint" => footprints(table, &mut of_table),
                 "clients" => clients(table, &mut of_table),
                 _ => {}
@@ -72,6 +73,8 @@ pub fn of(results: &Results) -> Vec<Figure> {
                 label: "instructions".into(),
                 bars: bars.collect(),
                 parts,
+                others: Vec::new(),
+                mark: None,
             }),
         });
     }
@@ -139,40 +142,76 @@ fn by_server(
         .collect()
 }
 
+/// A bar with one part.
+fn alone((name, length): (String, f64)) -> (String, Vec<f64>) {
+    (name, vec![length])
+}
+
+/// Bars with one part each.
+fn bars(label: String, bars: impl Iterator<Item = (String, Vec<f64>)>) -> Bars {
+    Bars {
+        label,
+        parts: vec![String::new()],
+        bars: bars.collect(),
+        others: Vec::new(),
+        mark: None,
+    }
+}
+
+/// A bar for each server, those of others in another colour.
+fn beside_others(label: &str, figures: impl Iterator<Item = (String, f64)>) -> Bars {
+    let mut bars = bars(label.to_owned(), figures.map(alone));
+    let names = bars.bars.iter().map(|bar| &bar.0).enumerate();
+    bars.others = names
+        .filter(|(_, name)| !name.starts_with("Slotcore"))
+        .map(|(at, _)| at)
+        .collect();
+    bars
+}
+
+/// Rates and processor time of each command over the pipeline.
 fn over_pipeline(table: &Table, out: &mut Drawn) {
-    let pipeline = |line: &Line| f64::from(line.pipeline);
-    let mut ticks: Vec<u32> = table.lines.iter().map(|line| line.pipeline).collect();
+    over(table, "pipeline", |line| line.pipeline, out);
+}
+
+/// Rates and processor time of each command over what `of` tells of a line.
+fn over(table: &Table, name: &str, of: fn(&Line) -> u32, out: &mut Drawn) {
+    let place = |line: &Line| f64::from(of(line));
+    let mut ticks: Vec<u32> = table.lines.iter().map(of).collect();
     ticks.sort_unstable();
     ticks.dedup();
     let x = Axis {
         ticks: ticks.iter().map(|&tick| (f64::from(tick), tick.to_string())).collect(),
-        ..axis("pipeline", Scale::Log)
+        ..axis(name, Scale::Log)
     };
     for command in distinct(table, |line| &line.command) {
-        let name = command.to_uppercase();
+        let upper = command.to_uppercase();
         let rate = |line: &Line| Some(line.rate.median);
         let cpu = |line: &Line| line.cpu_us.map(|figure| figure.median);
-        for (what, label, series) in [
+        for (what, label, scale, series) in [
             (
                 "requests per second",
                 "requests/s",
-                by_server(table, |l| l.command == command, pipeline, rate),
+                Scale::Linear,
+                by_server(table, |l| l.command == command, place, rate),
             ),
             (
                 "server CPU time per command",
                 "us",
-                by_server(table, |l| l.command == command, pipeline, cpu),
+                // What counts is the ratio, which a line near 0 does not show.
+                Scale::Log,
+                by_server(table, |l| l.command == command, place, cpu),
             ),
         ] {
             let plot = Plot::Lines(Lines {
                 x: x.clone(),
-                y: axis(label, Scale::Linear),
+                y: axis(label, scale),
                 series,
                 bands: Vec::new(),
             });
             out.push((
                 format!("{command} {what}"),
-                format!("{name}: {what} over pipeline"),
+                format!("{upper}: {what} over {name}"),
                 plot,
             ));
         }
@@ -195,16 +234,15 @@ fn beside_baseline(table: &Table, out: &mut Drawn) {
                     base.server == *baseline && base.workload == line.workload && base.client == line.client
                 });
                 let name = line.workload.split(' ').next().unwrap_or_default().to_owned();
-                Some((name, vec![of(line)? / of(base?)?]))
+                Some((name, of(line)? / of(base?)?))
             };
             let ours = table
                 .lines
                 .iter()
                 .filter(|line| line.pipeline == pipeline && line.server.starts_with("Slotcore"));
             let plot = Plot::Bars(Bars {
-                label: format!("times {baseline}"),
-                parts: vec![String::new()],
-                bars: ours.filter_map(ratio).collect(),
+                mark: Some(1.0),
+                ..bars(format!("times {baseline}"), ours.filter_map(ratio).map(alone))
             });
             let caption = format!("Slotcore's {what} in times of {baseline}, pipeline {pipeline}");
             out.push((format!("P {pipeline} {what}"), caption, plot));
@@ -212,7 +250,8 @@ fn beside_baseline(table: &Table, out: &mut Drawn) {
     }
 }
 
-fn over_cores(table: &Table, out: &mut Drawn) {
+/// Bars of all servers, for each workload.
+fn by_workload(table: &Table, out: &mut Drawn) {
     type Measure = (&'static str, &'static str, fn(&Line) -> Option<f64>);
     let measures: [Measure; 2] = [
         ("server CPU time per command", "us", |line| {
@@ -223,12 +262,8 @@ fn over_cores(table: &Table, out: &mut Drawn) {
     for (what, label, of) in measures {
         for workload in distinct(table, |line| &line.workload) {
             let lines = table.lines.iter().filter(|line| line.workload == workload);
-            let bars = lines.filter_map(|line| Some((line.server.clone(), vec![of(line)?])));
-            let plot = Plot::Bars(Bars {
-                label: label.to_owned(),
-                parts: vec![String::new()],
-                bars: bars.collect(),
-            });
+            let figures = lines.filter_map(|line| Some((line.server.clone(), of(line)?)));
+            let plot = Plot::Bars(beside_others(label, figures));
             out.push((format!("{workload} {what}"), format!("{workload}: {what}"), plot));
         }
     }
@@ -350,31 +385,21 @@ fn footprints(table: &Table, out: &mut Drawn) {
         }),
     ];
     for (caption, label, of) in measures {
-        let bars = table
+        let figures = table
             .footprints
             .iter()
-            .filter_map(|one| Some((one.server.clone(), vec![of(one)?])));
-        let plot = Plot::Bars(Bars {
-            label: label.to_owned(),
-            parts: vec![String::new()],
-            bars: bars.collect(),
-        });
+            .filter_map(|one| Some((one.server.clone(), of(one)?)));
+        let plot = Plot::Bars(beside_others(label, figures));
         out.push((caption.to_owned(), caption.to_owned(), plot));
     }
 }
 
 fn clients(table: &Table, out: &mut Drawn) {
-    let bar = |line: &Line| {
-        (
-            format!("{}, {}", line.workload, line.client),
-            vec![line.client_us.median],
-        )
-    };
-    let plot = Plot::Bars(Bars {
-        label: "us of client CPU per request".into(),
-        parts: vec![String::new()],
-        bars: table.lines.iter().map(bar).collect(),
-    });
+    let bar = |line: &Line| (format!("{}, {}", line.workload, line.client), line.client_us.median);
+    let plot = Plot::Bars(bars(
+        "us of client CPU per request".into(),
+        table.lines.iter().map(bar).map(alone),
+    ));
     out.push(("cost".into(), "What a request costs its client".into(), plot));
 }
 

@@ -14,6 +14,9 @@ use crate::machine::Machine;
 /// The page's style; that of the pictures follows it.
 const STYLE: &str = include_str!("page.css");
 
+/// What stands above figures of a quick run.
+const QUICK: &str = "<p class=\"warning\">A quick run: the figures mean nothing.</p>";
+
 /// The page with all tables and pictures.
 ///
 /// # Errors
@@ -23,6 +26,17 @@ pub fn page(results: &Results, figures: &[Figure]) -> io::Result<String> {
     for comparison in &results.comparisons {
         let body = comparison_section(comparison, &pictures(figures, &comparison.suite)?);
         sections.push((comparison.suite.clone(), comparison.title.clone(), body));
+    }
+    for tables in &results.tables {
+        let warning = if tables.quick { QUICK } else { "" };
+        let mut body = format!("{warning}<p>{}</p>", code(&tables.about));
+        for table in &tables.tables {
+            if !table.title.is_empty() {
+                let _ = write!(body, "<h3>{}</h3>", escape(&table.title));
+            }
+            body += &html_table(&table.rows);
+        }
+        sections.push((tables.name.clone(), tables.title.clone(), body));
     }
     for (file, report) in &results.loads {
         let server = report
@@ -79,7 +93,7 @@ fn first_machine(results: &Results) -> Option<&Machine> {
 fn comparison_section(comparison: &Comparison, pictures: &str) -> String {
     let mut body = String::new();
     if comparison.quick {
-        body += "<p class=\"warning\">A quick run: the figures mean nothing.</p>";
+        body += QUICK;
     }
     let rounds = match comparison.rounds {
         1 => "one round".to_owned(),
@@ -171,6 +185,19 @@ fn pictures(figures: &[Figure], of: &str) -> io::Result<String> {
         let _ = write!(html, "<figcaption>{caption}</figcaption></figure>");
     }
     Ok(html + "</div>")
+}
+
+/// A text in which what stands between backticks is code.
+fn code(text: &str) -> String {
+    let mut html = String::new();
+    for (number, part) in text.split('`').enumerate() {
+        let part = escape(part);
+        html += &match number % 2 {
+            0 => part,
+            _ => format!("<code>{part}</code>"),
+        };
+    }
+    html
 }
 
 fn escape(text: &str) -> String {

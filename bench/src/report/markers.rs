@@ -26,7 +26,7 @@ pub struct Replaced {
 ///
 /// # Errors
 /// A text for the user: a mark without its other half.
-pub fn replace(page: &str, table: impl Fn(&str) -> Option<String>) -> Result<Replaced, String> {
+pub fn replace(page: &str, mut table: impl FnMut(&str) -> Option<String>) -> Result<Replaced, String> {
     let mut replaced = Replaced {
         text: String::new(),
         replaced: 0,

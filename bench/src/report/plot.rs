@@ -85,6 +85,10 @@ pub struct Bars {
     pub parts: Vec<String>,
     /// Name of each bar, and the lengths of its parts.
     pub bars: Vec<(String, Vec<f64>)>,
+    /// Bars that are not ours, by their numbers: they have another colour.
+    pub others: Vec<usize>,
+    /// A length with a line through all bars, such as that of the one they are compared with.
+    pub mark: Option<f64>,
 }
 
 /// A picture.
@@ -169,6 +173,8 @@ impl Lines {
         let label_width = y_ticks.iter().map(|tick| tick.1.chars().count()).max().unwrap_or(0);
         let mut chart = ChartBuilder::on(root)
             .margin_top(top)
+            // Half of the axis's name would stand outside of the picture.
+            .margin_left(6)
             .margin_right(14)
             .margin_bottom(2)
             .x_label_area_size(40)
@@ -368,7 +374,9 @@ impl Bars {
         // Room for the figure behind the longest bar.
         let room = f64::from(root.dim_in_pixel().0) - 64.0;
         let pixels = |length: f64| (length / longest.max(1e-9) * room).round() as i32;
-        for (name, parts) in &self.bars {
+        let top = y;
+        for (number, (name, parts)) in self.bars.iter().enumerate() {
+            let first = usize::from(self.others.contains(&number));
             root.draw(&Text::new(name.clone(), (0, y), text(INK)))?;
             y += BAR;
             let (mut from, whole) = (0.0, parts.iter().sum::<f64>());
@@ -376,11 +384,17 @@ impl Bars {
                 let (left, right) = (pixels(from), pixels(from + length));
                 from += length;
                 if right > left {
-                    root.draw(&Rectangle::new([(left, y + 2), (right, y + BAR)], color(part).filled()))?;
+                    root.draw(&Rectangle::new(
+                        [(left, y + 2), (right, y + BAR)],
+                        color(first + part).filled(),
+                    ))?;
                 }
             }
             root.draw(&Text::new(short(whole), (pixels(whole) + 6, y + 2), text(INK)))?;
             y += BAR + 10;
+        }
+        if let Some(at) = self.mark.filter(|mark| *mark <= longest).map(pixels) {
+            root.draw(&PathElement::new([(at, top), (at, y - 6)], MUTED.stroke_width(1)))?;
         }
         let style = text(MUTED).pos(Pos::new(HPos::Left, VPos::Top));
         root.draw(&Text::new(self.label.clone(), (0, y), style))?;
@@ -451,6 +465,8 @@ mod tests {
             label: String::new(),
             parts: vec![String::new()],
             bars: vec![("x".into(), vec![0.0])],
+            others: vec![0],
+            mark: Some(1.0),
         };
         Plot::Bars(bars).svg((300, 200)).unwrap();
     }
@@ -461,6 +477,8 @@ mod tests {
             label: "instructions".into(),
             parts: vec!["parse".into(), "table".into()],
             bars: vec![("get".into(), vec![100.0, 200.0]), ("set".into(), vec![300.0, 300.0])],
+            others: Vec::new(),
+            mark: Some(300.0),
         };
         let svg = Plot::Bars(bars).svg((664, 0)).unwrap();
         // 600 pixels for 600 instructions.
@@ -468,6 +486,10 @@ mod tests {
             assert!(svg.contains(width), "{width} in {svg}");
         }
         assert!(svg.contains("600") && svg.contains("parse"));
+        assert!(
+            svg.contains("<polyline") && svg.contains("300,"),
+            "the mark is missing in {svg}"
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::tables::{self, Tables};
 use crate::compare::result::{self as compare, Comparison};
 use crate::load::report as load;
 use crate::profile::result::{self as profile, Instructions};
@@ -17,6 +18,8 @@ pub struct Results {
     pub comparisons: Vec<Comparison>,
     /// Of `load`, with the name of the file.
     pub loads: Vec<(String, load::Report<Value>)>,
+    /// Of `floor`, and of the comparison of stores.
+    pub tables: Vec<Tables>,
     /// Of `profile`: the last one.
     pub instructions: Option<Instructions>,
 }
@@ -54,6 +57,28 @@ pub fn all(dir: &Path) -> io::Result<Results> {
 }
 
 impl Results {
+    /// The name of a quick run among them.
+    pub fn quick(&self) -> Option<&str> {
+        let compared = self
+            .comparisons
+            .iter()
+            .filter(|one| one.quick)
+            .map(|one| &one.suite[..]);
+        let shown = self.tables.iter().filter(|one| one.quick).map(|one| &one.name[..]);
+        compared.chain(shown).next()
+    }
+
+    /// The commits they are of, each once.
+    pub fn commits(&self) -> Vec<&str> {
+        let compared = self.comparisons.iter().map(|one| &one.machine.commit[..]);
+        let shown = self.tables.iter().map(|one| &one.commit[..]);
+        let counted = self.instructions.iter().map(|one| &one.machine.commit[..]);
+        let mut commits: Vec<&str> = compared.chain(shown).chain(counted).collect();
+        commits.sort_unstable();
+        commits.dedup();
+        commits
+    }
+
     fn add(&mut self, name: &str, text: &str) -> Result<(), String> {
         let value: Value = serde_json::from_str(text).map_err(|e| e.to_string())?;
         let kind = value["kind"].as_str().unwrap_or_default().to_owned();
@@ -76,6 +101,10 @@ impl Results {
             profile::KIND => {
                 known(profile::FORMAT)?;
                 self.instructions = Some(serde_json::from_value(value).map_err(wrong)?);
+            }
+            tables::KIND => {
+                known(tables::FORMAT)?;
+                self.tables.push(serde_json::from_value(value).map_err(wrong)?);
             }
             _ => return Err("it is no result of slotcore-bench".into()),
         }

@@ -1,6 +1,7 @@
 //! From result files to a page.
 
 use std::fs;
+use std::path::Path;
 
 use super::*;
 use crate::compare::result::{self, Comparison, Footprint, Line, Table};
@@ -103,6 +104,9 @@ fn options(dir: &Path) -> Options {
         dir: dir.to_owned(),
         text: false,
         update: Vec::new(),
+        pictures: dir.join("pictures"),
+        into: None,
+        complete: true,
     }
 }
 

@@ -8,6 +8,7 @@ mod fjall;
 mod measure;
 #[cfg(feature = "rocksdb")]
 mod rocksdb;
+mod shown;
 mod slotcore;
 
 use std::fs;
@@ -18,6 +19,7 @@ use clap::Parser;
 
 use contestant::{Contestant, Failure};
 use measure::{Figures, Sizes, measure};
+use shown::Shown;
 
 #[derive(Parser)]
 #[command(about = "Measures Slotcore's engine beside other embedded stores")]
@@ -32,15 +34,21 @@ struct Options {
     #[arg(long, default_value_t = 64)]
     memory_mib: u64,
     /// Rounds; the tables hold medians.
-    #[arg(long, default_value_t = 3)]
-    rounds: usize,
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: u16,
+    /// One round of a hundredth of the keys: shows that everything runs, measures nothing.
+    #[arg(long)]
+    quick: bool,
     /// Directory for data, on the disk to be measured; what the run leaves in it is removed.
     #[arg(long, default_value = "target/bench-stores")]
     dir: PathBuf,
-    /// Write the figures to this file, too.
+    /// Write the figures and their table to this file, too: `slotcore-bench report` shows it.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }
+
+/// How many times less a quick run does.
+const QUICK_PART: u64 = 100;
 
 type Open = fn(&Path, u64) -> Result<Box<dyn Contestant>, Failure>;
 
@@ -55,18 +63,24 @@ const CONTESTANTS: &[Open] = &[
 ];
 
 fn run(options: &Options) -> Result<(), Failure> {
+    let (keys, rounds) = match options.quick {
+        true => ((options.keys / QUICK_PART).max(1), 1),
+        false => (options.keys, options.rounds),
+    };
     let sizes = Sizes {
-        keys: options.keys,
+        keys,
         value_bytes: options.value_bytes,
     };
     let mut found: Vec<Vec<Figures>> = Vec::new();
-    for round in 0..options.rounds.max(1) {
+    for round in 0..rounds {
         for (number, open) in CONTESTANTS.iter().enumerate() {
             let dir = options.dir.join(format!("{round}-{number}"));
-            fs::create_dir_all(&dir)?;
+            // Of a run that was cut short.
+            let _ = fs::remove_dir_all(&dir);
+            fs::create_dir_all(&dir).map_err(|e| format!("cannot make the directory {}: {e}", dir.display()))?;
             let mut store = open(&dir, options.memory_mib << 20)?;
             let figures = measure(store.as_mut(), &sizes, &dir)?;
-            eprintln!("round {} of {}: {}", round + 1, options.rounds, figures.name);
+            eprintln!("round {} of {}: {}", round + 1, rounds, figures.name);
             drop(store);
             fs::remove_dir_all(&dir)?;
             if found.len() <= number {
@@ -76,12 +90,11 @@ fn run(options: &Options) -> Result<(), Failure> {
         }
     }
     let medians: Vec<Figures> = found.iter().map(|rounds| measure::median(rounds)).collect();
-    print!(
-        "{}",
-        measure::table(&medians, &sizes, options.memory_mib, options.rounds)
-    );
+    let shown = Shown::new(options, &sizes, rounds, medians);
+    print!("{}", shown.text());
     if let Some(path) = &options.json {
-        fs::write(path, serde_json::to_string_pretty(&medians)? + "\n")?;
+        let text = serde_json::to_string_pretty(&shown)? + "\n";
+        fs::write(path, text).map_err(|e| format!("cannot write {}: {e}", path.display()))?;
     }
     Ok(())
 }

@@ -1,6 +1,5 @@
 //! What is measured of a store, in which order, and the table of it.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -16,11 +15,12 @@ const BATCH: usize = 64;
 const DURABLE_BATCHES: u64 = 5_000;
 /// Keys that hot reads are about: they fit in any memory.
 const HOT_KEYS: u64 = 10_000;
-const HOT_READS: u64 = 1_000_000;
-const COLD_READS: u64 = 30_000;
-const ABSENT_READS: u64 = 200_000;
+/// Reads of each kind, for each key that is loaded, one in so many: as many as a few seconds take.
+const HOT_READS_PART: u64 = 2;
+const COLD_READS_PART: u64 = 66;
+const ABSENT_READS_PART: u64 = 10;
 /// Bytes of a key: `key:` and twelve digits.
-const KEY_BYTES: usize = 16;
+pub const KEY_BYTES: usize = 16;
 
 /// How much there is.
 pub struct Sizes {
@@ -74,20 +74,23 @@ pub fn measure(store: &mut dyn Contestant, sizes: &Sizes, dir: &Path) -> Result<
     let write_amplification = (written_bytes()? - written) as f64 / (2 * user_bytes) as f64;
     let space_amplification = bytes_below(dir)? as f64 / user_bytes as f64;
 
+    let part = |of: u64| (sizes.keys / of).max(1);
+    let (hot_reads, cold_reads) = (part(HOT_READS_PART), part(COLD_READS_PART));
+    let absent_reads = part(ABSENT_READS_PART);
     let mut value = Vec::new();
     let mut draw = |limit: u64| rng.next_u64() % limit;
-    let cold = rate(COLD_READS, || {
-        (0..COLD_READS).try_for_each(|_| expect(store, draw(sizes.keys), sizes, &mut value))
+    let cold = rate(cold_reads, || {
+        (0..cold_reads).try_for_each(|_| expect(store, draw(sizes.keys), sizes, &mut value))
     })?;
     let hot_keys = HOT_KEYS.min(sizes.keys);
     (0..hot_keys).try_for_each(|key| expect(store, key, sizes, &mut value))?;
     let cpu = cpu_time()?;
-    let hot = rate(HOT_READS, || {
-        (0..HOT_READS).try_for_each(|_| expect(store, draw(hot_keys), sizes, &mut value))
+    let hot = rate(hot_reads, || {
+        (0..hot_reads).try_for_each(|_| expect(store, draw(hot_keys), sizes, &mut value))
     })?;
     let hot_cpu = cpu_time()? - cpu;
-    let absent = rate(ABSENT_READS, || {
-        (0..ABSENT_READS).try_for_each(|n| match store.get(&absent_key(n % sizes.keys), &mut value)? {
+    let absent = rate(absent_reads, || {
+        (0..absent_reads).try_for_each(|n| match store.get(&absent_key(n % sizes.keys), &mut value)? {
             false => Ok(()),
             true => Err("a key was found that nobody set".into()),
         })
@@ -113,7 +116,7 @@ pub fn measure(store: &mut dyn Contestant, sizes: &Sizes, dir: &Path) -> Result<
         absent,
         walk,
         set_cpu_us: set_cpu.as_secs_f64() * 1e6 / (2 * sizes.keys) as f64,
-        hot_cpu_us: hot_cpu.as_secs_f64() * 1e6 / HOT_READS as f64,
+        hot_cpu_us: hot_cpu.as_secs_f64() * 1e6 / hot_reads as f64,
         write_amplification,
         space_amplification,
     })
@@ -240,17 +243,8 @@ pub fn median(rounds: &[Figures]) -> Figures {
     }
 }
 
-/// The figures of all stores, the ratio of ours to each other one below its figure.
-pub fn table(all: &[Figures], sizes: &Sizes, memory_mib: u64, rounds: usize) -> String {
-    let mut out = format!(
-        "{} keys of {KEY_BYTES} + {} bytes, {memory_mib} MiB of memory; medians of {rounds} rounds; in brackets: Slotcore's \
-         figure as a multiple.\n\n| |",
-        sizes.keys, sizes.value_bytes
-    );
-    for figures in all {
-        let _ = write!(out, " {} |", figures.name);
-    }
-    let _ = writeln!(out, "\n|---|{}", "---|".repeat(all.len()));
+/// The figures of all stores as cells of a table, the ratio of ours to each other one behind its figure.
+pub fn rows(all: &[Figures]) -> Vec<Vec<String>> {
     type Row = (&'static str, usize, fn(&Figures) -> f64);
     let rows: [Row; 11] = [
         ("load, keys/s", 0, |f| f.load),
@@ -265,16 +259,19 @@ pub fn table(all: &[Figures], sizes: &Sizes, memory_mib: u64, rounds: usize) -> 
         ("bytes written for each byte set", 2, |f| f.write_amplification),
         ("bytes on disk for each byte stored", 2, |f| f.space_amplification),
     ];
-    for (name, digits, figure) in rows {
-        let _ = write!(out, "| {name} |");
-        for (number, figures) in all.iter().enumerate() {
-            let (value, ours) = (figure(figures), figure(&all[0]));
-            let _ = match number {
-                0 => write!(out, " {value:.digits$} |"),
-                _ => write!(out, " {value:.digits$} ({:.2}x) |", ours / value),
-            };
-        }
-        out.push('\n');
-    }
-    out
+    let names = all.iter().map(|figures| figures.name.clone());
+    let head = std::iter::once(String::new()).chain(names).collect();
+    let cells = rows.iter().map(|(name, digits, figure)| {
+        let of = |(number, figures): (usize, &Figures)| {
+            let (value, ours, digits) = (figure(figures), figure(&all[0]), *digits);
+            match number {
+                0 => format!("{value:.digits$}"),
+                _ => format!("{value:.digits$} ({:.2}x)", ours / value),
+            }
+        };
+        std::iter::once((*name).to_owned())
+            .chain(all.iter().enumerate().map(of))
+            .collect()
+    });
+    std::iter::once(head).chain(cells).collect()
 }
