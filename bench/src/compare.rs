@@ -31,12 +31,12 @@ use suites::{Field, SUITES, Suite};
 /// What `compare` is asked to do.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Comparisons: redis-default, default-set, one-client, cores, latency, footprint, clients. All when none is named.
+    /// Comparisons: redis-default, default-set, one-client, cores, latency, footprint, replicated, clients. All when none is named.
     suites: Vec<String>,
     #[command(flatten)]
     place: Place,
     /// A peer: the program of a Redis or Valkey, or NAME=HOST:PORT of any RESP server that runs already (a million keys
-    /// are set on it). Several may be given. Without it: redis-server and valkey-server, where they are installed.
+    /// are set on it). Several may be given. Without it: redis-server, valkey-server and etcd, where they are installed.
     #[arg(long)]
     peer: Vec<String>,
     /// Who sends the requests, where both can; several are measured in the same rounds.

@@ -6,7 +6,7 @@ pub mod keys;
 pub mod live;
 pub mod pace;
 pub mod recorder;
-mod replies;
+pub mod replies;
 pub mod report;
 pub mod stream;
 #[cfg(test)]

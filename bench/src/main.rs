@@ -7,6 +7,8 @@
 
 mod ask;
 mod compare;
+mod cpu_time;
+mod etcd;
 mod floor;
 mod kill_loop;
 mod load;

@@ -1,5 +1,6 @@
 //! [`Peer`]: a server to be measured: processes of ours on processors of their own, or one that somebody else runs.
 
+mod nodes;
 mod redis_cluster;
 
 use std::fmt;
@@ -59,6 +60,15 @@ pub enum Kind<'a> {
         /// Masters, no replicas.
         nodes: u16,
     },
+    /// So many nodes of ours with one core each, which all hold everything, `--durability always`.
+    SlotcoreNodes(u16),
+    /// So many nodes of etcd, which all hold everything.
+    Etcd {
+        /// The program.
+        program: &'a str,
+        /// Nodes.
+        nodes: u16,
+    },
     /// A server that runs already: neither its processor time nor its memory is known.
     Running {
         /// What it is called in tables.
@@ -77,7 +87,19 @@ impl Kind<'_> {
                 durability: "always",
                 ..
             } | Kind::Redis { always: true, .. }
+                | Kind::SlotcoreNodes(_)
+                | Kind::Etcd { .. }
         )
+    }
+
+    /// True for ours.
+    pub fn is_slotcore(self) -> bool {
+        matches!(self, Kind::Slotcore { .. } | Kind::SlotcoreNodes(_))
+    }
+
+    /// True when it speaks RESP.
+    pub fn speaks_resp(self) -> bool {
+        !matches!(self, Kind::Etcd { .. })
     }
 
     /// True when its data is there after a restart.
@@ -108,6 +130,9 @@ impl fmt::Display for Kind<'_> {
                 Ok(())
             }
             Kind::RedisCluster { program, nodes } => write!(f, "{nodes} {program}, cluster"),
+            Kind::SlotcoreNodes(nodes) => write!(f, "Slotcore always, {nodes} nodes"),
+            Kind::Etcd { program, nodes: 1 } => write!(f, "{program}"),
+            Kind::Etcd { program, nodes } => write!(f, "{program}, {nodes} nodes"),
             Kind::Running { name, .. } => write!(f, "{name}"),
         }
     }
@@ -137,7 +162,7 @@ impl Peer {
             let children = Vec::new();
             return Ok(Peer { children, addr });
         }
-        if matches!(kind, Kind::Slotcore { .. }) && !server.exists() {
+        if kind.is_slotcore() && !server.exists() {
             let what = format!(
                 "{} is not there: cargo build --release -p slotcore-server, or name it by --server",
                 server.display()
@@ -156,6 +181,12 @@ impl Peer {
     }
 
     fn try_start(kind: Kind<'_>, server: &Path, dir: &Path, cpus: &[CpuId]) -> io::Result<Peer> {
+        match kind {
+            Kind::RedisCluster { program, nodes } => return redis_cluster::start(program, nodes, dir, cpus),
+            Kind::SlotcoreNodes(nodes) => return nodes::slotcore(server, nodes, dir, cpus),
+            Kind::Etcd { program, nodes } => return nodes::etcd(program, nodes, dir, cpus),
+            Kind::Slotcore { .. } | Kind::Redis { .. } | Kind::Running { .. } => {}
+        }
         let port = free_port()?;
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         fs::create_dir_all(dir)?;
@@ -186,8 +217,9 @@ impl Peer {
                 command.args(["--appendonly", if always { "yes" } else { "no" }]);
                 command.args(["--appendfsync", "always", "--io-threads", &io_threads.to_string()]);
             }
-            Kind::RedisCluster { program, nodes } => return redis_cluster::start(program, nodes, dir, cpus),
-            Kind::Running { .. } => unreachable!("nothing is started for a server that runs"),
+            Kind::RedisCluster { .. } | Kind::SlotcoreNodes(_) | Kind::Etcd { .. } | Kind::Running { .. } => {
+                unreachable!("several are started above, and nothing is for a server that runs")
+            }
         }
         let mut peer = Peer {
             children: vec![spawn(&mut command)?],
@@ -201,16 +233,19 @@ impl Peer {
     fn wait_until_ready(&mut self, addr: SocketAddr, kind: &dyn fmt::Display) -> io::Result<()> {
         let began = Instant::now();
         while !answers(addr) {
-            let ended = self
-                .children
-                .iter_mut()
-                .any(|child| !matches!(child.try_wait(), Ok(None)));
-            if ended || began.elapsed() > READY_PATIENCE {
+            if self.has_lost_one() || began.elapsed() > READY_PATIENCE {
                 return Err(io::Error::other(format!("{kind} did not start")));
             }
             sleep(READY_EVERY);
         }
         Ok(())
+    }
+
+    /// True when one of its processes has ended.
+    fn has_lost_one(&mut self) -> bool {
+        self.children
+            .iter_mut()
+            .any(|child| !matches!(child.try_wait(), Ok(None)))
     }
 
     /// Sends a command and returns its reply as text, an error reply with a `-` before it.

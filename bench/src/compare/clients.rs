@@ -10,8 +10,11 @@ use slotcore_rt::thread;
 use super::field::Contestant;
 use super::placement::Placement;
 use super::workloads::{Amount, KEYS, VALUE_BYTES, Workload};
+use crate::cpu_time::of_children;
+use crate::etcd::{self, Puts};
 use crate::load;
 use crate::load::recorder::Second;
+use crate::load::report::Row;
 use crate::peer::Peer;
 
 /// Who sends the requests.
@@ -71,6 +74,7 @@ impl Client {
     ) -> io::Result<Sample> {
         let before = peer.cpu_us()?;
         let sample = match self {
+            _ if !contestant.kind.speaks_resp() => by_etcd(peer, placement, workload, scale),
             Self::RedisBenchmark => redis_benchmark(peer, placement, workload, scale),
             Self::Load => by_load(peer, contestant, placement, workload, scale),
         };
@@ -84,6 +88,8 @@ impl Client {
 
 /// Fewest requests of a run: below it a client's start is what is measured.
 const REQUESTS_MIN: u64 = 1000;
+/// How many times shorter a quick run is at most where time is what is given.
+const SECONDS_SCALE_MAX: u32 = 20;
 
 /// Sets each of the first `keys` keys once.
 pub fn fill(peer: &Peer, contestant: &Contestant<'_>, placement: &Placement, keys: u64) -> io::Result<()> {
@@ -128,9 +134,10 @@ fn by_load(
     };
     match workload.amount {
         Amount::Requests(requests) => options.requests = Some((requests / u64::from(scale)).max(REQUESTS_MIN)),
+        Amount::Seconds(seconds) => options.seconds = scaled(seconds, scale).as_secs_f64(),
         Amount::Rate { per_second, seconds } => {
             options.rate = Some(f64::from(per_second));
-            options.seconds = f64::from(seconds) / f64::from(scale).min(20.0);
+            options.seconds = scaled(seconds, scale).as_secs_f64();
         }
     }
     let watch = super::background::Watch::start(peer.addr)?;
@@ -139,8 +146,35 @@ fn by_load(
     let row = rows?
         .pop()
         .ok_or_else(|| io::Error::other("the load generator measured nothing"))?;
+    Ok((sample_of(&row, background_s)?, row.requests))
+}
+
+/// So many seconds, less of them for a quick run: still enough for an answer.
+fn scaled(seconds: u32, scale: u32) -> Duration {
+    Duration::from_secs(u64::from(seconds)) / scale.min(SECONDS_SCALE_MAX)
+}
+
+fn by_etcd(peer: &Peer, placement: &Placement, workload: &Workload, scale: u32) -> io::Result<(Sample, u64)> {
+    let (Amount::Seconds(seconds), "set") = (workload.amount, workload.command) else {
+        return Err(io::Error::other("etcd is only asked to set, for some seconds"));
+    };
+    let puts = Puts {
+        clients: workload.connections,
+        keys: KEYS,
+        value_bytes: VALUE_BYTES as usize,
+        time: scaled(seconds, scale),
+    };
+    let addr = peer.addr;
+    let run = thread::spawn("etcd", placement.client, move || {
+        Ok::<_, io::Error>(Row::new("set", &etcd::put(addr, &puts)?))
+    })?;
+    let row = run.join().expect("the client does not panic")?;
+    Ok((sample_of(&row, Vec::new())?, row.requests))
+}
+
+fn sample_of(row: &Row, background_s: Vec<f64>) -> io::Result<Sample> {
     row.refuse_errors().map_err(io::Error::other)?;
-    let sample = Sample {
+    Ok(Sample {
         rate: row.rate,
         p50_us: row.p50_us,
         p99_us: row.p99_us,
@@ -148,33 +182,34 @@ fn by_load(
         cpu_us: None,
         client_busy_percent: row.client_busy_percent,
         client_us: row.client_us_per_request,
-        curve: row.percentiles_us,
-        series: row.series,
+        curve: row.percentiles_us.clone(),
+        series: row.series.clone(),
         background_s,
-    };
-    Ok((sample, row.requests))
+    })
 }
 
 /// Runs the load generator on its processor.
-fn pinned(placement: &Placement, options: load::Options) -> io::Result<Vec<load::report::Row>> {
+fn pinned(placement: &Placement, options: load::Options) -> io::Result<Vec<Row>> {
     let run = thread::spawn("load", placement.client, move || load::measure(&options))?;
     run.join().expect("the load generator does not panic")
 }
 
 fn redis_benchmark(peer: &Peer, placement: &Placement, workload: &Workload, scale: u32) -> io::Result<(Sample, u64)> {
     let Amount::Requests(requests) = workload.amount else {
-        return Err(io::Error::other("redis-benchmark has no open loop"));
+        return Err(io::Error::other(
+            "redis-benchmark sends a number of requests, as fast as it can",
+        ));
     };
     let requests = (requests / u64::from(scale)).max(REQUESTS_MIN);
     let cpu = placement.client.map_or("0-1023".to_owned(), |cpu| cpu.0.to_string());
-    let before = children_cpu();
+    let before = of_children();
     let run = Command::new("taskset")
         .args(["-c", &cpu, "redis-benchmark", "--csv"])
         .args(["-h", &peer.addr.ip().to_string(), "-p", &peer.addr.port().to_string()])
         .args(["-n", &requests.to_string()])
         .args(workload.redis_benchmark_args())
         .output()?;
-    let client_us = (children_cpu() - before).as_secs_f64() * 1e6 / requests as f64;
+    let client_us = (of_children() - before).as_secs_f64() * 1e6 / requests as f64;
     let text = String::from_utf8_lossy(&run.stdout);
     if !run.status.success() || text.contains("ERR") {
         let errors = String::from_utf8_lossy(&run.stderr);
@@ -197,15 +232,4 @@ fn redis_benchmark(peer: &Peer, placement: &Placement, workload: &Workload, scal
         ..Sample::default()
     };
     Ok((sample, requests))
-}
-
-/// Processor time of children that have ended and were waited for.
-fn children_cpu() -> Duration {
-    // SAFETY: all zeroes is a value of this plain struct.
-    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-    // SAFETY: `usage` is valid and exclusively borrowed for the call.
-    let rc = unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, &mut usage) };
-    assert_eq!(rc, 0, "every process may ask for its own use");
-    let time = |time: libc::timeval| Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1000);
-    time(usage.ru_utime) + time(usage.ru_stime)
 }

@@ -2,18 +2,22 @@
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::Path;
 use std::process::Command;
 
 use super::suites::Field;
 use crate::peer::Kind;
 
 /// Peers that are compared with when nothing is said, as far as they are installed.
-const USUAL: &[&str] = &["redis-server", "valkey-server"];
+const USUAL: &[&str] = &["redis-server", "valkey-server", ETCD];
+/// The name of etcd's program, which speaks another protocol and is only compared as nodes that replicate.
+const ETCD: &str = "etcd";
 
 /// A peer by its program, or by where it runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Rival {
     Program(String),
+    Etcd(String),
     Running { name: String, addr: SocketAddr },
 }
 
@@ -37,7 +41,7 @@ pub struct Contestant<'a> {
 impl Contestant<'_> {
     /// True for ours.
     pub fn is_slotcore(&self) -> bool {
-        matches!(self.kind, Kind::Slotcore { .. })
+        self.kind.is_slotcore()
     }
 
     /// What it is called in tables.
@@ -93,7 +97,11 @@ impl Rivals {
 
     fn add_program(&mut self, program: &str, version: &str) {
         self.notes.push(format!("{program}: {version}."));
-        self.all.push(Rival::Program(program.to_owned()));
+        let name = Path::new(program).file_name();
+        self.all.push(match name.is_some_and(|name| name == ETCD) {
+            true => Rival::Etcd(program.to_owned()),
+            false => Rival::Program(program.to_owned()),
+        });
     }
 
     /// The servers of a stage, ours first.
@@ -117,6 +125,7 @@ impl Rivals {
                     };
                     always.iter().map(kind).collect()
                 }
+                Rival::Etcd(_) => Vec::new(),
             };
             let kinds = self.all.iter().flat_map(of_rival);
             kinds
@@ -132,6 +141,22 @@ impl Rivals {
             Field::Everysec => [vec![ours("everysec", 1, false)], theirs(&[false], 1)].concat(),
             Field::Always => [vec![ours("always", 1, false)], theirs(&[true], 1)].concat(),
             Field::Peers => theirs(&[false], 1),
+            Field::Replicated(nodes) => {
+                let ours = match nodes {
+                    1 => ours("always", 1, false),
+                    _ => Contestant {
+                        kind: Kind::SlotcoreNodes(nodes),
+                        // To the leader, as etcd's.
+                        by_nodes: true,
+                    },
+                };
+                let etcd = self.all.iter().filter_map(|rival| match rival {
+                    Rival::Etcd(program) => Some(Kind::Etcd { program, nodes }),
+                    Rival::Program(_) | Rival::Running { .. } => None,
+                });
+                let etcd = etcd.map(|kind| Contestant { kind, by_nodes: false });
+                std::iter::once(ours).chain(etcd).collect()
+            }
             Field::Footprint => {
                 let ours = ["everysec", "always"].map(|durability| ours(durability, 1, false));
                 // A server that runs has its keys already.
@@ -147,7 +172,7 @@ impl Rivals {
                         kind: Kind::RedisCluster { program, nodes: 3 },
                         by_nodes: true,
                     }),
-                    Rival::Running { .. } => None,
+                    Rival::Etcd(_) | Rival::Running { .. } => None,
                 });
                 let mut all = [by_ports.to_vec(), any_slot.to_vec(), theirs(&[false], 1)].concat();
                 let threaded = theirs(&[false], 2);
@@ -165,7 +190,9 @@ impl Rivals {
 
 fn version(program: &str) -> io::Result<String> {
     let run = Command::new(program).arg("--version").output()?;
-    Ok(String::from_utf8_lossy(&run.stdout).trim().to_owned())
+    let said = String::from_utf8_lossy(&run.stdout);
+    // The others of etcd's lines tell how it was built.
+    Ok(said.lines().next().unwrap_or_default().trim().to_owned())
 }
 
 #[cfg(test)]
@@ -181,6 +208,7 @@ mod tests {
                     name: "mine".into(),
                     addr: ([127, 0, 0, 1], 9).into(),
                 },
+                Rival::Etcd("etcd".into()),
             ],
             notes: Vec::new(),
         };
@@ -197,6 +225,8 @@ mod tests {
             "Slotcore everysec; Slotcore off; redis-server; mine"
         );
         assert_eq!(names(Field::Always), "Slotcore always; redis-server always; mine");
+        assert_eq!(names(Field::Replicated(3)), "Slotcore always, 3 nodes; etcd, 3 nodes");
+        assert_eq!(names(Field::Replicated(1)), "Slotcore always; etcd");
         assert_eq!(
             names(Field::Footprint),
             "Slotcore everysec; Slotcore always; redis-server; redis-server always"

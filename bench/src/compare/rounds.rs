@@ -37,11 +37,11 @@ pub fn measure(
         .iter()
         .filter(|workload| workload.name.contains(&options.only))
         .collect();
-    let clients: &[Client] = match (stage.both_clients, workloads.iter().any(|w| w.is_open())) {
+    let clients: &[Client] = match (stage.both_clients, workloads.iter().any(|w| w.is_timed())) {
         (true, _) => &[Client::Load, Client::RedisBenchmark],
         // redis-benchmark has no open loop, and no way to core ports that stand on one machine.
         (false, true) => &[Client::Load],
-        (false, false) if contestants.iter().any(|one| one.by_nodes) => &[Client::Load],
+        (false, false) if contestants.iter().any(|one| one.by_nodes || !one.kind.speaks_resp()) => &[Client::Load],
         (false, false) => &options.client[..],
     };
     let floors = floors(options, placement, &workloads)?;
@@ -55,8 +55,12 @@ pub fn measure(
             // Of a run that was cut short.
             let _ = fs::remove_dir_all(&data);
             let peer = Peer::start(contestant.kind, &options.place.server, &data, &placement.servers)?;
-            note(servers, &name, &peer)?;
-            fill(&peer, contestant, placement, KEYS / u64::from(options.scale()))?;
+            if contestant.kind.speaks_resp() {
+                note(servers, &name, &peer)?;
+            }
+            if stage.field.has_keys() {
+                fill(&peer, contestant, placement, KEYS / u64::from(options.scale()))?;
+            }
             for (at, workload) in workloads.iter().enumerate() {
                 for (number, client) in clients.iter().enumerate() {
                     let sample = client.measure(&peer, contestant, placement, workload, options.scale())?;

@@ -1,7 +1,7 @@
 //! The named and versioned comparisons. Whoever changes what one measures raises its version: results of different
 //! versions must not stand beside each other.
 
-use super::workloads::{Workload, at_rate, one_key, spread};
+use super::workloads::{Workload, at_rate, one_key, sets_for, spread};
 
 /// A comparison that has a name.
 #[derive(Debug)]
@@ -44,8 +44,17 @@ pub enum Field {
     Footprint,
     /// Slotcore with 1, 2 and 8 cores by core ports and by the any-slot port; Redis with I/O threads, and as a cluster.
     Cores,
+    /// So many nodes that all hold everything, Slotcore's and etcd's. No keys are loaded.
+    Replicated(u16),
     /// Peers alone.
     Peers,
+}
+
+impl Field {
+    /// True when all keys are set before anything is measured.
+    pub fn has_keys(self) -> bool {
+        !matches!(self, Self::Replicated(_))
+    }
 }
 
 /// All of them, in the order they run in.
@@ -157,6 +166,27 @@ pub const SUITES: &[Suite] = &[
         }],
     },
     Suite {
+        name: "replicated",
+        version: 1,
+        title: "Replicated writes beside etcd",
+        about: "SET (PUT) of 50-byte values over 1 M keys. Each client has a connection to the leader and waits for each \
+                answer; a write is on the disk of a majority before it is answered. All nodes share one processor.",
+        stages: &[
+            Stage {
+                title: "Three nodes",
+                field: Field::Replicated(3),
+                workloads: REPLICATED,
+                both_clients: false,
+            },
+            Stage {
+                title: "One node",
+                field: Field::Replicated(1),
+                workloads: REPLICATED,
+                both_clients: false,
+            },
+        ],
+    },
+    Suite {
         name: "clients",
         version: 1,
         title: "What the clients cost",
@@ -190,6 +220,13 @@ const SET_GET_ALWAYS: &[Workload] = &[
     spread("GET P=16", "get", 16, 1_000_000),
     spread("SET P=64", "set", 64, 1_000_000),
     spread("GET P=64", "get", 64, 1_500_000),
+];
+
+/// etcd is some thirty times slower than a store in memory: equal times, not equal numbers.
+const REPLICATED: &[Workload] = &[
+    sets_for("1 client", 1, 2),
+    sets_for("50 clients", 50, 3),
+    sets_for("200 clients", 200, 3),
 ];
 
 /// In the order of redis-benchmark, whose lists and sets each test finds as the one before has left them.

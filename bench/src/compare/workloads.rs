@@ -29,6 +29,8 @@ pub struct Workload {
 pub enum Amount {
     /// So many requests, each connection as fast as it is answered.
     Requests(u64),
+    /// For so many seconds, each connection as fast as it is answered.
+    Seconds(u32),
     /// Requests at this rate for so many seconds, whether answers come or not (open loop).
     Rate {
         /// Requests per second.
@@ -57,12 +59,17 @@ impl Workload {
 
     /// True when a reply of the echo that is the floor is about as large as this one's request and reply.
     pub fn has_floor(&self) -> bool {
-        !self.is_open() && !self.command.starts_with("lrange") && self.command != "mset"
+        matches!(self.amount, Amount::Requests(_)) && !self.command.starts_with("lrange") && self.command != "mset"
     }
 
     /// True when requests have their moments, whether answers come or not.
     pub fn is_open(&self) -> bool {
         matches!(self.amount, Amount::Rate { .. })
+    }
+
+    /// True when a time is given and no number of requests.
+    pub fn is_timed(&self) -> bool {
+        !matches!(self.amount, Amount::Requests(_))
     }
 
     /// The same from one connection.
@@ -80,6 +87,15 @@ pub const fn spread(name: &'static str, command: &'static str, pipeline: u32, re
         pipeline,
         distribution: Distribution::Uniform,
         amount: Amount::Requests(requests),
+    }
+}
+
+/// SET, from so many connections, for so many seconds.
+pub const fn sets_for(name: &'static str, connections: u32, seconds: u32) -> Workload {
+    Workload {
+        connections,
+        amount: Amount::Seconds(seconds),
+        ..spread(name, "set", 1, 0)
     }
 }
 

@@ -13,6 +13,7 @@ use slotcore_rt::ring::{Class, Ring};
 use slotcore_rt::thread;
 
 use super::epoll;
+use crate::cpu_time::of_thread;
 use crate::load::client::SPIN;
 use crate::load::live::Live;
 use crate::load::pace::{Pace, Stop};
@@ -70,7 +71,7 @@ pub fn echo(by: By, connections: usize, pipeline: usize, time: Duration) -> io::
             By::Ring => serve(&listener, connections)?,
             By::Epoll => epoll::serve(&listener, connections)?,
         };
-        io::Result::Ok((thread_cpu(), bytes / FRAME.len() as u64))
+        io::Result::Ok((of_thread(), bytes / FRAME.len() as u64))
     })?;
     let client = thread::spawn("echo-client", if_there(CLIENT_CPU), move || {
         drive(addr, connections, pipeline, time)
@@ -161,15 +162,6 @@ fn receive(ring: &mut Ring, stream: &TcpStream, index: usize) -> io::Result<()> 
     let recv = opcode::RecvMulti::new(types::Fd(stream.as_raw_fd()), BUFFER_GROUP).build();
     // SAFETY: sockets and buffers live until each receive has ended, which is when the loop ends.
     unsafe { ring.push(Class::Net, index as u64, recv) }
-}
-
-/// Processor time of the calling thread.
-fn thread_cpu() -> Duration {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is valid and exclusively borrowed for the call.
-    let rc = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
-    assert_eq!(rc, 0, "every thread has a clock of its processor time");
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 #[cfg(test)]

@@ -13,6 +13,11 @@ const LATENCY_NS: std::ops::RangeInclusive<u64> = 100..=600_000_000_000;
 /// Length of a step of the series.
 const STEP: Duration = Duration::from_secs(1);
 
+/// An empty histogram of nanoseconds, for whatever latency a run may have.
+pub fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(*LATENCY_NS.start(), *LATENCY_NS.end(), 3).expect("the bounds are far enough apart")
+}
+
 /// One second of a run; the last may be shorter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Second {
@@ -44,10 +49,6 @@ pub struct Recorder {
 impl Recorder {
     /// Of a run that starts at `start`.
     pub fn new(start: Tick) -> Self {
-        let histogram = || {
-            Histogram::new_with_bounds(*LATENCY_NS.start(), *LATENCY_NS.end(), 3)
-                .expect("the bounds are far enough apart")
-        };
         Self {
             second: histogram(),
             total: histogram(),

@@ -179,6 +179,43 @@ fn a_page_gets_its_tables_but_not_those_of_a_quick_run() {
 }
 
 #[test]
+fn a_page_gets_a_summary_and_pictures_beside_it() {
+    let dir = directory("summary");
+    let page = dir.join("readme.md");
+    let picture = "redis-default-0-get-requests-per-second";
+    let marks = format!(
+        "<!-- bench: summary -->\n<!-- bench: end -->\n<!-- bench: pictures {picture} -->\n<!-- bench: end -->\n"
+    );
+    fs::write(&page, &marks).unwrap();
+    for suite in ["redis-default", "footprint"] {
+        let path = dir.join(format!("compare-{suite}.json"));
+        fs::write(path, comparison(suite, false).to_json()).unwrap();
+    }
+    let update = Options {
+        update: vec![page.clone()],
+        ..options(&dir)
+    };
+    run(&update).unwrap();
+    let text = fs::read_to_string(&page).unwrap();
+    let faster = "| GET, pipeline 16: requests/s | <everysec> | 3200000 | redis-server | 1600000 | **2.00** |";
+    assert!(text.contains(faster), "{text}");
+    assert!(
+        text.contains("| a key of 16 bytes with 50: bytes of memory | always | 80 | redis-server |"),
+        "{text}"
+    );
+    assert!(text.contains(&format!("](pictures/{picture}.svg) |")), "{text}");
+    let svg = fs::read_to_string(dir.join(format!("pictures/{picture}.svg"))).unwrap();
+    assert!(svg.contains("prefers-color-scheme"));
+
+    let mut other = comparison("one-client", false);
+    other.machine.commit = "another".into();
+    fs::write(dir.join("compare-one-client.json"), other.to_json()).unwrap();
+    let error = run(&update).unwrap_err().to_string();
+    assert!(error.contains("of different commits (, another)"), "{error}");
+    fs::remove_dir_all(&dir).unwrap();
+}
+
+#[test]
 fn files_that_are_no_results_are_told() {
     let dir = directory("wrong");
     assert!(run(&options(&dir)).unwrap_err().to_string().contains("has no results"));

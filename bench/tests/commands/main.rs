@@ -2,105 +2,21 @@
 //! its exit code.
 #![allow(clippy::disallowed_methods, reason = "drives real processes and sockets")]
 
+mod no_room;
+mod peer;
+mod peers;
+mod program;
+
 use std::fs::{self, File};
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
-use std::thread;
+use std::net::SocketAddr;
 
-use slotcore_netio::resp::decode::{Decoder, Limits, Request};
-
-fn command(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_slotcore-bench"));
-    command.args(args).stdin(Stdio::null());
-    command
-}
-
-fn run(args: &[&str]) -> Output {
-    command(args).output().unwrap()
-}
-
-/// Runs it, demands that it fails, and returns what it said.
-fn fails(args: &[&str]) -> String {
-    failed(run(args), args)
-}
-
-fn failed(output: Output, args: &[&str]) -> String {
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{args:?}: {said}");
-    assert!(
-        said.contains("slotcore-bench: ") && !said.contains("panicked"),
-        "{args:?}: {said}"
-    );
-    said
-}
-
-fn succeeds(args: &[&str]) -> String {
-    let output = run(args);
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{args:?}: {said}");
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-/// A server that answers requests by their command until the test's process ends.
-fn server(answer: fn(&[u8]) -> &'static [u8]) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let addr = listener.local_addr().unwrap();
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            thread::spawn(move || serve(stream.unwrap(), answer));
-        }
-    });
-    addr
-}
-
-fn serve(mut stream: TcpStream, answer: fn(&[u8]) -> &'static [u8]) {
-    let (mut input, mut output, mut spans) = (Vec::new(), Vec::new(), Vec::new());
-    let mut chunk = vec![0; 64 * 1024];
-    while let Ok(n @ 1..) = stream.read(&mut chunk) {
-        input.extend_from_slice(&chunk[..n]);
-        let mut at = 0;
-        loop {
-            spans.clear();
-            let found = Decoder::default().next(&input[at..], &Limits::default(), &mut spans);
-            let Ok(Request::Complete(bytes)) = found else { break };
-            let (from, len) = spans[0];
-            output.extend_from_slice(answer(&input[at + from as usize..][..len as usize]));
-            at += bytes;
-        }
-        input.drain(..at);
-        if stream.write_all(&output).is_err() {
-            return;
-        }
-        output.clear();
-    }
-}
-
-fn well(command: &[u8]) -> &'static [u8] {
-    match command {
-        b"PING" => b"+PONG\r\n",
-        b"GET" => b"$1\r\nx\r\n",
-        b"INFO" => b"$21\r\nredis_version:0.0.1\r\n\r\n",
-        b"CONFIG" => b"*0\r\n",
-        _ => b"+OK\r\n",
-    }
-}
-
-/// A directory of its own for a test, on a file system that has O_DIRECT.
-fn directory(name: &str) -> PathBuf {
-    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-    let _ = fs::remove_dir_all(&dir);
-    fs::create_dir_all(&dir).unwrap();
-    dir
-}
+use peer::{nobody, server, well};
+use program::{command, directory, failed, fails, succeeds};
 
 #[test]
 fn load_says_what_is_wrong_with_its_peer() {
     let port = |addr: SocketAddr| addr.port().to_string();
-    // Bound and let go: nobody listens there.
-    let nobody = port(TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
-    let said = fails(&["load", "--port", &nobody]);
+    let said = fails(&["load", "--port", &port(nobody())]);
     assert!(
         said.contains("cannot connect to 127.0.0.1") && said.contains("nobody listens there"),
         "{said}"
@@ -182,6 +98,35 @@ fn a_comparison_becomes_a_report() {
     );
     assert!(succeeds(&["report", out, "--text"]).contains("### One client, one command at a time"));
     assert!(fails(&["report", out, "--update", "/dev/null"]).contains("quick run"));
+
+    let page = dir.join("page.md");
+    let marks = |name: &str| format!("<!-- bench: {name} -->\n<!-- bench: end -->\n");
+    let picture = "pictures redis-default-0-get-requests-per-second";
+    fs::write(&page, marks("summary") + &marks("one-client") + &marks(picture)).unwrap();
+    let (page, into) = (page.to_str().unwrap(), dir.join("into"));
+    let update = [
+        "report",
+        out,
+        "--update",
+        page,
+        "--complete",
+        "--into",
+        into.to_str().unwrap(),
+    ];
+    // There is one server only, so no table of ours beside theirs.
+    assert!(fails(&update).contains("there are no results for summary of "));
+    let pictures = dir.join("pictures");
+    let update = [&update[..], &["--pictures", pictures.to_str().unwrap()]].concat();
+    fs::write(page, marks("one-client") + &marks(picture)).unwrap();
+    succeeds(&update);
+    let text = fs::read_to_string(page).unwrap();
+    assert!(
+        text.contains("### One client") && text.contains("](pictures/redis-default-0-get"),
+        "{text}"
+    );
+    assert!(pictures.join("redis-default-0-get-requests-per-second.svg").exists());
+    fs::write(page, marks("pictures no-such-picture")).unwrap();
+    assert!(fails(&update).contains("no results for pictures no-such-picture"));
 }
 
 #[test]
@@ -212,7 +157,7 @@ fn compare_says_what_is_missing() {
         "/dev/full/results",
     ]);
     assert!(said.contains("cannot make the directory /dev/full/results"), "{said}");
-    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let gone = nobody();
     let said = fails(&[
         "compare",
         "one-client",
@@ -252,6 +197,16 @@ fn the_other_commands_run_in_a_tiny_size() {
     assert!(succeeds(&["scale", "--nodes", "30", "--cores", "4"]).contains("| groups led by a node |"));
     // What is counted under callgrind, without it.
     succeeds(&["profile", "--body", "get"]);
+    assert!(fails(&["profile", "--command", "nonsense"]).contains("\"nonsense\" is not counted"));
+    assert!(fails(&["profile", "--update"]).contains("only the counts of the builds release and ci are kept"));
+    let without = command(&["profile", "--command", "get"])
+        .env("PATH", "/nowhere")
+        .output()
+        .unwrap();
+    assert!(failed(without, &["profile"]).contains("valgrind cannot be run"));
+    if program::is_installed("valgrind") {
+        assert!(succeeds(&["profile", "--command", "get"]).contains("| get | | "));
+    }
     assert!(fails(&["report", dir.to_str().unwrap()]).contains("has no results"));
     assert!(fails(&["scale", "--results", dir.to_str().unwrap()]).contains("has no results"));
 }
