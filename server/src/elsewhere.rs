@@ -89,9 +89,8 @@ impl CoreState {
             }
             Route::ByKey(by) => self.take_apart(id, how, spec, spans, c.base, by),
             Route::Together => {
-                let map = &self.server.cluster;
-                let (together, plan) = Together::new(map, spec, &args);
-                self.run_together(id, how, together, plan);
+                let together = Together::command(&self.server.cluster, spec, &args);
+                self.run_together(id, how, together);
             }
             Route::Everywhere(kind) => {
                 let mut copy = std::mem::take(&mut self.scratch_in);

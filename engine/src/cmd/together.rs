@@ -1,15 +1,16 @@
 //! Commands about keys of several cores that cannot be taken apart: carried out on copies of their values.
 //!
-//! Whoever carries one out asks the owners of its keys for copies ([`asked_by`]), runs the command on a keyspace that holds
+//! Whoever carries one out, or a transaction with such commands in it, asks the owners of the keys for copies ([`asked_by`]), runs the command on a keyspace that holds
 //! nothing else ([`carry_out`]), and has the owners store what has become different ([`stored_by`]). That nothing else happens
 //! to the keys from the first copy to the last change is the caller's to see to; the server holds the cores concerned
 //! (`docs/decisions/0011-transactions-over-cores.md`).
 //!
 //! A copy is what `DUMP` gives, with the moment at which the key expires.
 
+use super::op::{decode_op, op_seed};
 use super::parse::is;
 use super::waiting::may_wait;
-use super::{Args, CommandSpec, Exec, Flags, Reply, Run, keys, lookup};
+use super::{Args, CommandSpec, Exec, Flags, Reply, Run, by_id, lookup};
 use crate::keyspace::{Expire, Keyspace, KeyspaceOptions, Kind};
 use crate::rdb::{PayloadError, Value, dump_collection, dump_str, restore};
 
@@ -22,11 +23,14 @@ pub struct Copied {
     pub expires_at_ms: Option<u64>,
 }
 
+/// Keys, each with a copy of its value; `None` where there is no such key.
+pub type Copies = Vec<(Vec<u8>, Option<Copied>)>;
+
 /// What a key has become.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// Its place among the arguments of the command.
-    pub place: u32,
+    /// Which it is.
+    pub key: Vec<u8>,
     /// `None`: it is gone.
     pub value: Option<Copied>,
 }
@@ -45,56 +49,61 @@ fn sorts_by_other_keys(spec: &CommandSpec, args: &Args<'_>) -> bool {
     sorts && args.iter_from(2).any(|arg| is(arg, "BY") || is(arg, "GET"))
 }
 
-/// Carries out a command on `copies`: those of the keys at these places among its arguments, `None` where there is no such
-/// key. `now_ms`: its moment, milliseconds since 1970. Returns what has changed, by place.
+/// Carries out commands, one after the other, on `copies`: those of all their keys, each once, `None` where there is no such
+/// key. `operations`: the commands, encoded as operations ([`super::op`]). `now_ms`: their moment, milliseconds since 1970.
+/// Each writes one reply. Returns what has changed, in the order of the copies.
 ///
 /// # Errors
 /// A copy cannot be read: nothing was carried out.
 ///
 /// # Panics
-/// When [`works_on_copies`] says no.
+/// When [`works_on_copies`] says no to one of them.
 pub fn carry_out(
-    spec: &CommandSpec,
-    args: Args<'_>,
-    copies: &[(u32, Option<Copied>)],
+    operations: &[Vec<u8>],
+    copies: &[(Vec<u8>, Option<Copied>)],
     now_ms: u64,
     seed: u64,
     reply: &mut dyn Reply,
 ) -> Result<Vec<Change>, PayloadError> {
-    let Run::Data(run) = spec.run else {
-        panic!("{} does not work on copies", spec.name)
-    };
     let mut ks = Keyspace::new(KeyspaceOptions::default());
     ks.set_time(now_ms, now_ms);
-    for (place, copy) in copies {
+    for (key, copy) in copies {
         if let Some(copy) = copy {
-            store(&mut ks, args.get(*place as usize), copy)?;
+            store(&mut ks, key, copy)?;
         }
     }
     // Copied again: where the order of elements says nothing, an owner's copy may have another one.
-    let mut before = Vec::new();
-    if spec.is_write() {
-        for (place, _) in copies {
-            // A key that is named twice changes once.
-            let key = args.get(*place as usize);
-            if !before.iter().any(|(other, _)| args.get(*other as usize) == key) {
-                before.push((*place, copy_of(&mut ks, key)));
-            }
-        }
+    let before: Vec<Option<Copied>> = match operations
+        .iter()
+        .any(|operation| with(operation, |spec, _| spec.is_write()))
+    {
+        true => copies.iter().map(|(key, _)| copy_of(&mut ks, key)).collect(),
+        false => Vec::new(),
+    };
+    for (number, operation) in operations.iter().enumerate() {
+        with(operation, |spec, args| match spec.run {
+            Run::Data(run) => run(&mut Exec::nested(&mut ks, args, op_seed(seed, number as u64)), reply),
+            _ => panic!("{} does not work on copies", spec.name),
+        });
     }
-    run(&mut Exec::nested(&mut ks, args, seed), reply);
-    let changes = before.into_iter().filter_map(|(place, before)| {
-        let value = copy_of(&mut ks, args.get(place as usize));
-        (value != before).then_some(Change { place, value })
+    let changes = before.into_iter().zip(copies).filter_map(|(before, (key, _))| {
+        let value = copy_of(&mut ks, key);
+        (value != before).then(|| Change {
+            key: key.clone(),
+            value,
+        })
     });
     Ok(changes.collect())
 }
 
-/// The places of a command's keys among its arguments, in order.
-pub fn places(spec: &CommandSpec, args: &Args<'_>) -> Vec<u32> {
-    let mut numbers = Vec::new();
-    keys(spec, args, &mut numbers);
-    numbers
+/// Calls `f` with an encoded operation.
+///
+/// # Panics
+/// When it cannot be read: it was encoded by this process.
+pub fn with<T>(operation: &[u8], f: impl FnOnce(&'static CommandSpec, Args<'_>) -> T) -> T {
+    let mut spans = Vec::new();
+    let spec = decode_op(operation, &mut spans).ok().and_then(|(id, _)| by_id(id));
+    f(spec.expect("encoded by this process"), Args::new(operation, &spans))
 }
 
 /// The commands that ask the owner of a key for a copy, each with the key alone: their replies are a payload or nil, and the
@@ -107,8 +116,9 @@ fn named(name: &str) -> &'static CommandSpec {
     lookup(name.as_bytes()).expect("the table has it")
 }
 
-/// The command by which the owner of `key` stores a change, and its arguments behind the name.
-pub fn stored_by(change: &Change, key: &[u8]) -> (&'static CommandSpec, Vec<Vec<u8>>) {
+/// The command by which the owner of a key stores its change, and the arguments behind the name.
+pub fn stored_by(change: &Change) -> (&'static CommandSpec, Vec<Vec<u8>>) {
+    let key = change.key.as_slice();
     match &change.value {
         None => (named("del"), vec![key.to_vec()]),
         Some(Copied { payload, expires_at_ms }) => {
@@ -140,8 +150,11 @@ fn copy_of(ks: &mut Keyspace, key: &[u8]) -> Option<Copied> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
-    use crate::cmd::{NoReply, resolve};
+    use crate::cmd::op::encode_op;
+    use crate::cmd::{NoReply, for_each_key, resolve};
 
     fn with_args<T>(line: &str, f: impl FnOnce(&'static CommandSpec, Args<'_>) -> T) -> T {
         let (mut at, mut spans) = (0, Vec::new());
@@ -153,9 +166,22 @@ mod tests {
         f(resolve(&args).unwrap(), args)
     }
 
-    fn copies(ks: &mut Keyspace, spec: &CommandSpec, args: &Args<'_>) -> Vec<(u32, Option<Copied>)> {
-        let copy = |place: u32| (place, copy_of(ks, args.get(place as usize)));
-        places(spec, args).into_iter().map(copy).collect()
+    fn copies(ks: &mut Keyspace, spec: &'static CommandSpec, args: &Args<'_>) -> Copies {
+        let mut keys = BTreeSet::new();
+        for_each_key(spec, args, |_, at| {
+            keys.insert(args.get(at).to_vec());
+        });
+        let copy = |key: Vec<u8>| {
+            let copy = copy_of(ks, &key);
+            (key, copy)
+        };
+        keys.into_iter().map(copy).collect()
+    }
+
+    fn operation(spec: &CommandSpec, args: &Args<'_>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        encode_op(&mut bytes, spec.id, args);
+        bytes
     }
 
     fn run(ks: &mut Keyspace, spec: &CommandSpec, args: Args<'_>) {
@@ -221,10 +247,10 @@ mod tests {
                 assert!(works_on_copies(spec, &args), "{line}");
                 run(&mut direct, spec, args);
                 let copies = copies(&mut by_copies, spec, &args);
-                let changes = carry_out(spec, args, &copies, 1_000, 7, &mut NoReply).unwrap();
+                let changes = carry_out(&[operation(spec, &args)], &copies, 1_000, 7, &mut NoReply).unwrap();
                 assert_eq!(changes.len(), changes_expected, "{line}");
                 for change in changes {
-                    let (spec, words) = stored_by(&change, args.get(change.place as usize));
+                    let (spec, words) = stored_by(&change);
                     let (mut bytes, mut spans) = (Vec::new(), vec![(0, 0)]);
                     for word in words {
                         spans.push((bytes.len() as u32, word.len() as u32));
@@ -235,6 +261,22 @@ mod tests {
                 assert_eq!(by_copies.digest(), direct.digest(), "{line}");
             });
         }
+    }
+
+    #[test]
+    fn several_commands_see_what_those_before_have_done() {
+        let operations: Vec<Vec<u8>> = ["rename a b", "append b x", "sunionstore s t u", "del t", "get b"]
+            .map(|line| with_args(line, |spec, args| operation(spec, &args)))
+            .to_vec();
+        let mut ks = Keyspace::new(KeyspaceOptions::default());
+        for line in ["set a 1", "sadd t m"] {
+            with_args(line, |spec, args| run(&mut ks, spec, args));
+        }
+        let copies = ["a", "b", "s", "t", "u"].map(|key| (key.into(), copy_of(&mut ks, key.as_bytes())));
+        let changes = carry_out(&operations, &copies, 1_000, 7, &mut NoReply).unwrap();
+        let changed: Vec<(&[u8], bool)> = changes.iter().map(|c| (c.key.as_slice(), c.value.is_some())).collect();
+        assert_eq!(changed, [(&b"a"[..], false), (b"b", true), (b"s", true), (b"t", false)]);
+        assert_eq!(changes[1].value.as_ref().unwrap().payload, dump_str(b"1x"));
     }
 
     #[test]
@@ -257,8 +299,8 @@ mod tests {
             expires_at_ms: None,
         };
         with_args("rename a b", |spec, args| {
-            let copies = [(1, Some(broken)), (2, None)];
-            assert!(carry_out(spec, args, &copies, 1_000, 7, &mut NoReply).is_err());
+            let copies = [(b"a".to_vec(), Some(broken)), (b"b".to_vec(), None)];
+            assert!(carry_out(&[operation(spec, &args)], &copies, 1_000, 7, &mut NoReply).is_err());
         });
     }
 }

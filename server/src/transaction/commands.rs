@@ -17,7 +17,7 @@ use crate::core_state::{CoreState, lane_of};
 use crate::dispatch::{refuse_client, refuse_now};
 use crate::reply::RespReply;
 use crate::reply_order::Source;
-use crate::route::{CROSSSLOT, Route};
+use crate::route::Route;
 use crate::scripts::{self, Form};
 use crate::window::{Parsed, Window};
 
@@ -120,9 +120,6 @@ impl CoreState {
         if let Some(text) = refuse_now(spec, self.write_barrier) {
             return self.refuse_queued(window, c, text);
         }
-        if c.route == Route::Together {
-            return self.refuse_queued(window, c, CROSSSLOT);
-        }
         let Some(client) = self.server.clients.get(id.index()) else {
             return;
         };
@@ -136,7 +133,7 @@ impl CoreState {
         let owner = match c.route {
             _ if matches!(spec.run, Run::Server(_)) => Owner::Anywhere,
             Route::Core(core) => Owner::Core(core),
-            Route::ByKey(_) | Route::Everywhere(_) | Route::Scan(_) => Owner::Several,
+            Route::ByKey(_) | Route::Everywhere(_) | Route::Scan(_) | Route::Together => Owner::Several,
             _ if slot.is_some() => Owner::Core(self.server.core),
             _ => Owner::Anywhere,
         };

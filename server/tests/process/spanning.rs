@@ -100,10 +100,43 @@ fn commands_of_all_kinds_are_taken_apart_and_answered_in_order() {
                 Reply::Nil,
             ];
             assert_eq!(reply, Some(Reply::Array(expected)));
-            // What cannot be taken apart is refused when it is sent.
-            client.ok(&["MULTI"]);
-            assert!(client.call(&["RENAME", a, b]).text().starts_with("CROSSSLOT"));
-            assert!(client.call(&["EXEC"]).text().starts_with("EXECABORT"));
+            // What cannot be taken apart is carried out on values brought together, with all that stands beside it.
+            let reply = exec(
+                &mut client,
+                &[
+                    vec!["SET", a, "1"],
+                    vec!["RENAME", a, b],
+                    vec!["PING"],
+                    vec!["INCR", b],
+                    vec!["LPUSH", b, "x"],
+                    vec!["MGET", a, b],
+                    vec!["RENAME", a, b],
+                ],
+            );
+            let expected = vec![
+                ok(),
+                ok(),
+                Reply::Simple("PONG".into()),
+                Reply::Integer(2),
+                Reply::Error(wrong.into()),
+                Reply::Array(vec![Reply::Nil, bulk("2")]),
+                Reply::Error("ERR no such key".into()),
+            ];
+            assert_eq!(reply, Some(Reply::Array(expected)));
+            assert_eq!(client.ok(&["MGET", a, b]), Reply::Array(vec![Reply::Nil, bulk("2")]));
+            // But not beside what is about all keys.
+            let reply = exec(&mut client, &[vec!["DBSIZE"], vec!["RENAME", b, a]]);
+            assert!(reply.unwrap().text().starts_with("CROSSSLOT"));
+            // A watched key that changed stops it.
+            let mut other = server.client();
+            client.ok(&["WATCH", a, b]);
+            other.ok(&["SET", a, "9"]);
+            assert_eq!(exec(&mut client, &[vec!["RENAME", b, a]]), Some(Reply::Nil));
+            assert_eq!(
+                exec(&mut client, &[vec!["RENAME", b, a]]),
+                Some(Reply::Array(vec![ok()]))
+            );
+            client.ok(&["DEL", a]);
         }
         server.stop();
     }

@@ -2,13 +2,14 @@
 //! whole by everybody, and whole after a crash.
 
 use std::collections::BTreeSet;
+use std::net::TcpStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use slotcore_rt::rng::SeededRng;
 
-use crate::client::{Reply, request};
+use crate::client::{Client, Reply, request};
 use crate::pubsub::speaking;
 use crate::scratch::Scratch;
 use crate::server::Server;
@@ -88,6 +89,28 @@ fn contents(server: &Server) -> Vec<(String, String)> {
     contents
 }
 
+/// A transaction of a few commands on both; what is read has an order.
+fn in_multi(rng: &mut SeededRng, n: usize, clients: [&mut Client<TcpStream>; 2]) {
+    let mut commands = vec![vec!["MULTI".to_string()]];
+    for at in 0..1 + rng.below(5) {
+        let mut words = command(rng);
+        if words[0] == "XADD" {
+            words[2] = format!("{}-{}", n + 1, 10 + at);
+        }
+        commands.push(words);
+    }
+    commands.push(vec!["EXEC".to_string()]);
+    let replies = clients.map(|client| {
+        let pipeline: Vec<u8> = commands
+            .iter()
+            .flat_map(|words| request(&words.iter().map(String::as_str).collect::<Vec<_>>()))
+            .collect();
+        client.send(&pipeline).unwrap();
+        commands.iter().map(|_| client.reply().unwrap()).collect::<Vec<_>>()
+    });
+    assert_eq!(replies[1], replies[0], "{commands:?}");
+}
+
 #[test]
 fn several_cores_answer_what_one_does() {
     for (seed, cores, more) in [
@@ -111,6 +134,9 @@ fn several_cores_answer_what_one_does() {
             }
             let words: Vec<&str> = words.iter().map(String::as_str).collect();
             let (to_one, to_several) = &mut clients[rng.below(u64::from(cores)) as usize];
+            if rng.chance(1, 10) {
+                in_multi(&mut rng, n, [to_one, to_several]);
+            }
             let (expected, got) = (to_one.call(&words), to_several.call(&words));
             // Sets have no order.
             let sorted = |reply: &Reply| match reply {

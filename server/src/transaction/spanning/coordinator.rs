@@ -17,6 +17,7 @@ use crate::gathering::{Combine, Gathering};
 use crate::parcel::{How, Note};
 use crate::reply::RespReply;
 use crate::reply_order::Source;
+use crate::route::{CROSSSLOT, Route};
 
 /// A transaction that this core coordinates.
 #[derive(Debug)]
@@ -27,7 +28,7 @@ pub struct Coordinated {
     part: u32,
     /// What each core carries out: parts of the transaction, or copies of values for `together`.
     plan: Plan,
-    /// It is a single command.
+    /// Values are brought together for it.
     together: Option<Box<Together>>,
     /// Cores on which the connection watches keys.
     watched: Vec<u16>,
@@ -54,6 +55,11 @@ impl Coordinated {
         }
     }
 
+    /// True for a command that no EXEC has asked for.
+    fn is_command(&self) -> bool {
+        self.together.as_ref().is_some_and(|together| !together.is_transaction)
+    }
+
     /// True while copies are asked for.
     fn fetches(&self) -> bool {
         self.together.as_ref().is_some_and(|together| together.stores.is_none())
@@ -70,9 +76,8 @@ impl CoreState {
     /// EXEC of a connection whose keys, with those it watches, live on several cores. Begins when everything that the
     /// connection asked for before has been answered.
     pub(in crate::transaction) fn exec_spanning(&mut self, id: ConnId, queue: Box<Queue>) {
-        let plan = self.plan(&queue);
-        let plan = match plan {
-            Ok(plan) => plan,
+        let (plan, together) = match self.plan(&queue) {
+            Ok(planned) => planned,
             Err(text) => {
                 self.transactions_kept.give(queue);
                 self.forget_watched(id);
@@ -97,11 +102,12 @@ impl CoreState {
             self.transactions_kept.give(queue);
             None
         };
-        self.coordinate(silent, mixed, Coordinated::new(id, how, plan, None));
+        self.coordinate(silent, mixed, Coordinated::new(id, how, plan, together));
     }
 
     /// A command whose keys live on several cores. Begins as [`CoreState::exec_spanning`] does.
-    pub(crate) fn run_together(&mut self, id: ConnId, how: How, together: Together, plan: Plan) {
+    pub(crate) fn run_together(&mut self, id: ConnId, how: How, together: Together) {
+        let plan = together.fetches();
         let silent = how.silent;
         let how = How {
             silent: false,
@@ -123,8 +129,8 @@ impl CoreState {
         self.begin_spanning(id);
     }
 
-    /// Who carries out what of the commands about keys.
-    fn plan(&mut self, queue: &Queue) -> Result<Plan, String> {
+    /// Who carries out what of the commands about keys; they are brought together when one of them cannot be taken apart.
+    fn plan(&mut self, queue: &Queue) -> Result<(Plan, Option<Box<Together>>), String> {
         let (mut plan, mut spans) = (Plan::default(), Vec::new());
         let (map, me) = (&self.server.cluster, self.server.core);
         for operation in queue.about_keys() {
@@ -134,9 +140,13 @@ impl CoreState {
             let route = self
                 .router
                 .route(map, me, Endpoint::AnySlot, spec, &args, &mut self.key_numbers);
+            if route == Route::Together {
+                let together = Together::transaction(map, queue.about_keys()).ok_or(CROSSSLOT)?;
+                return Ok((together.fetches(), Some(Box::new(together))));
+            }
             plan.add(map, me.0, route, spec, &args)?;
         }
-        Ok(plan)
+        Ok((plan, None))
     }
 
     /// Begins the transaction over cores of a connection, if it has one and nothing else of it is under way.
@@ -153,7 +163,7 @@ impl CoreState {
             return;
         };
         // A single command does not ask what was watched.
-        if spanning.together.is_none() {
+        if !spanning.is_command() {
             spanning.watched = lane.session.watched.cores.clone();
             for &core in &spanning.watched {
                 spanning.plan.part_of(core);
@@ -223,10 +233,7 @@ impl CoreState {
                 self.end_spanning(part, |how, out| RespReply::new(out, how.proto).null_array());
             }
             Verdict::Refused(text) => {
-                let text = match self
-                    .coordinated(part)
-                    .is_some_and(|spanning| spanning.together.is_some())
-                {
+                let text = match self.coordinated(part).is_some_and(|spanning| spanning.is_command()) {
                     true => text.to_string(),
                     false => {
                         self.server.metrics.transactions.aborted += 1;
@@ -296,11 +303,12 @@ impl CoreState {
         let Some(together) = &mut spanning.together else { return };
         let replies: Vec<(u16, &[u8])> = gathering.replies().collect();
         together.carry_out(&replies, proto, now_ms, seed);
-        let spec = together.spec();
-        if together.reply.first() == Some(&b'-') {
-            note_error(&mut self.server.metrics, spec, &together.reply, 0);
+        for spec in together.specs() {
+            if !together.is_transaction && together.reply.first() == Some(&b'-') {
+                note_error(&mut self.server.metrics, spec, &together.reply, 0);
+            }
+            self.tally.note(spec);
         }
-        self.tally.note(spec);
         self.gatherings[part as usize - 1] = Some(Gathering::new(conn, proto, false, Combine::Spanning));
         self.carry_all(part);
     }
@@ -349,7 +357,7 @@ impl CoreState {
             let note = Note::Release {
                 part,
                 conn: spanning.conn,
-                ends_watches: spanning.together.is_none(),
+                ends_watches: !spanning.is_command(),
             };
             self.tell(own.core, note);
         }

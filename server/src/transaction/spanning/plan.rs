@@ -89,6 +89,7 @@ impl Plan {
                 });
                 return self.check_bytes();
             }
+            // Whoever plans has brought the keys together instead.
             Route::Session | Route::Copies | Route::Moved(..) | Route::CrossSlot | Route::Together | Route::Wait => {
                 return Err(CROSSSLOT.into());
             }

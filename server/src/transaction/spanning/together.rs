@@ -1,13 +1,13 @@
-//! [`Together`]: one command whose keys live on several cores and which cannot be taken apart (`RENAME`, `SINTERSTORE`,
-//! `LMOVE`). Pure.
+//! [`Together`]: commands whose keys live on several cores and which cannot be taken apart (`RENAME`, `SINTERSTORE`,
+//! `LMOVE`): one by itself, or a transaction with one in it. Pure.
 //!
-//! It goes like a transaction: the cores concerned hold. Held, they are asked for copies of the values; the command is
-//! carried out on these by the core of the connection (`engine::cmd::together`), and what has changed goes to the owners as
-//! the parts of a transaction. So it is seen whole or not at all, also after a crash.
+//! It goes like any transaction over cores: the cores concerned hold. Held, they are asked for copies of the values; the
+//! commands are carried out on these by the core of the connection (`engine::cmd::together`), and what has changed goes to
+//! the owners as the parts of a transaction. So it is seen whole or not at all, also after a crash.
 
-use slotcore_engine::cmd::op::{decode_op, encode_op};
-use slotcore_engine::cmd::together::{Copied, asked_by, carry_out, places, stored_by};
-use slotcore_engine::cmd::{Args, CommandSpec, Flags, Reply, by_id};
+use slotcore_engine::cmd::op::encode_op;
+use slotcore_engine::cmd::together::{Copied, Copies, asked_by, carry_out, stored_by, with, works_on_copies};
+use slotcore_engine::cmd::{Args, CommandSpec, Flags, Reply, for_each_key};
 use slotcore_engine::ord::slot_of;
 
 use super::Plan;
@@ -18,115 +18,135 @@ use crate::reply::RespReply;
 const UNREADABLE: &str = "ERR a value of another core could not be read";
 
 /// See the module's text.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Together {
-    /// The command, encoded as an operation.
-    operation: Vec<u8>,
-    /// The places of its keys, each with the owner.
-    keys: Vec<(u32, u16)>,
-    /// Who stores what, once the command was carried out.
+    /// The commands, encoded as operations.
+    operations: Vec<Vec<u8>>,
+    /// It is a transaction: the replies are one array.
+    pub is_transaction: bool,
+    /// All keys, each once, with the owner.
+    keys: Vec<(Vec<u8>, u16)>,
+    /// Who stores what, once the commands were carried out.
     pub stores: Option<Plan>,
-    /// Its reply, from then on.
+    /// The reply, from then on.
     pub reply: Vec<u8>,
 }
 
 impl Together {
-    /// A command, and the plan by which the owners of its keys are asked for copies.
-    pub fn new(map: &ClusterMap, spec: &'static CommandSpec, args: &Args<'_>) -> (Self, Plan) {
-        let (mut operation, mut plan) = (Vec::new(), Plan::default());
+    /// One command.
+    pub fn command(map: &ClusterMap, spec: &'static CommandSpec, args: &Args<'_>) -> Self {
+        let mut operation = Vec::new();
         encode_op(&mut operation, spec.id, args);
-        let mut keys = Vec::new();
-        for place in places(spec, args) {
-            let key = args.get(place as usize);
-            let owner = map.owner_of(slot_of(key)).0;
-            keys.push((place, owner));
-            let words = [(0, 0), (0, key.len() as u32)];
-            for asked in asked_by() {
-                plan.part_of(owner).push(asked, &Args::new(key, &words));
+        let mut together = Self::default();
+        together.add(map, operation);
+        together
+    }
+
+    /// A transaction of these operations; `None` if one of them is about more than its keys.
+    pub fn transaction<'a>(map: &ClusterMap, operations: impl Iterator<Item = &'a [u8]>) -> Option<Self> {
+        let mut together = Self {
+            is_transaction: true,
+            ..Self::default()
+        };
+        for operation in operations {
+            together.add(map, operation.to_vec());
+            let named = with(operation, |spec, args| {
+                let mut named = false;
+                for_each_key(spec, &args, |_, _| named = true);
+                named && works_on_copies(spec, &args)
+            });
+            if !named {
+                return None;
             }
         }
-        let together = Self {
-            operation,
-            keys,
-            stores: None,
-            reply: Vec::new(),
-        };
-        (together, plan)
+        Some(together)
     }
 
-    /// What it is.
-    pub fn spec(&self) -> &'static CommandSpec {
-        self.with_args(|spec, _| spec)
+    fn add(&mut self, map: &ClusterMap, operation: Vec<u8>) {
+        with(&operation, |spec, args| {
+            for_each_key(spec, &args, |_, at| {
+                let key = args.get(at);
+                if !self.keys.iter().any(|(other, _)| other == key) {
+                    self.keys.push((key.to_vec(), map.owner_of(slot_of(key)).0));
+                }
+            });
+        });
+        self.operations.push(operation);
     }
 
-    /// Whether it writes, and whether it is refused when memory is exhausted.
+    /// The plan by which the owners of the keys are asked for copies.
+    pub fn fetches(&self) -> Plan {
+        let mut plan = Plan::default();
+        for (key, owner) in &self.keys {
+            let words = [(0, 0), (0, key.len() as u32)];
+            for asked in asked_by() {
+                plan.part_of(*owner).push(asked, &Args::new(key, &words));
+            }
+        }
+        plan
+    }
+
+    /// What its commands are.
+    pub fn specs(&self) -> impl Iterator<Item = &'static CommandSpec> {
+        self.operations.iter().map(|operation| with(operation, |spec, _| spec))
+    }
+
+    /// Whether something in it writes, and whether something is refused when memory is exhausted.
     pub fn writes(&self) -> (bool, bool) {
-        let spec = self.spec();
-        (spec.is_write(), spec.flags.has(Flags::DENYOOM))
+        let writes = self.specs().any(CommandSpec::is_write);
+        (writes, self.specs().any(|spec| spec.flags.has(Flags::DENYOOM)))
     }
 
-    /// Bytes of the command.
+    /// Bytes of the commands.
     pub fn bytes(&self) -> usize {
-        self.operation.len()
+        self.operations.iter().map(Vec::len).sum()
     }
 
-    fn with_args<T>(&self, f: impl FnOnce(&'static CommandSpec, Args<'_>) -> T) -> T {
-        let mut spans = Vec::new();
-        let (number, _) = decode_op(&self.operation, &mut spans).expect("encoded by this core");
-        let spec = by_id(number).expect("encoded by this core");
-        f(spec, Args::new(&self.operation, &spans))
-    }
-
-    /// The owners have sent their copies: `replies`, by core. Carries out the command at this moment, for a client that
+    /// The owners have sent their copies: `replies`, by core. Carries out the commands at this moment, for a client that
     /// speaks `proto`. Afterwards `stores` and `reply` are there.
     pub fn carry_out(&mut self, replies: &[(u16, &[u8])], proto: u8, now_ms: u64, seed: u64) {
-        let (mut reply, mut stores) = (Vec::new(), Plan::default());
+        let (mut out, mut stores) = (Vec::new(), Plan::default());
         match self.copies(replies) {
-            Err(refusal) => reply.extend_from_slice(refusal),
-            Ok(copies) => self.with_args(|spec, args| {
-                let done = carry_out(
-                    spec,
-                    args,
-                    &copies,
-                    now_ms,
-                    seed,
-                    &mut RespReply::new(&mut reply, proto),
-                );
-                let failure = match done {
+            Err(refusal) => out.extend_from_slice(refusal),
+            Ok(copies) => {
+                let mut reply = RespReply::new(&mut out, proto);
+                if self.is_transaction {
+                    reply.array(self.operations.len());
+                }
+                let failure = match carry_out(&self.operations, &copies, now_ms, seed, &mut reply) {
                     Ok(changes) => {
                         for change in changes {
-                            let key = args.get(change.place as usize);
-                            let (spec, words) = stored_by(&change, key);
-                            push(&mut stores, self.owner_of(change.place), spec, &words);
+                            let (spec, words) = stored_by(&change);
+                            push(&mut stores, self.owner_of(&change.key), spec, &words);
                         }
                         stores.check_bytes().err()
                     }
                     Err(_) => Some(UNREADABLE.into()),
                 };
                 if let Some(text) = failure {
-                    reply.clear();
-                    RespReply::new(&mut reply, proto).error(&text);
+                    out.clear();
+                    RespReply::new(&mut out, proto).error(&text);
                     stores = Plan::default();
                 }
-            }),
+            }
         }
-        (self.reply, self.stores) = (reply, Some(stores));
+        (self.reply, self.stores) = (out, Some(stores));
     }
 
-    fn owner_of(&self, place: u32) -> u16 {
-        let found = self.keys.iter().find(|(other, _)| *other == place);
-        found.expect("only keys change").1
+    fn owner_of(&self, key: &[u8]) -> u16 {
+        let found = self.keys.iter().find(|(other, _)| other == key);
+        found.expect("only keys that were brought change").1
     }
 
-    /// The copies by place, or what an owner said instead.
-    fn copies<'a>(&self, replies: &[(u16, &'a [u8])]) -> Result<Vec<(u32, Option<Copied>)>, &'a [u8]> {
+    /// The copies by key, or what an owner said instead.
+    fn copies<'a>(&self, replies: &[(u16, &'a [u8])]) -> Result<Copies, &'a [u8]> {
         if let Some((_, error)) = replies.iter().find(|(_, reply)| reply.first() == Some(&b'-')) {
             return Err(error);
         }
         let mut each: Vec<(u16, _)> = replies.iter().map(|(core, reply)| (*core, values(reply))).collect();
-        let mut copies = Vec::new();
-        for &(place, owner) in &self.keys {
-            let Some((_, values)) = each.iter_mut().find(|(core, _)| *core == owner) else {
+        let mut copies = Copies::new();
+        for (key, owner) in &self.keys {
+            let Some((_, values)) = each.iter_mut().find(|(core, _)| core == owner) else {
                 continue;
             };
             let (payload, moment) = (values.next().unwrap_or_default(), values.next().unwrap_or_default());
@@ -139,7 +159,7 @@ impl Together {
                 payload: payload.to_vec(),
                 expires_at_ms: number(moment),
             });
-            copies.push((place, copy));
+            copies.push((key.clone(), copy));
         }
         Ok(copies)
     }
