@@ -182,6 +182,8 @@ impl Router {
             Endpoint::Core if slots.any(|slot| slot != first) => Route::CrossSlot,
             Endpoint::AnySlot if slots.any(|slot| map.owner_of(slot) != map.owner_of(first)) => {
                 match get(&self.by_key, spec.id) {
+                    // A key without a value: the command says so itself.
+                    Some(ByKey::Pairs) if args.len().is_multiple_of(2) => Route::Here,
                     Some(how) => Route::ByKey(how),
                     None if works_on_copies(spec, args) => Route::Together,
                     None => Route::CrossSlot,
@@ -383,6 +385,11 @@ mod tests {
         assert_eq!(route(AnySlot, 2, 0, &["mget", "a", "b"]), Route::ByKey(ByKey::Values));
         assert_eq!(route(AnySlot, 2, 0, &["mget", "a", "foo"]), Route::Core(CoreId(1)));
         assert_eq!(route(AnySlot, 2, 0, &["mset", "b", "1", "c", "2"]), Route::Here);
+        assert_eq!(
+            route(AnySlot, 2, 0, &["mset", "b", "1", "a", "2"]),
+            Route::ByKey(ByKey::Pairs)
+        );
+        assert_eq!(route(AnySlot, 2, 0, &["mset", "b", "1", "a"]), Route::Here);
         assert_eq!(route(AnySlot, 2, 0, &["msetnx", "a", "1", "b", "2"]), Route::Together);
         assert_eq!(route(AnySlot, 2, 0, &["rename", "a", "b"]), Route::Together);
         assert_eq!(route(AnySlot, 1, 0, &["rename", "a", "b"]), Route::Here);

@@ -287,3 +287,29 @@ fn what_comes_before_and_behind_keeps_its_place_and_watches_stay() {
     }
     server.stop();
 }
+
+#[test]
+fn a_key_without_its_value_is_an_error_on_however_many_cores() {
+    let dir = Scratch::new();
+    let server = start(dir.path(), 4, &["--durability", "everysec"]);
+    let mut client = server.client();
+    for name in ["MSET", "MSETNX"] {
+        let expected = format!("ERR wrong number of arguments for '{}' command", name.to_lowercase());
+        for words in [
+            &["a", "1", "b"][..],
+            &["a", "1", "b", "2", "c"],
+            &["a", "1", "b", "2", "c", "3", "d"],
+        ] {
+            let words = [&[name], words].concat();
+            assert_eq!(client.call(&words).text(), expected, "{words:?}");
+            client.ok(&["MULTI"]);
+            client.ok(&words);
+            let Reply::Array(replies) = client.ok(&["EXEC"]) else {
+                panic!("no array")
+            };
+            assert_eq!(replies[0].text(), expected, "{words:?}");
+        }
+    }
+    assert_eq!(client.ok(&["DBSIZE"]), Reply::Integer(0));
+    server.stop();
+}
