@@ -1,5 +1,6 @@
 //! Backups of a running server: each is a state that was, with everything that had been acknowledged before it began.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -9,13 +10,17 @@ use std::thread;
 use std::time::Instant;
 
 use crate::PATIENCE;
-use crate::client::{Client, Reply};
+use crate::client::{Client, Reply, request};
 use crate::scratch::Scratch;
 use crate::server::{Server, binary};
 
 const SMALL: &[&str] = &["--segment-bytes", "1mb"];
+/// So little memory that keys are in sorted files, which are merged all the time.
+const LARGER: &[&str] = &["--segment-bytes", "1mb", "--memory", "16mb", "--log-target", "8mb"];
 /// Keys that are written in turn.
 const KEYS: u64 = 97;
+/// The same with [`LARGER`].
+const KEYS_LARGER: u64 = 3_000;
 
 fn backup(server: &Server, to: &Path) -> Output {
     let from = format!("127.0.0.1:{}", server.port);
@@ -117,6 +122,112 @@ fn a_backup_under_load_is_a_state_that_was() {
         client.ok(&["SET", &format!("k{}", counter % KEYS), &format!("{counter}")]);
     }
     assert_eq!(client.ok(&["DEBUG", "DIGEST"]), digest, "after {counter} steps");
+}
+
+/// What step `n` of a writer with [`LARGER`] writes.
+fn large_step(n: u64) -> [Vec<u8>; 2] {
+    let value = format!("{n}.").repeat(300);
+    [
+        request(&["INCR", "counter"]),
+        request(&["SET", &format!("k{}", n % KEYS_LARGER), &value]),
+    ]
+}
+
+fn large_steps(client: &mut Client<std::net::TcpStream>, steps: std::ops::Range<u64>) {
+    let asked: Vec<u8> = steps.clone().flat_map(large_step).flatten().collect();
+    client.send(&asked).unwrap();
+    for n in steps {
+        assert_eq!(client.reply().unwrap(), Reply::Integer(n as i64));
+        assert_eq!(client.reply().unwrap(), Reply::Simple("OK".into()));
+    }
+}
+
+fn store_files(data: &Path) -> BTreeSet<String> {
+    let found = fs::read_dir(data.join("core-0/store")).unwrap();
+    found
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect()
+}
+
+#[test]
+fn a_backup_of_more_than_memory_is_a_state_that_was() {
+    let scratch = Scratch::new();
+    let (data, to, restored) = (scratch.join("data"), scratch.join("backup"), scratch.join("restored"));
+    let server = Server::start(&data, LARGER);
+    let mut client = server.client();
+    for round in 0..100 {
+        large_steps(&mut client, round * 50 + 1..round * 50 + 51);
+    }
+    let (stop, steps) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(5_000)));
+    let writer = {
+        let (stop, steps) = (stop.clone(), steps.clone());
+        thread::spawn(move || {
+            while !stop.load(Ordering::Relaxed) {
+                let n = steps.load(Ordering::Relaxed) + 1;
+                large_steps(&mut client, n..n + 20);
+                steps.store(n + 19, Ordering::Release);
+            }
+        })
+    };
+    let before = steps.load(Ordering::Acquire);
+    let taken = backup(&server, &to);
+    let after = steps.load(Ordering::Acquire);
+    stop.store(true, Ordering::Relaxed);
+    writer.join().unwrap();
+    assert!(taken.status.success(), "{}", said(&taken));
+    server.stop();
+
+    let made = restore(&to, &restored);
+    assert!(made.status.success(), "{}", said(&made));
+    assert!(!store_files(&restored).is_empty(), "nothing was in files");
+    let server = Server::start(&restored, LARGER);
+    let mut client = server.client();
+    let counter: u64 = client.ok(&["GET", "counter"]).text().parse().unwrap();
+    assert!(
+        (before..=after + 20).contains(&counter),
+        "{before} <= {counter} <= {after}"
+    );
+    for key in 0..KEYS_LARGER {
+        // The last step that wrote it; only the very last one may have come to half of what it does.
+        let last = counter - (counter - key) % KEYS_LARGER;
+        let found = client.ok(&["GET", &format!("k{key}")]).text();
+        let right = |n: u64| found == format!("{n}.").repeat(300);
+        assert!(
+            right(last) || (last == counter && right(last - KEYS_LARGER)),
+            "k{key} after {counter} steps"
+        );
+    }
+    server.stop();
+}
+
+#[test]
+fn files_that_were_merged_stay_until_a_backup_ends() {
+    let scratch = Scratch::new();
+    let server = Server::start(scratch.path(), LARGER);
+    let mut client = server.client();
+    client.ok(&["BACKUP", "BEGIN"]);
+    let (mut seen, mut from) = (BTreeSet::new(), 1);
+    let mut write = |client: &mut _| {
+        large_steps(client, from..from + 50);
+        from += 50;
+    };
+    for round in 0..300 {
+        write(&mut client);
+        if round % 30 == 0 {
+            client.ok(&["BACKUP", "STATE"]);
+            seen.extend(store_files(scratch.path()));
+        }
+    }
+    let there = store_files(scratch.path());
+    assert!(seen.len() > 8, "nothing was merged: {seen:?}");
+    assert!(there.is_superset(&seen), "{there:?} were {seen:?}");
+    client.ok(&["BACKUP", "END"]);
+    let began = Instant::now();
+    while store_files(scratch.path()).is_superset(&seen) {
+        assert!(began.elapsed() < PATIENCE, "nothing is deleted after the backup");
+        write(&mut client);
+    }
+    server.stop();
 }
 
 #[test]
