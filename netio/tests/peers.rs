@@ -2,7 +2,7 @@
 //! away and come back.
 #![allow(clippy::disallowed_methods, reason = "strangers are ordinary sockets")]
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -30,6 +30,8 @@ fn identity(me: u64) -> Identity {
         me: PeerId(me),
         cluster: 0xc1,
         secret: b"secret".to_vec(),
+        incarnation: u128::from(me) + 1000,
+        known: BTreeMap::new(),
     }
 }
 

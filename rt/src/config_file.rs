@@ -1,7 +1,7 @@
 //! Reading and replacing the server's configuration file.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -23,7 +23,7 @@ pub fn others_may_read(path: &Path) -> io::Result<bool> {
 }
 
 /// Replaces the file's content; after a crash it holds either the old or the new text, never a mixture. The file keeps
-/// its permissions: it may hold a password.
+/// its permissions, and a new one is for its owner alone: it may hold a password.
 ///
 /// # Errors
 /// As the system says; the old file is then still there.
@@ -39,8 +39,13 @@ pub fn replace(path: &Path, text: &str) -> io::Result<()> {
 }
 
 fn write_beside(path: &Path, temporary: &Path, text: &str) -> io::Result<()> {
+    let permissions = match fs::metadata(path) {
+        Ok(old) => old.permissions(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Permissions::from_mode(0o600),
+        Err(error) => return Err(error),
+    };
     let mut file = File::create(temporary)?;
-    file.set_permissions(fs::metadata(path)?.permissions())?;
+    file.set_permissions(permissions)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(temporary, path)?;
@@ -61,14 +66,17 @@ mod tests {
         fs::create_dir_all(&dir).unwrap();
         let path = dir.join("slotcore.toml");
         fs::write(&path, "port = 1\n").unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
         replace(&path, "port = 2\n").unwrap();
         assert_eq!(read(&path).unwrap(), "port = 2\n");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(!others_may_read(&path).unwrap());
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
         assert!(others_may_read(&path).unwrap());
         assert_eq!(fs::read_dir(&dir).unwrap().count(), 1);
+        fs::remove_file(&path).unwrap();
+        replace(&path, "new").unwrap();
+        assert!(!others_may_read(&path).unwrap());
         fs::remove_dir_all(&dir).unwrap();
     }
 

@@ -339,7 +339,7 @@ impl Config {
     }
 
     /// What holds for a node on its own and not for one of several.
-    fn check_for_cluster(&self) -> Result<(), ConfigError> {
+    pub(crate) fn check_for_cluster(&self) -> Result<(), ConfigError> {
         let refused = |name, value: String, message: &str| {
             Err(ConfigError::Option {
                 name,

@@ -28,6 +28,7 @@ use slotcore_rt::rng::SeededRng;
 use slotcore_rt::wake::Waker;
 
 use crate::boot::{open_log, replica_of};
+use crate::cluster_file::ClusterFile;
 use crate::cluster_map::ClusterMap;
 use crate::cluster_turn::Peers;
 use crate::commands::{ServerIdentity, ServerState};
@@ -73,6 +74,8 @@ pub struct CorePlan {
     pub cluster: Arc<ClusterMap>,
     /// The other nodes; `None`: there are none.
     pub view: Option<ClusterView>,
+    /// What this node keeps of them.
+    pub kept: Option<Arc<ClusterFile>>,
     /// Where their cores dial this one.
     pub peer_socket: Option<OwnedFd>,
     /// Its rings to and from the other cores.
@@ -318,8 +321,8 @@ async fn open(plan: CorePlan) -> Result<Option<Core>, Refused> {
     );
     let machine = Rc::new(RefCell::new(ShardMachine(state.clone())));
     let facts = Rc::new(GroupState::default());
-    let mut group = match (nodes, plan.peer_socket) {
-        (Some(nodes), Some(socket)) => {
+    let mut group = match (nodes, plan.peer_socket, plan.kept) {
+        (Some(nodes), Some(socket), Some(kept)) => {
             // Raft's timers shall be exact: this core's loop ends them.
             timers::drive_here();
             let now = SystemClock.tick();
@@ -333,7 +336,7 @@ async fn open(plan: CorePlan) -> Result<Option<Core>, Refused> {
             let group = turns.until_open(opening).await?.map_err(no_group)?;
             messages.serve(group_id, group.inbound());
             let rng = rng.derive("links to other nodes");
-            let driver = PeerDriver::new(&nodes, plan.core, socket, messages, rng, now)
+            let driver = PeerDriver::new(&nodes, plan.core, kept, socket, messages, rng, now)
                 .map_err(refused("a socket for peers"))?;
             turns.peers = Some(Peers::new(driver, now));
             group

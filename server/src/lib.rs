@@ -10,6 +10,7 @@ pub mod blocked;
 mod blocking;
 pub mod boot;
 pub mod clients;
+pub mod cluster_file;
 pub mod cluster_map;
 mod cluster_turn;
 pub mod cold;

@@ -2,7 +2,7 @@
 //!
 //! Events that matter are variants of [`Event`]: what is logged can be tested and counted, and a field has one name.
 
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -157,6 +157,27 @@ pub enum Event<'a> {
         /// Why.
         why: &'a LinkEnd,
     },
+    /// A node may not be listened to.
+    PeerTurnedAway {
+        /// Which core.
+        core: CoreId,
+        /// Which node.
+        node: NodeNumber,
+        /// Why.
+        error: &'a io::Error,
+    },
+    /// A node has another directory than the one that is known, and has forgotten what it promised with that.
+    DirectoryLost {
+        /// Which core.
+        core: CoreId,
+        /// Which node; `None`: this one.
+        node: Option<NodeNumber>,
+    },
+    /// All other nodes know this node's directory: from now on it counts.
+    TakesPart {
+        /// Which core.
+        core: CoreId,
+    },
     /// There is no link yet.
     PeerFailed {
         /// Which core.
@@ -253,6 +274,21 @@ impl Event<'_> {
                     }
                     _ => tracing::debug!(core = core.0, node, %why, "no link with another node yet"),
                 }
+            }
+            Event::DirectoryLost { core, node } => match node {
+                Some(node) => tracing::error!(
+                    core = core.0,
+                    node = node.0,
+                    "a node has lost its data directory, and with it what it had promised: it is refused"
+                ),
+                None => tracing::error!(
+                    core = core.0,
+                    "this node has lost its data directory: the others know another one under its number and refuse it"
+                ),
+            },
+            Event::TakesPart { core } => tracing::info!(core = core.0, "all other nodes know this one: it takes part"),
+            Event::PeerTurnedAway { core, node, error } => {
+                tracing::error!(core = core.0, node = node.0, %error, "another node is turned away");
             }
             Event::PeerUnreadable { core, node, error } => {
                 tracing::error!(core = core.0, node = node.0, %error, "another node sends what cannot be read");

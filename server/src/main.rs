@@ -16,6 +16,7 @@ use slotcore_rt::rng::{os_entropy, os_seed};
 use slotcore_rt::thread::CpuId;
 use slotcore_rt::{admin_socket, signal, thread, wake};
 use slotcore_server::admin::{self, Admin, CoreHandle};
+use slotcore_server::cluster_file::ClusterFile;
 use slotcore_server::commands::ServerIdentity;
 use slotcore_server::config::{CORES_MAX, Config, ConfigError, Invocation, from_command_line};
 use slotcore_server::core_loop::{CoreControl, ProcessControl};
@@ -91,6 +92,7 @@ fn serve(mut config: Config) -> Result<ExitCode, StartupError> {
         config.cores = layout.cores;
     }
     let cores = layout.cores;
+    let kept = ClusterFile::open(&mut config, layout.id)?.map(Arc::new);
     let (cluster, listeners) = sockets::bind_all(&config, cores, layout.id)?;
     let cluster = Arc::new(cluster);
     let (view, peer_sockets) = match sockets::join_cluster(&config, cores)? {
@@ -141,6 +143,7 @@ fn serve(mut config: Config) -> Result<ExitCode, StartupError> {
             identity: identity.clone(),
             cluster: cluster.clone(),
             view: view.clone(),
+            kept: kept.clone(),
             peer_socket: peer_sockets.next(),
             mesh: port,
             interest: interest.clone(),

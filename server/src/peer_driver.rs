@@ -4,13 +4,14 @@
 //! In a turn: completions, then [`PeerDriver::deliver`], which hands whole frames to the hub, whose tasks run when the loop
 //! yields; at the turn's end [`PeerDriver::flush`] sends what all groups have to say, one frame a peer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-use slotcore_netio::peer::{Identity, PeerEvent, PeerId, PeerNet, PeerOptions};
+use slotcore_netio::peer::{Identity, LinkEnd, PeerEvent, PeerId, PeerNet, PeerOptions, Refusal};
 use slotcore_raft_shard::peer::PeerHub;
 use slotcore_raft_shard::runtime::glommio::GlommioRuntime;
 use slotcore_rt::clock::Tick;
@@ -18,6 +19,7 @@ use slotcore_rt::ids::{CoreId, ReplicaId};
 use slotcore_rt::ring::{Completion, Ring};
 use slotcore_rt::rng::SeededRng;
 
+use crate::cluster_file::ClusterFile;
 use crate::logging::Event;
 use crate::nodes::{NodeList, NodeNumber};
 use crate::relay::BadMessage;
@@ -35,19 +37,27 @@ pub struct PeerDriver {
     net: PeerNet,
     hub: Rc<PeerHub<GlommioRuntime>>,
     core: CoreId,
+    kept: Arc<ClusterFile>,
+    /// This node's replicas take part in their groups.
+    takes_part: bool,
+    /// Peers whose incarnation is written down, and to whom there is a link.
+    met: BTreeSet<PeerId>,
+    /// Nodes whose links were refused because they have lost their directory: said once. `None`: this one.
+    lost: BTreeSet<Option<NodeNumber>>,
     /// When a frame of each peer last came.
     heard: BTreeMap<PeerId, Tick>,
 }
 
 impl PeerDriver {
-    /// Links of core `core` to those of `nodes`, over `hub`. `listener`: a socket bound where peers dial this core. `rng`
-    /// must not be guessable.
+    /// Links of core `core` to those of `nodes`, over `hub`. `kept`: knows their incarnations. `listener`: a socket
+    /// bound where peers dial this core. `rng` must not be guessable.
     ///
     /// # Errors
     /// What the system says when a socket cannot listen.
     pub fn new(
         nodes: &NodeList,
         core: CoreId,
+        kept: Arc<ClusterFile>,
         listener: OwnedFd,
         hub: Rc<PeerHub<GlommioRuntime>>,
         rng: SeededRng,
@@ -57,13 +67,25 @@ impl PeerDriver {
             me: nodes.me.peer(core),
             cluster: nodes.cluster,
             secret: nodes.secret.clone(),
+            incarnation: kept.incarnation(),
+            known: kept
+                .known()
+                .into_iter()
+                .map(|(node, is)| (node.peer(core), is))
+                .collect(),
         };
         let mut net = PeerNet::new(identity, PeerOptions::default(), rng);
         net.listen(listener)?;
+        let takes_part = kept.takes_part();
+        hub.set_silent(!takes_part);
         let mut driver = Self {
             net,
             hub,
             core,
+            kept,
+            takes_part,
+            met: BTreeSet::new(),
+            lost: BTreeSet::new(),
             heard: BTreeMap::new(),
         };
         driver.set_nodes(nodes, now);
@@ -80,14 +102,50 @@ impl PeerDriver {
         self.net.on_completion(c);
     }
 
+    /// A link has opened. The other node's incarnation is written down before anything it says is taken in, its first frame
+    /// being an event behind this one, and before anything is said to it: whoever hears from a node is known there. False:
+    /// nothing of it may be taken in.
+    fn meet(&mut self, peer: PeerId) -> bool {
+        let (core, node) = (self.core, node_of(peer));
+        let incarnation = self.net.incarnation_of(peer).unwrap_or_default();
+        let refused = match self.kept.met(node, incarnation) {
+            Ok(None) => {
+                self.met.insert(peer);
+                self.lost.clear();
+                self.hub.greet(ReplicaId(peer.0));
+                Event::PeerUp { core, node }.log();
+                return true;
+            }
+            Ok(Some(known)) => {
+                self.net.know(peer, known);
+                io::Error::other("it has lost its data directory")
+            }
+            Err(error) => error,
+        };
+        Event::PeerTurnedAway {
+            core,
+            node,
+            error: &refused,
+        }
+        .log();
+        self.net.reject(peer);
+        false
+    }
+
     /// Hands what has arrived to the groups, and everything else to `tell`, in order. True when there was a frame: their
     /// tasks want to run.
     pub fn deliver(&mut self, now: Tick, mut tell: impl FnMut(Heard<'_>) -> Result<(), BadMessage>) -> bool {
         let mut any = false;
+        if !self.takes_part && self.kept.takes_part() {
+            self.take_part();
+        }
         while let Some(event) = self.net.next_event() {
             match event {
+                // The end of its link is among the events.
+                PeerEvent::Frame(peer, _) if !self.met.contains(&peer) => {}
                 PeerEvent::Frame(peer, frame) => {
                     any = true;
+                    self.is_known_by(node_of(peer));
                     self.heard.insert(peer, now);
                     if let Err(error) = self.hub.on_frame(ReplicaId(peer.0), &frame) {
                         Event::PeerUnreadable {
@@ -115,15 +173,13 @@ impl PeerDriver {
                     }
                 }
                 PeerEvent::Up(peer) => {
-                    // Which cannot fail.
-                    _ = tell(Heard::Linked(node_of(peer), true));
-                    Event::PeerUp {
-                        core: self.core,
-                        node: node_of(peer),
+                    if self.meet(peer) {
+                        // Which cannot fail.
+                        _ = tell(Heard::Linked(node_of(peer), true));
                     }
-                    .log();
                 }
                 PeerEvent::Down(peer, why) => {
+                    self.met.remove(&peer);
                     _ = tell(Heard::Linked(node_of(peer), false));
                     self.hub.on_lost(ReplicaId(peer.0));
                     self.heard.remove(&peer);
@@ -134,6 +190,18 @@ impl PeerDriver {
                     }
                     .log();
                     any = true;
+                }
+                PeerEvent::Failed(
+                    peer,
+                    LinkEnd::Refused {
+                        why: Refusal::Incarnation,
+                        told,
+                    },
+                ) => {
+                    let (core, node) = (self.core, peer.filter(|_| !told).map(node_of));
+                    if self.lost.insert(node) {
+                        Event::DirectoryLost { core, node }.log();
+                    }
                 }
                 PeerEvent::Failed(peer, why) => Event::PeerFailed {
                     core: self.core,
@@ -146,14 +214,42 @@ impl PeerDriver {
         any
     }
 
+    fn take_part(&mut self) {
+        self.takes_part = true;
+        self.hub.set_silent(false);
+        Event::TakesPart { core: self.core }.log();
+    }
+
+    /// That node has sent something, so it has written down this node's incarnation.
+    fn is_known_by(&mut self, node: NodeNumber) {
+        if self.takes_part {
+            return;
+        }
+        match self.kept.known_by(node) {
+            Ok(true) => self.take_part(),
+            Ok(false) => {}
+            // It may not take part then; tried again with each frame.
+            Err(error) => Event::PeerTurnedAway {
+                core: self.core,
+                node,
+                error: &error,
+            }
+            .log(),
+        }
+    }
+
     /// Sends everything there is to send, dials who is to be dialed. Submits nothing.
     ///
     /// # Errors
     /// Those of the ring.
     pub fn flush(&mut self, ring: &mut Ring, now: Tick) -> io::Result<()> {
-        let net = &mut self.net;
+        let (net, met) = (&mut self.net, &self.met);
         // Without a link the frame is lost, as it might be on the way: Raft sends again.
-        self.hub.take_frames(|peer, frame| _ = net.send(PeerId(peer.0), frame));
+        self.hub.take_frames(|peer, frame| {
+            if met.contains(&PeerId(peer.0)) {
+                net.send(PeerId(peer.0), frame);
+            }
+        });
         self.net.flush(ring, now)
     }
 

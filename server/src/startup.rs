@@ -45,6 +45,13 @@ pub enum StartupError {
         /// Why.
         error: io::Error,
     },
+    /// What the node keeps of its cluster cannot be used.
+    ClusterFile {
+        /// Which file.
+        file: PathBuf,
+        /// Why not.
+        what: String,
+    },
     /// The ports of the cores would go beyond 65535.
     PortsBeyondRange {
         /// How many cores there are.
@@ -194,6 +201,12 @@ impl fmt::Display for StartupError {
                 f,
                 "each of {cores} cores listens on a port of its own, and these would go beyond 65535: choose a lower \
                  --core-port-base (without it they follow --port), or fewer --cores"
+            ),
+            Self::ClusterFile { file, what } => write!(
+                f,
+                "what this node keeps of its cluster, {}, cannot be used: {what}. It was written by the server, which \
+                 must be able to replace it; restore it from a backup if it is damaged",
+                file.display()
             ),
             Self::OtherCluster { dir } => write!(
                 f,

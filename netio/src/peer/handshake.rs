@@ -4,13 +4,16 @@
 //! dialer:    hello
 //! acceptor:  hello, proof of both hellos                       or a refusal
 //! dialer:    proof of both hellos                              or a refusal
-//! hello:     "SLPR" | version u8 = 1 | cluster 16 | from u64 | to u64 | nonce 16         (little endian)
+//! hello:     "SLPR" | version u8 = 2 | cluster 16 | from u64 | to u64 | incarnation 16 | nonce 16     (little endian)
 //! proof:     HMAC-SHA256(secret, "acceptor" or "dialer" | the dialer's hello | the acceptor's hello)
 //! refusal:   "SLNO" | reason u8
 //! ```
 //! The nonces make a proof good for one link only; the words keep one side's proof from being sent back as the other's.
+//! A node that has lost its data directory may have promised what it does not remember. It has another incarnation then, and
+//! whoever knows the old one refuses it.
 //! Without a secret the proof says only that nobody configured one. What follows is not encrypted.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use hmac::{Hmac, Mac};
@@ -29,12 +32,16 @@ pub struct Identity {
     pub cluster: u128,
     /// What all nodes of the cluster know; may be empty.
     pub secret: Vec<u8>,
+    /// Names this node's data directory: drawn when that was made.
+    pub incarnation: u128,
+    /// The incarnations of peers, as far as they are known. One that has another is refused.
+    pub known: BTreeMap<PeerId, u128>,
 }
 
 const HELLO: &[u8; 4] = b"SLPR";
 const REFUSED: &[u8; 4] = b"SLNO";
-const VERSION: u8 = 1;
-const HELLO_BYTES: usize = 4 + 1 + 16 + 8 + 8 + NONCE_BYTES;
+const VERSION: u8 = 2;
+const HELLO_BYTES: usize = 4 + 1 + 16 + 8 + 8 + 16 + NONCE_BYTES;
 const PROOF_BYTES: usize = 32;
 const REFUSAL_BYTES: usize = 5;
 /// Bytes of randomness of each side.
@@ -54,6 +61,8 @@ pub enum Refusal {
     WrongCore = 4,
     /// The proof does not fit: the secrets differ.
     Proof = 5,
+    /// The node has another data directory than before.
+    Incarnation = 6,
 }
 
 impl Refusal {
@@ -63,6 +72,7 @@ impl Refusal {
             3 => Self::Cluster,
             4 => Self::WrongCore,
             5 => Self::Proof,
+            6 => Self::Incarnation,
             _ => Self::NotAPeer,
         }
     }
@@ -76,6 +86,7 @@ impl fmt::Display for Refusal {
             Self::Cluster => "the other node belongs to another cluster",
             Self::WrongCore => "the address is that of another core",
             Self::Proof => "the other node has another cluster secret",
+            Self::Incarnation => "the node has lost its data directory, and what it had promised with it",
         })
     }
 }
@@ -86,7 +97,7 @@ pub(super) enum Step {
     /// More bytes are needed.
     Wait,
     /// The other side is who it says; frames follow.
-    Open(PeerId),
+    Open(PeerId, u128),
     /// It is over. `told`: by the other side.
     Refused { why: Refusal, told: bool },
 }
@@ -102,6 +113,7 @@ enum State {
     /// The acceptor waits for the dialer's proof.
     Proving {
         from: PeerId,
+        incarnation: u128,
     },
     Done,
 }
@@ -112,6 +124,8 @@ pub(super) struct Handshake {
     nonce: [u8; NONCE_BYTES],
     /// Both hellos, the dialer's first.
     hellos: Vec<u8>,
+    /// Who says of itself that it is a node which, as is known, has lost its directory.
+    lost: Option<PeerId>,
 }
 
 impl Handshake {
@@ -123,6 +137,7 @@ impl Handshake {
             state: State::Dialed { to },
             nonce,
             hellos,
+            lost: None,
         }
     }
 
@@ -132,7 +147,13 @@ impl Handshake {
             state: State::Accepted,
             nonce,
             hellos: Vec::new(),
+            lost: None,
         }
+    }
+
+    /// Whose hello was refused with [`Refusal::Incarnation`]; nothing has proved that.
+    pub fn lost(&self) -> Option<PeerId> {
+        self.lost
     }
 
     /// Takes what has come from the front of `input`, appends what is to be sent to `out`.
@@ -164,11 +185,11 @@ impl Handshake {
                     else {
                         return Step::Wait;
                     };
-                    match checked(identity, theirs) {
-                        Ok(from) if from == to => {}
+                    let incarnation = match checked(identity, theirs) {
+                        Ok((from, incarnation)) if from == to => incarnation,
                         Ok(_) => return self.refuse(Refusal::WrongCore, out),
                         Err(why) => return self.refuse(why, out),
-                    }
+                    };
                     self.hellos.extend_from_slice(theirs);
                     if !self.proves(identity, b"acceptor", proof) {
                         return self.refuse(Refusal::Proof, out);
@@ -176,15 +197,18 @@ impl Handshake {
                     out.extend_from_slice(&self.proof(identity, b"dialer"));
                     *input = &input[HELLO_BYTES + PROOF_BYTES..];
                     self.state = State::Done;
-                    return Step::Open(to);
+                    return Step::Open(to, incarnation);
                 }
                 State::Accepted => {
                     let Some(theirs) = input.get(..HELLO_BYTES) else {
                         return Step::Wait;
                     };
-                    let from = match checked(identity, theirs) {
-                        Ok(from) => from,
-                        Err(why) => return self.refuse(why, out),
+                    let (from, incarnation) = match checked(identity, theirs) {
+                        Ok(who) => who,
+                        Err(why) => {
+                            self.lost = (why == Refusal::Incarnation).then(|| sender(theirs));
+                            return self.refuse(why, out);
+                        }
                     };
                     self.hellos.extend_from_slice(theirs);
                     let mine = hello(identity, from, self.nonce);
@@ -192,9 +216,9 @@ impl Handshake {
                     out.extend_from_slice(&mine);
                     out.extend_from_slice(&self.proof(identity, b"acceptor"));
                     *input = &input[HELLO_BYTES..];
-                    self.state = State::Proving { from };
+                    self.state = State::Proving { from, incarnation };
                 }
-                State::Proving { from } => {
+                State::Proving { from, incarnation } => {
                     let Some(proof) = input.get(..PROOF_BYTES) else {
                         return Step::Wait;
                     };
@@ -203,7 +227,7 @@ impl Handshake {
                     }
                     *input = &input[PROOF_BYTES..];
                     self.state = State::Done;
-                    return Step::Open(from);
+                    return Step::Open(from, incarnation);
                 }
                 State::Done => return Step::Wait,
             }
@@ -241,12 +265,20 @@ fn hello(identity: &Identity, to: PeerId, nonce: [u8; NONCE_BYTES]) -> Vec<u8> {
     bytes.extend_from_slice(&identity.cluster.to_le_bytes());
     bytes.extend_from_slice(&identity.me.0.to_le_bytes());
     bytes.extend_from_slice(&to.0.to_le_bytes());
+    bytes.extend_from_slice(&identity.incarnation.to_le_bytes());
     bytes.extend_from_slice(&nonce);
     bytes
 }
 
-/// Who says this hello, if it is meant for us.
-fn checked(identity: &Identity, hello: &[u8]) -> Result<PeerId, Refusal> {
+/// Who says this hello.
+fn sender(hello: &[u8]) -> PeerId {
+    PeerId(u64::from_le_bytes(
+        hello[21..29].try_into().expect("eight bytes were cut"),
+    ))
+}
+
+/// Who says this hello, and its incarnation, if it is meant for us.
+fn checked(identity: &Identity, hello: &[u8]) -> Result<(PeerId, u128), Refusal> {
     let number = |at: usize| u64::from_le_bytes(hello[at..at + 8].try_into().expect("eight bytes were cut"));
     if &hello[..4] != HELLO {
         return Err(Refusal::NotAPeer);
@@ -257,11 +289,14 @@ fn checked(identity: &Identity, hello: &[u8]) -> Result<PeerId, Refusal> {
     if hello[5..21] != identity.cluster.to_le_bytes() {
         return Err(Refusal::Cluster);
     }
-    let (from, to) = (PeerId(number(21)), PeerId(number(29)));
-    if to == identity.me && from != to {
-        Ok(from)
-    } else {
-        Err(Refusal::WrongCore)
+    let (from, to) = (sender(hello), PeerId(number(29)));
+    if to != identity.me || from == to {
+        return Err(Refusal::WrongCore);
+    }
+    let incarnation = u128::from_le_bytes(hello[37..53].try_into().expect("sixteen bytes were cut"));
+    match identity.known.get(&from) {
+        Some(&known) if known != incarnation => Err(Refusal::Incarnation),
+        _ => Ok((from, incarnation)),
     }
 }
 
@@ -274,6 +309,8 @@ mod tests {
             me: PeerId(me),
             cluster: 7,
             secret: b"between us".to_vec(),
+            incarnation: u128::from(me) * 100,
+            known: BTreeMap::new(),
         }
     }
 
@@ -314,7 +351,7 @@ mod tests {
             let ends = talk(&identity(1), 2, &identity(2), piece);
             assert_eq!(
                 ends,
-                (Step::Open(PeerId(2)), Step::Open(PeerId(1))),
+                (Step::Open(PeerId(2), 200), Step::Open(PeerId(1), 100)),
                 "pieces of {piece}"
             );
         }
@@ -341,6 +378,23 @@ mod tests {
     }
 
     #[test]
+    fn a_node_that_has_lost_its_directory_is_refused_whoever_dials() {
+        let mut old = identity(1);
+        old.known.insert(PeerId(2), 200);
+        assert_eq!(talk(&old, 2, &identity(2), 9).0, Step::Open(PeerId(2), 200));
+        let mut new = identity(2);
+        new.incarnation = 201;
+        let refused = |told| refused(Refusal::Incarnation, told);
+        assert_eq!(talk(&old, 2, &new, 9), (refused(false), refused(true)));
+        assert_eq!(talk(&new, 1, &old, 9), (refused(true), refused(false)));
+        let (mut hello, mut answer) = (Vec::new(), Vec::new());
+        Handshake::dial(&new, PeerId(1), [1; NONCE_BYTES], &mut hello);
+        let mut accepting = Handshake::accept([2; NONCE_BYTES]);
+        accepting.advance(&old, &mut &hello[..], &mut answer);
+        assert_eq!(accepting.lost(), Some(PeerId(2)), "whoever refuses can name it");
+    }
+
+    #[test]
     fn other_protocols_are_refused_at_their_first_bytes() {
         for bytes in [&b"GET / HTTP/1.1\r\n"[..], b"*1\r\n", b"S", b"SX", b"\0"] {
             let mut out = Vec::new();
@@ -364,7 +418,7 @@ mod tests {
         dialing.advance(&dialer, &mut &answer[..], &mut said);
         assert_eq!(
             first.advance(&acceptor, &mut &said[HELLO_BYTES..], &mut answer),
-            Step::Open(PeerId(1))
+            Step::Open(PeerId(1), 100)
         );
         let mut second = Handshake::accept([3; NONCE_BYTES]);
         let step = second.advance(&acceptor, &mut &said[..], &mut answer);

@@ -203,6 +203,16 @@ impl PeerNet {
         self.open.contains_key(&peer)
     }
 
+    /// From now on a peer is refused unless it has this incarnation.
+    pub fn know(&mut self, peer: PeerId, incarnation: u128) {
+        self.identity.known.insert(peer, incarnation);
+    }
+
+    /// The incarnation of a peer, once it has been heard from.
+    pub fn incarnation_of(&self, peer: PeerId) -> Option<u128> {
+        self.identity.known.get(&peer).copied()
+    }
+
     /// How many links are open.
     pub fn open_count(&self) -> usize {
         self.open.len()
@@ -390,11 +400,15 @@ impl PeerNet {
             drop(link.input.split_to(used));
             match step {
                 Step::Wait => return,
-                Step::Refused { why, told } => return self.end(id, LinkEnd::Refused { why, told }),
-                Step::Open(peer) => {
+                Step::Refused { why, told } => {
+                    link.peer = link.peer.or(handshake.lost());
+                    return self.end(id, LinkEnd::Refused { why, told });
+                }
+                Step::Open(peer, incarnation) => {
                     if !self.opened(id, peer) {
                         return;
                     }
+                    self.identity.known.insert(peer, incarnation);
                 }
             }
         }

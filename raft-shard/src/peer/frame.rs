@@ -60,15 +60,20 @@ impl std::error::Error for BadFrame {}
 pub struct FrameBuilder(Vec<u8>);
 
 impl FrameBuilder {
-    /// Appends a message of a group.
-    pub fn push<RT: Runtime>(&mut self, group: GroupId, message: &Message<RT>) {
+    /// There shall be a frame, even without a message.
+    pub fn begin(&mut self) {
         if self.0.is_empty() {
             self.0.resize(HEAD_BYTES, 0);
         }
+    }
+
+    /// Appends a message of a group.
+    pub fn push<RT: Runtime>(&mut self, group: GroupId, message: &Message<RT>) {
+        self.begin();
         codec::encode(&mut self.0, group, message);
     }
 
-    /// True when nothing was appended.
+    /// True when there is no frame to be sent.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -40,6 +40,8 @@ pub struct PeerHub<RT: Runtime> {
     /// Waits for something to send.
     sender: RefCell<Option<Waker>>,
     groups: RefCell<BTreeMap<GroupId, Rc<dyn Serve<RT>>>>,
+    /// See [`PeerHub::set_silent`].
+    silent: Cell<bool>,
     /// What has arrived for others than Raft, in order.
     carried: RefCell<VecDeque<(Peer, Bytes)>>,
     stats: Cell<PeerStats>,
@@ -78,6 +80,7 @@ impl<RT: Runtime> PeerHub<RT> {
             outboxes: RefCell::default(),
             sender: RefCell::default(),
             groups: RefCell::default(),
+            silent: Cell::new(false),
             carried: RefCell::default(),
             stats: Cell::default(),
         })
@@ -92,6 +95,12 @@ impl<RT: Runtime> PeerHub<RT> {
     /// Requests for `group` are dropped from now on.
     pub fn forget(&self, group: GroupId) {
         self.groups.borrow_mut().remove(&group);
+    }
+
+    /// While it is silent, no replica on this core asks another one, nor answers: for them, peers are as if unreachable, and
+    /// for peers, this core. What is carried passes.
+    pub fn set_silent(&self, silent: bool) {
+        self.silent.set(silent);
     }
 
     /// Counts since the hub was made.
@@ -111,8 +120,14 @@ impl<RT: Runtime> PeerHub<RT> {
         let (sender, receiver) = LocalOneshot::channel();
         self.calls.borrow_mut().insert(id, (to, sender));
         let waiting = Waiting { hub: self.clone(), id };
-        self.push(to, group, &Message::Request(id, request));
+        let silent = self.silent.get();
+        if !silent {
+            self.push(to, group, &Message::Request(id, request));
+        }
         async move {
+            if silent {
+                return Err(Unreachable::from_string("this core is silent"));
+            }
             match RT::timeout(waiting.hub.patience, receiver).await {
                 Ok(Ok(answer)) => Ok(answer),
                 Ok(Err(_)) => Err(Unreachable::from_string("the link was lost")),
@@ -126,6 +141,11 @@ impl<RT: Runtime> PeerHub<RT> {
     pub fn carry(&self, to: Peer, bytes: Bytes) {
         assert!(bytes.len() <= frame::CARRIED_BYTES_MAX, "longer than a frame can be");
         self.push(to, GroupId(0), &Message::Carried(bytes));
+    }
+
+    /// Sends a frame to `to` next, even if there is nothing to say.
+    pub fn greet(&self, to: Peer) {
+        self.outboxes.borrow_mut().entry(to).or_default().open.begin();
     }
 
     /// Takes what peers have sent by [`PeerHub::carry`] since the last call, in the order in which it arrived. To be called
@@ -190,6 +210,7 @@ impl<RT: Runtime> PeerHub<RT> {
             let (group, message) = codec::decode(frame, &mut at)?;
             self.count(|stats| stats.messages_in += 1);
             match message {
+                Message::Request(..) | Message::Answer(..) if self.silent.get() => {}
                 Message::Request(call, request) => {
                     let server = self.groups.borrow().get(&group).cloned();
                     match server {

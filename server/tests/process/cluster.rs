@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
@@ -58,10 +59,26 @@ impl Cluster {
 
     /// Starts a node, for the first time or again.
     pub fn start_node(&mut self, node: usize) {
-        let dir = self.dir.join(&format!("node-{}", node + 1));
+        let dir = self.node_dir(node);
         let (port, cores) = (self.ports[node].to_string(), self.cores.to_string());
         let options = ["--port", &port, "--cores", &cores, "--initial-cluster", &self.list];
         self.nodes[node] = Some(Server::start(&dir, &options));
+    }
+
+    /// Starts a node again without a word about the others.
+    pub fn start_node_untold(&mut self, node: usize) {
+        self.nodes[node] = Some(Server::start(&self.node_dir(node), &[]));
+    }
+
+    /// Where a node has its data.
+    pub fn node_dir(&self, node: usize) -> PathBuf {
+        self.dir.join(&format!("node-{}", node + 1))
+    }
+
+    /// Waits for a line of a node's log.
+    pub fn wait_for_line(&mut self, node: usize, text: &str) {
+        let server = self.nodes[node].as_mut().expect("it runs");
+        server.next_line_with(text).expect("it goes on running");
     }
 
     /// A node that runs.

@@ -18,6 +18,7 @@ mod server;
 mod acl;
 mod backup;
 mod blocking;
+mod cluster_again;
 mod copies;
 mod cores;
 mod damaged_copies;
