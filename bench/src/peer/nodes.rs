@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::thread::sleep;
 use std::time::Instant;
@@ -13,12 +13,20 @@ use super::{Peer, READY_EVERY, READY_PATIENCE, free_port, pinned, spawn};
 use crate::ask::Asker;
 use crate::etcd;
 
+/// Ports are looked for below those that the system gives to connections: of these, some that are busy look free.
+const PORTS: std::ops::Range<u16> = 12_000..30_000;
+/// Ports of a node: for clients, for its core, for the other nodes.
+const PORTS_OF_NODE: u16 = 3;
+/// Places tried before giving up: nearly every one is free.
+const PLACES_TRIED: u32 = 100;
+
 /// Starts `nodes` nodes (> 1) of the program `server` with their data below `dir`, one core and `--durability always` each.
 /// The peer's address is a node's port for every key.
 ///
 /// # Errors
 /// One did not start, or none takes a write.
 pub fn slotcore(server: &Path, nodes: u16, dir: &Path, cpus: &[CpuId]) -> io::Result<Peer> {
+    clear(dir);
     let ports = ports(nodes)?;
     let list: Vec<String> = ports
         .iter()
@@ -56,6 +64,8 @@ pub fn slotcore(server: &Path, nodes: u16, dir: &Path, cpus: &[CpuId]) -> io::Re
 /// # Errors
 /// One did not start, or none leads.
 pub fn etcd(program: &str, nodes: u16, dir: &Path, cpus: &[CpuId]) -> io::Result<Peer> {
+    clear(dir);
+    fs::create_dir_all(dir)?;
     let ports = ports(nodes)?;
     let url = |port: u16| format!("http://127.0.0.1:{port}");
     let list: Vec<String> = ports
@@ -110,9 +120,34 @@ fn none() -> Peer {
     }
 }
 
-/// For each node a port for clients and one for the other nodes.
+/// For each node a port for clients, behind which one is free for a core, and one for the other nodes.
 fn ports(nodes: u16) -> io::Result<Vec<(u16, u16)>> {
-    (0..nodes).map(|_| Ok((free_port()?, free_port()?))).collect()
+    // Held until all are found, so that no two nodes get the same.
+    let (mut held, mut found) = (Vec::new(), Vec::new());
+    for _ in 0..PLACES_TRIED {
+        if found.len() == usize::from(nodes) {
+            break;
+        }
+        // A port the system chose is as good as drawn.
+        let at = PORTS.start + free_port()? % (PORTS.end - PORTS.start);
+        let bound: io::Result<Vec<TcpListener>> = (at..at + PORTS_OF_NODE)
+            .map(|port| TcpListener::bind(local(port)))
+            .collect();
+        if let Ok(bound) = bound {
+            held.push(bound);
+            found.push((at, at + PORTS_OF_NODE - 1));
+        }
+    }
+    match found.len() == usize::from(nodes) {
+        true => Ok(found),
+        false => Err(io::Error::other("there are no free ports for nodes")),
+    }
+}
+
+/// Forgets what an earlier try has left: a directory belongs to one cluster.
+fn clear(dir: &Path) {
+    // It may not be there.
+    let _ = fs::remove_dir_all(dir);
 }
 
 fn local(port: u16) -> SocketAddr {
