@@ -232,12 +232,10 @@ fn log_options(core: CoreId, config: &Config) -> LogOptions {
     let mut opts = LogOptions::new(core).with_segment_bytes(config.segment_bytes);
     opts.sync = sync_policy(config.settings.durability);
     opts.log_bytes_target = log_target(config);
-    let share = memory_budget(config).share();
+    let bytes = memory_budget(config).log_bytes();
     // Payloads of entries that are not executed yet stay in memory: a small budget gives them a small part.
-    opts.cache_bytes_max = opts.cache_bytes_max.min(share / 8);
-    opts.backlog_bytes_max = opts
-        .backlog_bytes_max
-        .min((share / 8).max(2 * opts.frame_bytes_max as u64));
+    opts.cache_bytes_max = opts.cache_bytes_max.min(bytes);
+    opts.backlog_bytes_max = opts.backlog_bytes_max.min(bytes.max(2 * opts.frame_bytes_max as u64));
     opts
 }
 

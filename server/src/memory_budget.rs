@@ -1,7 +1,7 @@
 //! [`MemoryBudget`]: how a core divides its share of `--memory`. Pure.
 //!
 //! ```text
-//! share of a core | buffers of sockets, ring and log | filters and indexes of files | keys: clean, dirty, being flushed
+//! share of a core | buffers of sockets and ring | frames of the log | filters, indexes of files | keys: clean, dirty, frozen
 //! ```
 //! What does not fit is not refused: dirty keys are flushed to files and become clean, clean ones are evicted and come back
 //! when they are asked for.
@@ -9,6 +9,11 @@
 /// What a core needs besides its keys and files, in bytes: receive buffers, the ring, frames of the log, the allocator; as
 /// measured in an idle server.
 pub const CORE_BUFFERS_BYTES: u64 = 64 << 20;
+/// Part of a core's share, as a divisor, that the log may take twice: once for entries that are not executed yet, once for
+/// frames that are not durable yet.
+const LOG_DIVISOR: u64 = 8;
+/// The log takes no more than this, twice, however large the share is: what its own defaults say.
+const LOG_BYTES_MAX: u64 = 64 << 20;
 /// Share of the machine's memory that is used when nobody says how much, in hundredths: the rest is for the kernel, the
 /// buffers of clients and other programs.
 const MACHINE_SHARE_PERCENT: u64 = 70;
@@ -52,14 +57,16 @@ impl MemoryBudget {
         }
     }
 
-    /// The core's share, in bytes.
-    pub fn share(&self) -> u64 {
-        self.share
+    /// What entries of the log that are not executed yet may take, and as much again frames that are not durable yet, in
+    /// bytes.
+    pub fn log_bytes(&self) -> u64 {
+        (self.share / LOG_DIVISOR).min(LOG_BYTES_MAX)
     }
 
     /// The limits while filters, indexes and buffers of files take `files` bytes.
     pub fn limits(&self, files: u64) -> MemoryLimits {
-        let left = self.share.saturating_sub(CORE_BUFFERS_BYTES).saturating_sub(files);
+        let others = CORE_BUFFERS_BYTES + 2 * self.log_bytes() + files;
+        let left = self.share.saturating_sub(others);
         let keys_max = left.max(self.share / KEYS_DIVISOR_MIN);
         MemoryLimits {
             keys_max,
@@ -87,10 +94,14 @@ mod tests {
 
     #[test]
     fn shares_add_up_to_what_was_given() {
-        assert_eq!(MemoryBudget::new(8 * GIB, GIB, 4).share(), 2 * GIB);
-        assert_eq!(MemoryBudget::new(0, 100 * GIB, 1).share(), 70 * GIB);
-        let limits = MemoryBudget::new(GIB, 0, 1).limits(100 << 20);
-        assert_eq!(limits.keys_max + (100 << 20) + CORE_BUFFERS_BYTES, GIB);
+        assert_eq!(MemoryBudget::new(8 * GIB, GIB, 4).share, 2 * GIB);
+        assert_eq!(MemoryBudget::new(0, 100 * GIB, 1).share, 70 * GIB);
+        for share in [GIB / 4, GIB] {
+            let budget = MemoryBudget::new(share, 0, 1);
+            let limits = budget.limits(10 << 20);
+            let others = (10 << 20) + CORE_BUFFERS_BYTES + 2 * budget.log_bytes();
+            assert_eq!(limits.keys_max + others, share);
+        }
     }
 
     #[test]
