@@ -141,6 +141,10 @@ fn compare(options: &Options, rivals: &Rivals, suite: &Suite) -> io::Result<Comp
             comparison.notes.push(format!("{}: no server to measure.", stage.title));
             continue;
         }
+        let placement = match stage.field.waits_for_device() {
+            true => placement.beside_a_device(),
+            false => placement.clone(),
+        };
         let mut table = if stage.field == Field::Footprint {
             footprint::measure(options, &contestants, &placement, &mut comparison.servers)?
         } else {

@@ -112,7 +112,7 @@ fn options(peer: &Peer, contestant: &Contestant<'_>, placement: &Placement) -> l
         // Servers are warm: keys were loaded just before.
         warmup_seconds: 0.0,
         quiet: true,
-        spin_us: if placement.shared { 0 } else { default.spin_us },
+        spin_us: if placement.spins { default.spin_us } else { 0 },
         ..default
     }
 }

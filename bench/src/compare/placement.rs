@@ -11,8 +11,10 @@ pub struct Placement {
     pub servers: Vec<CpuId>,
     /// Of the client; none: wherever the kernel puts it.
     pub client: Option<CpuId>,
-    /// Client and servers share processors, so the client must not spin.
+    /// Client and servers share processors.
     pub shared: bool,
+    /// The client spins while it waits. It must not where it shares a processor with whom it waits for.
+    pub spins: bool,
 }
 
 impl Placement {
@@ -23,6 +25,7 @@ impl Placement {
                 servers: vec![SERVER_CPU],
                 client: Some(CLIENT_CPU),
                 shared: false,
+                spins: true,
             };
         }
         Self::shared(cpus)
@@ -35,6 +38,7 @@ impl Placement {
                 servers: vec![*first, *second],
                 client: Some(*third),
                 shared: false,
+                spins: true,
             },
             _ => Self::shared(cpus),
         }
@@ -45,6 +49,16 @@ impl Placement {
             servers: cpus.to_vec(),
             client: None,
             shared: true,
+            spins: false,
+        }
+    }
+
+    /// The same for servers that wait for a device: the kernel's threads that complete writes need a processor, too, and
+    /// with only two that is the client's.
+    pub fn beside_a_device(&self) -> Self {
+        Self {
+            spins: false,
+            ..self.clone()
         }
     }
 

@@ -55,13 +55,18 @@ impl Field {
     pub fn has_keys(self) -> bool {
         !matches!(self, Self::Replicated(_))
     }
+
+    /// True when every write waits for a device.
+    pub fn waits_for_device(self) -> bool {
+        matches!(self, Self::Always | Self::Replicated(_))
+    }
 }
 
 /// All of them, in the order they run in.
 pub const SUITES: &[Suite] = &[
     Suite {
         name: "redis-default",
-        version: 1,
+        version: 2,
         title: "SET and GET beside Redis",
         about: "50 clients, 50-byte values, 1 M keys, one core.",
         stages: &[
@@ -93,7 +98,7 @@ pub const SUITES: &[Suite] = &[
     },
     Suite {
         name: "one-client",
-        version: 1,
+        version: 2,
         title: "One client, one command at a time",
         about: "Latency of a single connection that waits for each reply.",
         stages: &[
@@ -134,7 +139,7 @@ pub const SUITES: &[Suite] = &[
     },
     Suite {
         name: "latency",
-        version: 1,
+        version: 2,
         title: "Latency at a fixed rate",
         about: "Open loop: 20,000 requests a second, 90 % GET and 10 % SET, zipfian over 1 M keys; latency from the moment at \
                 which a request was due.",
@@ -167,7 +172,7 @@ pub const SUITES: &[Suite] = &[
     },
     Suite {
         name: "replicated",
-        version: 1,
+        version: 2,
         title: "Replicated writes beside etcd",
         about: "SET (PUT) of 50-byte values over 1 M keys. Each client has a connection to the leader and waits for each \
                 answer; a write is on the disk of a majority before it is answered. All nodes share one processor.",
