@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use slotcore_engine::ord::slot_of;
 use slotcore_rt::rng::SeededRng;
 
 use crate::client::{Client, Reply, request};
@@ -311,5 +312,45 @@ fn a_key_without_its_value_is_an_error_on_however_many_cores() {
         }
     }
     assert_eq!(client.ok(&["DBSIZE"]), Reply::Integer(0));
+    server.stop();
+}
+
+#[test]
+fn what_no_log_takes_is_refused_and_nobody_is_held_for_it() {
+    const MIB: usize = 1 << 20;
+    let dir = Scratch::new();
+    let server = start(dir.path(), 2, &["--durability", "everysec", "--segment-bytes", "1mb"]);
+    let mut client = server.client();
+    let on = |core: u16| {
+        let mut names = (0..).map(|n| format!("key{n}"));
+        names.find(|name| slot_of(name.as_bytes()) / 8192 == core).unwrap()
+    };
+    let (from, to) = (on(0), on(1));
+    let chunk = "v".repeat(MIB);
+    let (mut moved, mut refused) = (0, 0);
+    for mib in [1, 8, 40, 70] {
+        client.ok(&["DEL", &from, &to]);
+        for _ in 0..mib {
+            client.ok(&["APPEND", &from, &chunk]);
+        }
+        let reply = client.call(&["RENAME", &from, &to]);
+        let now_at = match reply {
+            Reply::Simple(_) => {
+                moved += 1;
+                &to
+            }
+            _ => {
+                assert!(reply.text().starts_with("ERR "), "{reply:?}");
+                refused += 1;
+                &from
+            }
+        };
+        assert_eq!(client.ok(&["STRLEN", now_at]), Reply::Integer((mib * MIB) as i64));
+        assert_eq!(client.ok(&["EXISTS", &from, &to]), Reply::Integer(1));
+        // Both cores go on.
+        client.ok(&["SET", &on(0), "1"]);
+        client.ok(&["SET", &on(1), "1"]);
+    }
+    assert!(moved > 0 && refused > 0, "{moved} moved, {refused} refused");
     server.stop();
 }

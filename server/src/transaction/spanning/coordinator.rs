@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use slotcore_engine::cmd::Reply;
-use slotcore_engine::cmd::op::decode_op;
+use slotcore_engine::cmd::op::{BATCH_HEADER_BYTES, decode_op};
 use slotcore_engine::cmd::{Args, by_id};
 use slotcore_netio::ConnId;
 
@@ -19,6 +19,10 @@ use crate::reply::RespReply;
 use crate::reply_order::Source;
 use crate::route::{CROSSSLOT, Route};
 
+/// Said when the values to be stored do not fit.
+const NO_ROOM: &str =
+    "ERR what is to be stored does not fit into one entry of a core's log: a hash tag keeps keys on one core";
+
 /// A transaction that this core coordinates.
 #[derive(Debug)]
 pub struct Coordinated {
@@ -32,8 +36,8 @@ pub struct Coordinated {
     together: Option<Box<Together>>,
     /// Cores on which the connection watches keys.
     watched: Vec<u16>,
-    /// How many cores hold: always the first ones.
-    held: usize,
+    /// Of the cores that hold, always the first ones: bytes of an entry that the log of each takes.
+    rooms: Vec<usize>,
     /// Copies that are not durable yet.
     unkept: usize,
     /// Parts that were not carried out yet.
@@ -49,7 +53,7 @@ impl Coordinated {
             plan,
             together,
             watched: Vec::new(),
-            held: 0,
+            rooms: Vec::new(),
             unkept: 0,
             unanswered: 0,
         }
@@ -63,6 +67,17 @@ impl Coordinated {
     /// True while copies are asked for.
     fn fetches(&self) -> bool {
         self.together.as_ref().is_some_and(|together| together.stores.is_none())
+    }
+
+    /// True once what was brought together has been carried out.
+    fn stores(&self) -> bool {
+        self.together.as_ref().is_some_and(|together| together.stores.is_some())
+    }
+
+    /// Bytes of an entry that the log of a core takes which holds.
+    fn room_of(&self, core: u16) -> usize {
+        let at = self.plan.parts().iter().position(|part| part.core == core);
+        at.and_then(|at| self.rooms.get(at)).copied().unwrap_or(0)
     }
 
     /// What is carried out now.
@@ -195,7 +210,7 @@ impl CoreState {
     fn ask_to_hold(&mut self, part: u32) {
         let me = self.mesh.me().0;
         let Some(spanning) = self.coordinated(part) else { return };
-        let Some(next) = spanning.plan.parts().get(spanning.held) else {
+        let Some(next) = spanning.plan.parts().get(spanning.rooms.len()) else {
             return self.carry_all(part);
         };
         let (writes, grows, bytes) = match &spanning.together {
@@ -224,8 +239,8 @@ impl CoreState {
     pub(super) fn hold_answered(&mut self, part: u32, verdict: Verdict) {
         let Some(spanning) = self.coordinated(part) else { return };
         match verdict {
-            Verdict::Held => {
-                spanning.held += 1;
+            Verdict::Held { room } => {
+                spanning.rooms.push(room);
                 self.ask_to_hold(part);
             }
             Verdict::Changed => {
@@ -259,6 +274,11 @@ impl CoreState {
             let copy = whole.as_ref().and_then(|whole| whole.operation_for(own.core));
             copies += usize::from(copy.is_some());
             orders.push((own.core, copy.unwrap_or_else(|| own.carrier())));
+        }
+        // How much is stored is known only now; nothing has happened yet.
+        let fits = |(core, operation): &(u16, Vec<u8>)| operation.len() + BATCH_HEADER_BYTES <= spanning.room_of(*core);
+        if spanning.stores() && !orders.iter().all(fits) {
+            return self.hold_answered(part, Verdict::Refused(NO_ROOM));
         }
         (spanning.unkept, spanning.unanswered) = (copies, orders.len());
         if orders.is_empty() {

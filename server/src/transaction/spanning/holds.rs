@@ -27,8 +27,11 @@ pub struct Wanted {
 /// What a core says that was asked to hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It holds.
-    Held,
+    /// It holds, and its log takes an entry of so many bytes.
+    Held {
+        /// Bytes; to within a factor of two, 0 where it only reads.
+        room: usize,
+    },
     /// A watched key was changed: it does not hold.
     Changed,
     /// The transaction cannot be carried out, for this reason: it does not hold.
@@ -108,7 +111,7 @@ impl Holds {
     /// The one that [`Holds::next`] named holds the core, or not.
     pub fn decide(&mut self, verdict: Verdict) {
         match (verdict, &mut self.current) {
-            (Verdict::Held, Some(hold)) => hold.granted = true,
+            (Verdict::Held { .. }, Some(hold)) => hold.granted = true,
             _ => {
                 self.current = None;
                 self.released = true;
@@ -205,7 +208,7 @@ mod tests {
         assert!(holds.is_due(false) && !holds.is_held());
         assert_eq!(holds.next(), Some(wanted(0, 1)));
         assert!(holds.is_held() && !holds.is_granted() && !holds.is_due(false) && holds.is_due(true));
-        holds.decide(Verdict::Held);
+        holds.decide(Verdict::Held { room: 0 });
         assert!(holds.is_granted() && holds.next().is_none() && !holds.is_due(true));
         // Whoever has not got it may give it up, too.
         holds.want(wanted(2, 9));
@@ -223,7 +226,7 @@ mod tests {
         let mut holds = Holds::default();
         holds.want(wanted(0, 1));
         holds.next();
-        holds.decide(Verdict::Held);
+        holds.decide(Verdict::Held { room: 0 });
         assert_eq!(holds.keep(), Keep::Nothing);
         holds.gathered();
         assert_eq!((holds.keep(), holds.kept(FrameNo(9))), (Keep::Gathered, None));

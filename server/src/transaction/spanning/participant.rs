@@ -1,5 +1,7 @@
 //! Transactions over cores on a core concerned: it holds, carries out its part, keeps its copy, and goes on.
 
+use std::iter;
+
 use slotcore_engine::cmd::op::decode_op;
 use slotcore_engine::cmd::transaction::{Step, carrier};
 use slotcore_engine::cmd::{Run, by_id};
@@ -7,6 +9,7 @@ use slotcore_netio::ConnId;
 use slotcore_rt::ids::FrameNo;
 
 use super::super::watches::watcher;
+use super::plan::SPANNING_BYTES_MAX;
 use super::{Keep, Verdict, Wanted};
 use crate::batch::Who;
 use crate::commands::refusals::DISK_FULL;
@@ -63,7 +66,7 @@ impl CoreState {
 
     /// Goes on with the transaction that wants this core: from here on no commands are taken, and once all that were are
     /// applied its coordinator is told. `has_room`: whether the log takes an entry of that many bytes.
-    pub fn advance_hold(&mut self, has_room: impl FnOnce(usize) -> bool) {
+    pub fn advance_hold(&mut self, has_room: impl FnMut(usize) -> bool) {
         if !self.holds.is_wanted() {
             return;
         }
@@ -77,7 +80,7 @@ impl CoreState {
         self.tell(wanted.from, Note::Held { part, verdict });
     }
 
-    fn judge(&mut self, wanted: &Wanted, has_room: impl FnOnce(usize) -> bool) -> Verdict {
+    fn judge(&mut self, wanted: &Wanted, mut has_room: impl FnMut(usize) -> bool) -> Verdict {
         // All that happens while the core is held happens at this moment.
         self.last_stamp_ms = self.last_stamp_ms.max(self.now.wall_ms()).max(self.keyspace.now_ms());
         if wanted.watches {
@@ -93,14 +96,20 @@ impl CoreState {
             }
         }
         if !wanted.writes {
-            return Verdict::Held;
+            return Verdict::Held { room: 0 };
         }
         if let Some(text) = refuse_now(carrier(true, wanted.grows), self.write_barrier) {
             return Verdict::Refused(text);
         }
-        match has_room(wanted.bytes) {
-            true => Verdict::Held,
-            false => Verdict::Refused(DISK_FULL),
+        if !has_room(wanted.bytes) {
+            return Verdict::Refused(DISK_FULL);
+        }
+        // What is brought together is measured against it once it is known.
+        let mut sizes = iter::successors(Some(2 * SPANNING_BYTES_MAX), |bytes| {
+            Some(bytes / 2).filter(|half| *half > 0)
+        });
+        Verdict::Held {
+            room: sizes.find(|bytes| has_room(*bytes)).unwrap_or(0),
         }
     }
 
