@@ -8,6 +8,8 @@ trap '[ -n "$pid" ] && kill -9 "$pid" 2>/dev/null; rm -rf "$work"' EXIT
 # Starts a server on $data; `port` is the one that answers for every key, `core_ports` are those of its cores, in order.
 data=$work/data
 start() {
+    # By us, before we look: the server's own process empties it when it comes to that, and what it held named another port.
+    : >"$work/log"
     "$binary" server --port 0 --admin-port 0 --dir "$data" --log-format json "$@" 2>"$work/log" &
     pid=$!
     for _ in $(seq 600); do

@@ -28,6 +28,8 @@ const FIRST: u32 = 1 << 31;
 const DETACHED: u32 = NONE - 1;
 /// Timers in a block: the memory for timers grows without moving them.
 const BLOCK: usize = 4096;
+/// Timers looked at for one in use, from a random one on.
+const PICK_STEPS: u32 = 4096;
 
 /// A timer. Ids are reused after [`Wheel::cancel`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,6 +151,19 @@ impl Wheel {
     /// The timer's owner has moved.
     pub fn set_owner(&mut self, id: TimerId, owner: u32) {
         self.timer_mut(id.0).owner = owner;
+    }
+
+    /// The owner of a timer chosen by `seed`, each about equally likely; `None` when hardly any of the timers made so far is
+    /// in use.
+    pub fn pick(&self, seed: u64) -> Option<u32> {
+        if self.is_empty() {
+            return None;
+        }
+        let first = (seed % u64::from(self.made)) as u32;
+        let near =
+            (0..self.made.min(PICK_STEPS)).map(|step| (u64::from(first) + u64::from(step)) % u64::from(self.made));
+        let mut timers = near.map(|id| self.timer(id as u32));
+        timers.find(|timer| timer.prev != DETACHED).map(|timer| timer.owner)
     }
 
     /// A timer that is due when the clock shows `clock_ms`, with its owner; it is in no slot any more and waits for

@@ -8,6 +8,8 @@
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use crate::database::users_key;
+
 /// Slots of the key space, as in Redis Cluster.
 pub const SLOTS: u16 = 16_384;
 
@@ -73,9 +75,16 @@ fn tag_in_braces(key: &[u8]) -> &[u8] {
     }
 }
 
-/// The slot of `key`: CRC16 (XMODEM) of its hash tag, as Redis Cluster.
+/// The slot of the stored key `key`: that of the user's bytes, so that a key has the same slot in all databases
+/// ([`crate::database`]).
 #[inline]
 pub fn slot_of(key: &[u8]) -> u16 {
+    slot_of_bytes(users_key(key))
+}
+
+/// The slot of what a user calls a key, or of a channel: CRC16 (XMODEM) of its hash tag, as Redis Cluster.
+#[inline]
+pub fn slot_of_bytes(key: &[u8]) -> u16 {
     crc16(hash_tag(key)) & (SLOTS - 1)
 }
 

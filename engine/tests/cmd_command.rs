@@ -13,14 +13,17 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 /// Commands that came after Redis 7.0, or that Redis does not have.
-const YOUNGER: [&str; 20] = [
+const YOUNGER: [&str; 23] = [
     "backup",
     "client|no-touch",
     "client|setinfo",
     "delex",
     "digest",
     "msetex",
+    "cluster|drain",
     "cluster|myshardid",
+    "cluster|remove-node",
+    "cluster|set-replicas",
     "hexpire",
     "hpexpire",
     "hexpireat",

@@ -2,6 +2,7 @@
 
 mod support;
 
+use slotcore_engine::database::Database;
 use slotcore_engine::keyspace::Expire;
 use slotcore_engine::ord::slot_of;
 use std::collections::BTreeSet;
@@ -93,7 +94,7 @@ fn slots_count_and_list_their_keys() {
 #[test]
 fn random_keys_are_spread_and_visible() {
     let mut ks = keyspace();
-    assert_eq!(ks.random_key(1), None);
+    assert_eq!(ks.random_key(Database::ZERO, 1), None);
     for (name, keys) in [("spread", 0), ("{one slot}", 1)] {
         ks.clear();
         ks.set_time(1_000, 1_000);
@@ -110,8 +111,15 @@ fn random_keys_are_spread_and_visible() {
         let mut seen = BTreeSet::new();
         for _ in 0..4_000 {
             let seed = rng.next();
-            let key = ks.random_key(seed).expect("half of the keys are visible").to_vec();
-            assert_eq!(ks.random_key(seed).as_deref(), Some(key.as_slice()), "the seed decides");
+            let key = ks
+                .random_key(Database::ZERO, seed)
+                .expect("half of the keys are visible")
+                .to_vec();
+            assert_eq!(
+                ks.random_key(Database::ZERO, seed).as_deref(),
+                Some(key.as_slice()),
+                "the seed decides"
+            );
             assert!(ks.expire_at(&key).is_some(), "an expired key was chosen");
             seen.insert(key);
         }

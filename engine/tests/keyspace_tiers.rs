@@ -9,8 +9,11 @@ use cmd_support::families::FAMILIES;
 use cmd_support::machine::{Machine, pack};
 use cmd_support::random::{Random, random_command, random_of_family};
 use cmd_support::script;
+use cmd_support::seeds::{are_own, seeds};
 use cmd_support::wire::Value;
 use slotcore_engine::cmd::{Args, Exec, for_each_needed_key, is_rehearsed, rehearse, resolve};
+use slotcore_engine::collections::Collection;
+use slotcore_engine::database::Counts;
 use slotcore_engine::keyspace::{
     FileKey, FileKeys, FrozenStep, Keyspace, KeyspaceOptions, Kind, Loaded, Missed, Residency,
 };
@@ -70,8 +73,8 @@ struct Tiered {
     log: Vec<Past>,
     cut_at: usize,
     /// Clock and number of keys at the last cut that is in the files, and at the one under way.
-    in_files: (u64, u64),
-    cut: (u64, u64),
+    in_files: (u64, Counts),
+    cut: (u64, Counts),
     now: u64,
 }
 
@@ -86,8 +89,8 @@ impl Tiered {
             fetches: 0,
             log: Vec::new(),
             cut_at: 0,
-            in_files: (START, 0),
-            cut: (START, 0),
+            in_files: (START, Counts::default()),
+            cut: (START, Counts::default()),
             now: START,
         }
     }
@@ -128,6 +131,13 @@ impl Tiered {
                 sst::Kind::Str => Kind::Str,
                 _ => [Kind::List, Kind::Set, Kind::Hash, Kind::ZSet, Kind::Stream][usize::from(stored.bytes[0]) - 1],
             };
+            // A hash whose fields have all expired is not there, as whoever reads files knows.
+            if kind == Kind::Hash
+                && let Ok((Collection::Hash(hash), _)) = Collection::decode(&stored.bytes)
+                && hash.is_spent(self.now)
+            {
+                continue;
+            }
             keys.push(FileKey {
                 ord: *ord,
                 key: key.as_slice().into(),
@@ -225,7 +235,7 @@ fn line(r: &mut Random, step: usize) -> String {
 #[test]
 fn a_part_in_memory_answers_like_the_whole() {
     let (mut flushes, mut fetches, mut evicted) = (0, 0, 0);
-    for seed in 0..12 {
+    for seed in seeds(12) {
         let (mut oracle, mut tiered) = (Machine::new(), Tiered::new());
         let (mut r, mut now, mut digest_at_cut) = (Random::new(seed), START, 0);
         // Without expiries the number of keys is exact.
@@ -258,7 +268,7 @@ fn a_part_in_memory_answers_like_the_whole() {
             match &mut tiered.flush {
                 Flush::Idle if r.below(20) == 0 => {
                     digest_at_cut = oracle.ks.digest();
-                    tiered.cut = (now, ks.len());
+                    tiered.cut = (now, ks.counts());
                     ks.freeze();
                     tiered.cut_at = tiered.log.len();
                     tiered.flush = Flush::Writing(Vec::new());
@@ -305,7 +315,7 @@ fn a_part_in_memory_answers_like_the_whole() {
         assert_eq!(tiered.ks().digest(), oracle.ks.digest(), "seed {seed}");
     }
     assert!(
-        flushes > 200 && fetches > 1000 && evicted > 1000,
+        !are_own() || flushes > 200 && fetches > 1000 && evicted > 1000,
         "{flushes} {fetches} {evicted}"
     );
 }
@@ -336,7 +346,7 @@ fn restored(tiered: &Tiered) -> Tiered {
 /// A new process: the files, and the commands since their cut.
 fn restarted(old: Tiered) -> Tiered {
     let mut new = Tiered::new();
-    if old.in_files.1 > 0 || !old.disk.is_empty() {
+    if old.in_files.1.total() > 0 || !old.disk.is_empty() {
         new.machine.ks = Keyspace::new(KeyspaceOptions::default());
         new.machine.ks.resume(old.in_files.0, old.in_files.1);
     }
@@ -347,6 +357,8 @@ fn restarted(old: Tiered) -> Tiered {
         new.execute(&past.words);
     }
     new.machine.set_time(old.now);
+    // Also when there was nothing to execute again: what is random depends on it.
+    new.machine.executed = old.machine.executed;
     (new.log, new.in_files, new.now) = (old.log, old.in_files, old.now);
     new.fetches += old.fetches;
     new

@@ -2,6 +2,7 @@
 
 mod support;
 
+use slotcore_engine::database::Database;
 use slotcore_engine::keyspace::{Expire, Keyspace};
 use support::{Rng, key16, keyspace, scan_all};
 
@@ -16,7 +17,7 @@ fn a_key_is_gone_at_its_expiry_and_not_a_millisecond_before() {
     assert_eq!(ks.get_str(b"k"), Ok(None));
     assert_eq!((ks.kind(b"k"), ks.expire_at(b"k"), ks.del(b"k")), (None, None, false));
     assert!(!ks.set_expire(b"k", None) && !ks.rename(b"k", b"l") && !ks.copy(b"k", b"l", true));
-    assert_eq!(ks.random_key(3), None);
+    assert_eq!(ks.random_key(Database::ZERO, 3), None);
     assert!(scan_all(&mut ks, 10, |_| ()).is_empty());
     ks.set_str(b"k", b"w", Expire::Keep);
     assert_eq!(

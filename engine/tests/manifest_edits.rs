@@ -4,6 +4,7 @@
 mod sst_support;
 
 use slotcore_engine::compact::{Pick, PickOptions, pick};
+use slotcore_engine::database::Counts;
 use slotcore_engine::log::LogPos;
 use slotcore_engine::manifest::{BlobFile, Edit, EditError, FileRef, ManifestError, SideState, Version};
 use slotcore_engine::sst::{BlobRefs, Family, FileId, Props};
@@ -49,7 +50,7 @@ fn flush(id: &mut u64, version: &Version, rng: &mut Rng) -> Edit {
         clock_ms: version.clock_ms + rng.below(100),
         keys,
         elements: Vec::new(),
-        key_count: rng.below(1 << 40),
+        key_count: Counts::new(std::array::from_fn(|_| rng.below(1 << 40))),
         side: vec![SideState {
             kind: 7,
             bytes: rng.bytes(5),
@@ -89,7 +90,7 @@ fn merged(id: &mut u64, version: &Version, pick: &Pick) -> Edit {
         result: vec![result],
         blobs: Vec::new(),
         sunk: (10, 7),
-        expired_keys: 0,
+        expired_keys: Counts::default(),
     }
 }
 
@@ -190,6 +191,39 @@ fn edits_that_do_not_fit_are_refused() {
 }
 
 #[test]
+fn a_sink_ends_when_its_pieces_have_left_its_runs_nothing() {
+    let (mut id, mut rng) = (0, Rng(63));
+    let mut first = flush(&mut id, &Version::default(), &mut rng);
+    if let Edit::Flush { keys, .. } = &mut first {
+        keys[1].props.ord_max = u64::MAX - 10;
+    }
+    let (version, _) = Version::default().apply(first).unwrap();
+    let piece = Pick::Sink {
+        runs: 0..1,
+        from_ord: 0,
+        to_ord: Some(u64::MAX - 5),
+        bottom: 0..0,
+    };
+    let (version, _) = version.apply(merged(&mut id, &version, &piece)).unwrap();
+    assert!(version.keys.upper[0].files.is_empty());
+
+    // Another run comes meanwhile, and is not taken for a part of the sink.
+    let end = pick(&version.keys.shape(0), &PickOptions::default()).expect("the sink goes on");
+    let mut edit = merged(&mut id, &version, &end);
+    if let Edit::Merge { inputs, result, .. } = &mut edit {
+        assert!(inputs.is_empty());
+        result.clear();
+    }
+    let (with_newer, _) = version.apply(flush(&mut id, &version, &mut rng)).unwrap();
+    let (ended, gone) = with_newer.apply(edit.clone()).unwrap();
+    assert_eq!(
+        (ended.keys.upper.len(), ended.keys.upper[0].files.len(), gone.len()),
+        (1, 2, 0)
+    );
+    assert_eq!(ended.apply(edit).unwrap_err(), EditError::Stale);
+}
+
+#[test]
 fn damaged_manifests_are_refused_or_mean_something() {
     let mut rng = Rng(63);
     let (mut version, mut id) = (Version::default(), 0);
@@ -207,8 +241,8 @@ fn damaged_manifests_are_refused_or_mean_something() {
     }
     assert!(Version::decode(&[&bytes[..], &[0]].concat()).is_err());
     let mut newer = bytes.clone();
-    newer[0] = 3;
-    assert_eq!(Version::decode(&newer), Err(ManifestError::Version(3)));
+    newer[0] = 4;
+    assert_eq!(Version::decode(&newer), Err(ManifestError::Version(4)));
     for _ in 0..20_000 {
         let mut bytes = bytes.clone();
         let at = rng.below(bytes.len() as u64) as usize;
@@ -228,11 +262,29 @@ fn the_first_format_is_read() {
         .apply(flush(&mut 0, &Version::default(), &mut rng))
         .unwrap()
         .0;
-    (version.key_count, version.side) = (0, Vec::new());
+    (version.key_count, version.side) = (Counts::default(), Vec::new());
     let mut bytes = version.encode();
-    // It ended before the number of keys (8 bytes) and the count of side states (4).
-    bytes.truncate(bytes.len() - 12);
+    // It ended before the numbers of keys (8 bytes each) and the count of side states (4).
+    bytes.truncate(bytes.len() - 16 * 8 - 4);
     bytes[0] = 1;
+    assert_eq!(Version::decode(&bytes), Ok(version));
+}
+
+#[test]
+fn the_format_of_one_database_is_read() {
+    let mut rng = Rng(66);
+    let mut version = Version::default()
+        .apply(flush(&mut 0, &Version::default(), &mut rng))
+        .unwrap()
+        .0;
+    let mut keys = [0; 16];
+    keys[0] = 1 << 33;
+    version.key_count = Counts::new(keys);
+    let mut bytes = version.encode();
+    // One side state of 5 bytes stands at the end, and before it 15 more numbers than there were.
+    let counts_end = bytes.len() - 4 - 4 - 4 - 5;
+    bytes.drain(counts_end - 15 * 8..counts_end);
+    bytes[0] = 2;
     assert_eq!(Version::decode(&bytes), Ok(version));
 }
 

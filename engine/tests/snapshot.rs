@@ -7,7 +7,7 @@ use cmd_support::machine::{Machine, pack};
 use cmd_support::random::{Random, random_command, random_of_family};
 use cmd_support::script;
 use slotcore_engine::cmd::{Args, Exec, NoReply, Run, resolve};
-use slotcore_engine::snapshot::{SnapshotError, export, import};
+use slotcore_engine::snapshot::{Export, Import, SnapshotError, export, import};
 
 /// A command over few keys, so that they meet each other; now and then one whose outcome depends on positions.
 fn line(r: &mut Random) -> String {
@@ -65,6 +65,32 @@ fn a_replica_made_of_a_snapshot_answers_as_the_one_it_was_taken_of() {
             assert_eq!(replica.ks.digest(), leader.ks.digest(), "seed {seed}, round {round}");
             leader = replica;
         }
+    }
+}
+
+/// Written and read in slices of any length, it is the same state.
+#[test]
+fn slices_make_the_same_state() {
+    let mut r = Random::new(11);
+    let machine = machine_after(&mut r, 1500);
+    for bytes in [1, 300, 5_000] {
+        let (mut export, mut written, mut slices) = (Export::begin(b"beside"), Vec::new(), 0_u64);
+        while export.next(&machine.ks, bytes, &mut written) {
+            slices += 1;
+        }
+        let mut import = Import::default();
+        let imported = loop {
+            slices += 1;
+            if let Some(imported) = import.next(&written, bytes).unwrap() {
+                break imported;
+            }
+        };
+        assert_eq!(imported.keyspace.digest(), machine.ks.digest(), "slices of {bytes}");
+        assert_eq!(imported.server, b"beside");
+        assert!(
+            slices > 2 * machine.ks.len() / (1 + bytes as u64),
+            "{slices} slices of {bytes}"
+        );
     }
 }
 

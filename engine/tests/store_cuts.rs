@@ -7,6 +7,7 @@ mod store_support;
 use cmd_support::machine::Machine;
 use cmd_support::random::Random;
 use cmd_support::script;
+use cmd_support::seeds::{are_own, seeds};
 use store_support::{Node, START, tiny};
 
 /// Inserts, overwrites, deletions, large values and collections, and what keeps a store busy beside them.
@@ -62,7 +63,8 @@ fn run_until(seed: u64, steps: usize, cut: u64, power: bool) -> Option<()> {
 #[test]
 fn a_cut_at_any_moment_loses_nothing() {
     let mut cuts = 0;
-    for (seed, power) in [(1, true), (2, false), (3, true), (4, true)] {
+    for seed in seeds(4) {
+        let power = seed % 4 != 1;
         let mut cut = 1;
         while run_until(seed, 250, cut, power).is_some() {
             cut += 1;
@@ -70,5 +72,5 @@ fn a_cut_at_any_moment_loses_nothing() {
         }
     }
     println!("{cuts} cuts");
-    assert!(cuts > 400, "{cuts} cuts");
+    assert!(cuts > 400 || !are_own(), "{cuts} cuts");
 }

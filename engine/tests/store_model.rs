@@ -10,6 +10,7 @@ use cmd_support::families::FAMILIES;
 use cmd_support::machine::Machine;
 use cmd_support::random::{Random, random_command, random_of_family};
 use cmd_support::script;
+use cmd_support::seeds::{are_own, seeds};
 use store_support::{Node, START, tiny};
 
 /// A command; with `timeless` none that makes a key expire.
@@ -128,7 +129,7 @@ fn a_group_larger_than_memory_answers_like_one_in_memory() {
         blob_reads: 0,
         restarts: 0,
     };
-    for seed in 0..12 {
+    for seed in seeds(12) {
         episode(seed, 3000, &mut totals);
     }
     let Totals {
@@ -142,5 +143,6 @@ fn a_group_larger_than_memory_answers_like_one_in_memory() {
     println!(
         "{flushes} flushes, {merges} merges, {lookups} lookups, {filtered} filtered, {blob_reads} blobs, {restarts} restarts"
     );
-    assert!(flushes > 100 && merges > 50 && lookups > 1_000 && filtered > 100 && blob_reads > 20 && restarts > 20);
+    let enough = flushes > 100 && merges > 50 && lookups > 1_000 && filtered > 100 && blob_reads > 20 && restarts > 20;
+    assert!(enough || !are_own());
 }

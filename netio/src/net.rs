@@ -331,6 +331,19 @@ impl Net {
         }
     }
 
+    /// Takes a connection from among the ready ones: whoever calls this is about to look at all of its input.
+    pub fn unmark_ready(&mut self, id: ConnId) {
+        if let Some(conn) = self.conn_mut(id)
+            && std::mem::take(&mut conn.is_ready)
+        {
+            // Nearly always it was the last to be marked.
+            match self.ready.back() == Some(&id) {
+                true => _ = self.ready.pop_back(),
+                false => self.ready.retain(|other| *other != id),
+            }
+        }
+    }
+
     /// True when a connection waits to be parsed.
     pub fn has_ready(&self) -> bool {
         !self.ready.is_empty()

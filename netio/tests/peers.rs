@@ -2,7 +2,7 @@
 //! away and come back.
 #![allow(clippy::disallowed_methods, reason = "strangers are ordinary sockets")]
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -32,6 +32,7 @@ fn identity(me: u64) -> Identity {
         secret: b"secret".to_vec(),
         incarnation: u128::from(me) + 1000,
         known: BTreeMap::new(),
+        removed: BTreeSet::new(),
     }
 }
 
@@ -290,4 +291,194 @@ fn who_is_wanted_no_more_is_let_go() {
         nodes[0].events.iter().filter(away).count() + up > 2
     });
     assert_eq!(b.net.open_count(), 0);
+}
+
+/// Core 0 of a node of a cluster.
+fn answerer() -> Node {
+    Node::new(2 << 16)
+}
+
+/// One who knows the secret, and of no cluster.
+fn asker() -> Node {
+    asker_like(Identity {
+        cluster: 0,
+        ..identity(0)
+    })
+}
+
+fn asker_like(identity: Identity) -> Node {
+    Node::with(identity, PeerOptions::default(), "127.0.0.1:0".parse().unwrap())
+}
+
+/// What comes of a question to `node`, which answers what it is asked in capitals.
+fn ask(asker: &mut Node, node: &mut Node, question: &[u8]) -> Result<Bytes, LinkEnd> {
+    asker.net.ask(node.address, question);
+    let mut answered = None;
+    turn_until(&mut [asker, node], "an answer", |nodes| {
+        while let Some(at) = nodes[1]
+            .events
+            .iter()
+            .position(|event| matches!(event, PeerEvent::Asked(..)))
+        {
+            if let Some(PeerEvent::Asked(who, said)) = nodes[1].events.remove(at) {
+                nodes[1].net.answer(who, &said.to_ascii_uppercase());
+            }
+        }
+        nodes[0].events.retain(|event| match event {
+            PeerEvent::Answered(answer) => {
+                answered = Some(answer.clone());
+                false
+            }
+            _ => true,
+        });
+        answered.is_some()
+    });
+    answered.unwrap()
+}
+
+#[test]
+fn who_knows_the_secret_asks_and_is_answered() {
+    let (mut asker, mut node) = (asker(), answerer());
+    for len in [0, 1, 4096] {
+        let answer = ask(&mut asker, &mut node, &vec![b'a'; len]);
+        assert_eq!(answer, Ok(vec![b'A'; len].into()));
+    }
+    // A member, too, can ask.
+    let mut member = Node::new(7 << 16);
+    assert_eq!(ask(&mut member, &mut node, b"who?"), Ok("WHO?".into()));
+    assert_eq!(node.net.open_count() + asker.net.open_count(), 0);
+    assert!(
+        !node.saw(|event| matches!(event, PeerEvent::Failed(..))),
+        "{:?}",
+        node.events
+    );
+}
+
+#[test]
+fn who_may_not_ask_is_told_why_and_nothing_is_heard_of_him() {
+    let refused = |why, told| Err(LinkEnd::Refused { why, told });
+    let mut node = answerer();
+    let mut ignorant = asker_like(Identity {
+        secret: b"?".to_vec(),
+        ..identity(0)
+    });
+    assert_eq!(ask(&mut ignorant, &mut node, b"x"), refused(Refusal::Proof, false));
+    let mut foreign = asker_like(Identity {
+        cluster: 1,
+        ..identity(0)
+    });
+    assert_eq!(ask(&mut foreign, &mut node, b"x"), refused(Refusal::Cluster, true));
+    let mut second_core = Node::new(2 << 16 | 1);
+    assert_eq!(
+        ask(&mut asker(), &mut second_core, b"x"),
+        refused(Refusal::WrongCore, true)
+    );
+    assert!(
+        ask(&mut asker(), &mut Node::new(0), b"x").is_err(),
+        "who has no number cannot tell"
+    );
+    // Nobody listens there.
+    let mut lonely = asker();
+    lonely.net.ask("127.0.0.1:1".parse().unwrap(), b"x");
+    turn_until(&mut [&mut lonely], "a failure", |nodes| {
+        nodes[0].saw(|event| *event == PeerEvent::Answered(Err(LinkEnd::Io(libc::ECONNREFUSED))))
+    });
+}
+
+#[test]
+fn a_node_that_was_removed_is_told_so() {
+    let (mut node, mut gone) = (answerer(), Node::new(1 << 16));
+    node.net.set_removed([identity(gone.id.0).incarnation].into());
+    node.wants(&[(gone.id, gone.address)]);
+    gone.wants(&[(node.id, node.address)]);
+    turn_until(&mut [&mut node, &mut gone], "a refusal", |nodes| {
+        nodes[1].saw(|event| {
+            let (why, told) = (Refusal::Removed, true);
+            matches!(event, PeerEvent::Failed(_, end) if *end == LinkEnd::Refused { why, told })
+        })
+    });
+    // Which nothing has proved; but it may ask.
+    assert_eq!(ask(&mut gone, &mut node, b"removed?"), Ok("REMOVED?".into()));
+}
+
+#[test]
+fn bytes_that_are_no_hello_reach_nobody() {
+    let mut node = answerer();
+    let mut hello = b"SLPR\x03".to_vec();
+    hello.resize(69, 0);
+    let long = [&hello[..], &[7; 60_000]].concat();
+    let of_version_4 = [b"SLPR\x04", &hello[5..]].concat();
+    let refusals = [
+        (&b"GET / HTTP/1.1\r\n\r\n"[..], 1),
+        (&of_version_4, 2),
+        (&long, 5),
+        (&[&b"SLPR\x03"[..], &[9; 64]].concat(), 3),
+    ];
+    for (bytes, reason) in refusals.iter() {
+        let mut stranger = TcpStream::connect(node.address).unwrap();
+        stranger.write_all(bytes).unwrap();
+        turn_until(&mut [&mut node], "a refusal", |nodes| {
+            let refused = |event: &PeerEvent| matches!(event, PeerEvent::Failed(None, LinkEnd::Refused { why, .. }) if *why as u8 == *reason);
+            nodes[0].saw(refused)
+        });
+        node.events.clear();
+    }
+    // Cut off anywhere.
+    for len in [0, 4, 5, 68, 69] {
+        let mut stranger = TcpStream::connect(node.address).unwrap();
+        stranger.write_all(&hello[..len]).unwrap();
+        drop(stranger);
+        turn_until(&mut [&mut node], "the end", |nodes| {
+            nodes[0].saw(|event| matches!(event, PeerEvent::Failed(None, LinkEnd::Closed | LinkEnd::Io(_))))
+        });
+        node.events.clear();
+    }
+    assert_eq!(ask(&mut asker(), &mut node, b"still there?"), Ok("STILL THERE?".into()));
+}
+
+#[test]
+fn a_flood_of_askers_and_strangers_is_bounded_and_keeps_nobody_out() {
+    let (mut node, mut asker) = (answerer(), asker());
+    for _ in 0..40 {
+        asker.net.ask(node.address, b"me first");
+    }
+    let ends = |node: &Node| {
+        node.events
+            .iter()
+            .filter(|e| matches!(e, PeerEvent::Answered(_)))
+            .count()
+    };
+    turn_until(&mut [&mut asker, &mut node], "refusals", |nodes| ends(nodes[0]) >= 32);
+    let heard: Vec<_> = (node.events.iter())
+        .filter_map(|event| match event {
+            PeerEvent::Asked(who, _) => Some(*who),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(heard.len(), 8);
+    for who in heard {
+        node.net.answer(who, b"yes");
+        node.net.answer(who, b"and once more, which nobody hears");
+    }
+    turn_until(&mut [&mut asker, &mut node], "answers", |nodes| ends(nodes[0]) == 40);
+    let yes = |event: &&PeerEvent| **event == PeerEvent::Answered(Ok("yes".into()));
+    assert_eq!(asker.events.iter().filter(yes).count(), 8);
+    asker.events.clear();
+
+    // More connections that say nothing than are kept: the oldest go, and peers and askers get in all the same.
+    let silent: Vec<TcpStream> = (0..100)
+        .map(|_| {
+            let stream = TcpStream::connect(node.address).unwrap();
+            node.turn();
+            stream
+        })
+        .collect();
+    turn_until(&mut [&mut node], "the end of the oldest", |nodes| {
+        let crowded = |event: &&PeerEvent| **event == PeerEvent::Failed(None, LinkEnd::Crowded);
+        nodes[0].events.iter().filter(crowded).count() >= 36
+    });
+    assert_eq!(ask(&mut asker, &mut node, b"may i?"), Ok("MAY I?".into()));
+    let mut peer = Node::new(1 << 16);
+    connected(&mut peer, &mut node);
+    drop(silent);
 }

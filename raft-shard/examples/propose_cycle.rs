@@ -3,20 +3,17 @@
 //!
 //! `cargo run --release -p slotcore-raft-shard --example propose_cycle -- 10000`
 
-#[path = "../tests/support/memory_log.rs"]
-#[allow(dead_code)]
-mod memory_log;
-
 use std::cell::RefCell;
+use std::io;
 use std::rc::Rc;
 
 use bytes::Bytes;
 use glommio::{LocalExecutorBuilder, Placement};
-use memory_log::MemoryLog;
 use slotcore_raft_shard::runtime::Runtime;
 use slotcore_raft_shard::runtime::glommio::GlommioRuntime;
 use slotcore_raft_shard::{
-    Applied, BadSnapshot, Consensus, Group, GroupOptions, GroupState, LogHub, NoPeers, StateMachine,
+    Applied, BadSnapshot, Consensus, Group, GroupOptions, GroupState, Installing, LogHub, MemoryLog, NoPeers,
+    StateMachine, Taking,
 };
 use slotcore_rt::ids::{LogIndex, ReplicaId, Term};
 
@@ -27,11 +24,11 @@ impl StateMachine for Counter {
     fn apply(&mut self, _index: LogIndex, _term: Term, payload: &[u8]) {
         self.0 += payload.len() as u64;
     }
-    fn snapshot(&mut self, _at: &Applied) -> Bytes {
-        Bytes::new()
+    fn snapshot(&mut self, _at: &Applied) -> io::Result<Taking> {
+        Ok(Taking::InMemory(Bytes::new()))
     }
-    fn install(&mut self, _at: &Applied, _data: &[u8]) -> Result<(), BadSnapshot> {
-        Ok(())
+    fn install(&mut self, _at: &Applied, _data: &Bytes) -> Result<Installing, BadSnapshot> {
+        Ok(Installing::Done)
     }
 }
 

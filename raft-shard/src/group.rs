@@ -45,7 +45,7 @@ use crate::outgoing::Outgoing;
 use crate::proposal::Outcome;
 use crate::runtime::Runtime;
 use crate::state_machine::{Applied, Applier, StateMachine};
-use crate::types::{Membership, Payload, RaftTypes, raft_index};
+use crate::types::{Membership, Payload, RaftTypes, position, raft_index};
 
 /// openraft's handle, over our types.
 pub(crate) type RaftHandle<RT, S> = Raft<RaftTypes<RT>, Applier<S>>;
@@ -68,6 +68,32 @@ impl OpenError {
     fn because(error: impl fmt::Display) -> Self {
         OpenError(error.to_string())
     }
+}
+
+/// Why leadership was not handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransferRefused {
+    /// This replica does not lead.
+    NotLeader,
+    /// Only another voter can take over, and while voters are being changed it is not known who that will be.
+    NotAnotherVoter,
+    /// The group has failed; see [`Consensus::failure`].
+    Failed,
+}
+
+/// How far a replica's log and state are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogPositions {
+    /// The last entry of the log; it may not be durable yet.
+    pub last: LogIndex,
+    /// The last one known to be on a quorum.
+    pub committed: LogIndex,
+    /// The last one executed.
+    pub applied: LogIndex,
+    /// The last one that the newest snapshot holds; 0: there is none.
+    pub snapshot: LogIndex,
+    /// The last one that the log has forgotten.
+    pub purged: LogIndex,
 }
 
 /// See the module.
@@ -166,6 +192,24 @@ impl<RT: Runtime, S: StateMachine> Group<RT, S> {
         &self.state
     }
 
+    /// This replica.
+    pub fn id(&self) -> ReplicaId {
+        self.options.id
+    }
+
+    /// How far this replica's log and state are.
+    pub fn positions(&self) -> LogPositions {
+        let data = self.data.borrow_watched();
+        let index = |id| position(id).0;
+        LogPositions {
+            last: index(data.last_log.as_ref()),
+            committed: index(data.cluster_committed.as_ref()),
+            applied: self.state.applied().0,
+            snapshot: index(data.snapshot.as_ref()),
+            purged: index(data.purged.as_ref()),
+        }
+    }
+
     /// How long a voter that has heard from a leader refuses others; a leader not heard from for longer may have a successor.
     pub fn election_max(&self) -> Duration {
         self.options.election_max
@@ -187,10 +231,21 @@ impl<RT: Runtime, S: StateMachine> Group<RT, S> {
         acked.is_some_and(|at| now.since(RT::tick(at.into_inner())) < self.options.election_max)
     }
 
-    /// Hands leadership to another voter. Reads stop being served alone before the first message of it is sent.
-    pub fn transfer_leader(&mut self, to: ReplicaId) -> Result<(), ProposeError> {
+    /// Hands leadership to another voter. Reads stop being served alone before the first message of it is sent, nothing is
+    /// taken or reassured any more, and if that voter is lost the others elect somebody.
+    ///
+    /// # Errors
+    /// [`TransferRefused`]: nothing has changed.
+    pub fn transfer_leader(&mut self, to: ReplicaId) -> Result<(), TransferRefused> {
+        if self.role() != Role::Leader {
+            return Err(TransferRefused::NotLeader);
+        }
+        // openraft does not look at it. A leader that hands over to nobody falls silent for good if no other may campaign.
+        if self.state.is_changing() || to == self.options.id || !self.members().voters.contains(&to) {
+            return Err(TransferRefused::NotAnotherVoter);
+        }
         self.lease.learn(LeaseInput::TransferBegins);
-        sent_at_once(self.raft.trigger().transfer_leader(to.0))
+        sent_at_once(self.raft.trigger().transfer_leader(to.0)).map_err(|_| TransferRefused::Failed)
     }
 
     /// The group's replicas, as this one knows them.
@@ -207,16 +262,31 @@ impl<RT: Runtime, S: StateMachine> Group<RT, S> {
         Some(last.saturating_sub(held.index))
     }
 
-    /// How many other replicas have this one's log up to `index`, as far as they have told; `None`: this one does not lead.
-    pub fn holders_of(&self, index: LogIndex) -> Option<usize> {
+    /// True when this replica leads and `replica`, voter or learner, has answered what was sent within an election's time-out.
+    pub fn hears(&self, replica: ReplicaId) -> bool {
         let data = self.data.borrow_watched();
-        let wanted = raft_index(index);
-        let others = data
-            .replication
-            .as_ref()?
-            .iter()
-            .filter(|(id, _)| **id != self.options.id.0);
-        Some(others.filter(|(_, held)| held.map(|held| held.index) >= wanted).count())
+        let answered = data.heartbeat.as_ref().and_then(|answered| *answered.get(&replica.0)?);
+        answered.is_some_and(|at| RT::now().since(RT::tick(at.into_inner())) < self.options.election_max)
+    }
+
+    /// How many other voters have this one's log up to `index`, as far as they have told; `None`: this one does not lead.
+    pub fn holders_of(&self, index: LogIndex) -> Option<usize> {
+        let (data, server) = (self.data.borrow_watched(), self.server.borrow_watched());
+        let membership = server.membership_config.membership();
+        let held = data.replication.as_ref()?;
+        Some(Members::voters_with(
+            membership,
+            self.options.id,
+            held,
+            raft_index(index),
+        ))
+    }
+
+    /// How many replicas besides one have whatever is committed, as far as this one knows: by the membership that was agreed upon,
+    /// and by a newer one that may be.
+    pub fn certain_copies(&self) -> usize {
+        let newest = Members::certain_copies(self.server.borrow_watched().membership_config.membership());
+        newest.min(self.state.certain_copies())
     }
 
     /// Begins a change of the group's replicas, which ends in the background: [`GroupState::is_changing`] tells when, and
@@ -245,12 +315,33 @@ impl<RT: Runtime, S: StateMachine> Group<RT, S> {
         Ok(())
     }
 
-    /// What this replica, if it leads, has to do next so that `goal` become the voters; see [`Members::step_towards`].
+    /// What this replica, if it leads, has to do next so that `goal` become the voters, and there are no learners; see
+    /// [`Members::step_towards`].
     pub fn step_towards(&self, goal: &BTreeSet<ReplicaId>) -> MemberStep {
+        self.step_towards_with(goal, &BTreeSet::new())
+    }
+
+    /// The same with these learners.
+    pub fn step_towards_with(&self, goal: &BTreeSet<ReplicaId>, learners: &BTreeSet<ReplicaId>) -> MemberStep {
+        let lag = |id| self.lag_of(id);
         match self.role() == Role::Leader && !self.state.is_changing() {
-            true => self.members().step_towards(self.options.id, goal, |id| self.lag_of(id)),
+            true => self
+                .members()
+                .step_towards(self.options.id, goal, learners, lag, |id| self.hears(id)),
             false => MemberStep::Wait,
         }
+    }
+
+    /// Does what [`Group::step_towards_with`] says. True when there is nothing left to do.
+    pub fn take_step(&mut self, goal: &BTreeSet<ReplicaId>, learners: &BTreeSet<ReplicaId>) -> bool {
+        // What is refused now is asked for again.
+        match self.step_towards_with(goal, learners) {
+            MemberStep::Done => return true,
+            MemberStep::Wait => {}
+            MemberStep::Change(change) => _ = self.change_members(change),
+            MemberStep::Transfer(to) => _ = self.transfer_leader(to),
+        }
+        false
     }
 
     /// Asks for a snapshot of the state machine as it is when its turn comes.

@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use slotcore_rt::ids::{LogIndex, Term};
 
 use crate::consensus::{Progress, ProposalId, Refusal};
+use crate::members::Members;
 use crate::state_machine::Applied;
 use crate::types::StoredMembership;
 
@@ -50,6 +51,11 @@ impl GroupState {
             term,
             membership,
         }
+    }
+
+    /// By the membership in force at the last entry executed.
+    pub(crate) fn certain_copies(&self) -> usize {
+        Members::certain_copies(self.membership.borrow().membership())
     }
 
     /// The term of the entry that was appended last: of what was proposed before it and is in the log, none is of a later

@@ -92,12 +92,16 @@ impl<RT: Runtime, S: StateMachine> Inbound<RT, S> {
         self.raft.handle_transfer_leader(request).await
     }
 
+    /// The vote that this replica has given last.
+    pub(crate) fn own_vote(&self) -> Vote {
+        self.raft.server_metrics().borrow_watched().vote
+    }
+
     /// The answer to every candidate while the hold-off lasts: this replica's own vote, and no.
     fn refusal(&self) -> Option<VoteResponse<RaftTypes<RT>>> {
         if RT::now() >= self.hold_off_until {
             return None;
         }
-        let vote = self.raft.server_metrics().borrow_watched().vote;
-        Some(VoteResponse::new(vote, None, false))
+        Some(VoteResponse::new(self.own_vote(), None, false))
     }
 }

@@ -7,7 +7,7 @@
 //! [`Members::step_towards`] says what to do next, given what is wanted. It is asked again and again, keeps nothing between
 //! two times, and so goes on where another leader has stopped.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use openraft::ChangeMembers;
@@ -15,7 +15,7 @@ use openraft::impls::EmptyNode;
 use slotcore_rt::ids::ReplicaId;
 
 use crate::options::REPLICATION_ENTRIES_MAX;
-use crate::types::Membership;
+use crate::types::{LogId, Membership};
 
 /// A learner may become a voter when it lacks no more entries than this: what one message brings. With more, commits
 /// that need it would wait until it has caught up.
@@ -52,6 +52,25 @@ impl Members {
         self.voters.contains(&replica) || self.leaving.contains(&replica) || self.learners.contains(&replica)
     }
 
+    /// How many replicas besides the one that counts have all that is committed: the smallest set of voters says.
+    pub(crate) fn certain_copies(membership: &Membership) -> usize {
+        let sets = membership.get_joint_config().iter();
+        sets.map(|set| set.len() / 2).min().unwrap_or(0)
+    }
+
+    /// How many voters besides `me` have the log up to `wanted`. `held`: how far each replica's log goes. A learner's may be
+    /// thrown away with its node, and what it has counts for no majority.
+    pub(crate) fn voters_with(
+        membership: &Membership,
+        me: ReplicaId,
+        held: &BTreeMap<u64, Option<LogId>>,
+        wanted: Option<u64>,
+    ) -> usize {
+        let votes = |id: &u64| membership.get_joint_config().iter().any(|set| set.contains(id));
+        let others = held.iter().filter(|(id, _)| **id != me.0 && votes(id));
+        others.filter(|(_, held)| held.map(|held| held.index) >= wanted).count()
+    }
+
     /// Whether `replica` is the only one there is.
     pub fn is_only(&self, replica: ReplicaId) -> bool {
         !self.joint && self.learners.is_empty() && self.voters.len() == 1 && self.voters.contains(&replica)
@@ -61,9 +80,9 @@ impl Members {
 /// What the leader of a group has to do next, so that the group gets the wanted voters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MemberStep {
-    /// Nothing: they are the voters, and there are no learners.
+    /// Nothing: they are the voters, and the learners are those wanted.
     Done,
-    /// A learner has to catch up first.
+    /// A learner has to catch up first, or too many of those that are to vote are not heard from.
     Wait,
     /// This change.
     Change(MemberChange),
@@ -72,16 +91,20 @@ pub enum MemberStep {
 }
 
 impl Members {
-    /// The next step of leader `me` towards voters `goal`, which is not empty. `lag`: entries a replica lacks, if known.
+    /// The next step of leader `me` towards voters `goal`, which is not empty, and these learners. `lag`: entries a replica lacks, if
+    /// known. `hears`: whether a replica has answered lately. Without a majority of `goal` nothing would ever be decided again, not even
+    /// the end of the change: it does not begin.
     pub fn step_towards(
         &self,
         me: ReplicaId,
         goal: &BTreeSet<ReplicaId>,
+        learners: &BTreeSet<ReplicaId>,
         lag: impl Fn(ReplicaId) -> Option<u64>,
+        hears: impl Fn(ReplicaId) -> bool,
     ) -> MemberStep {
         let heir = |among: &BTreeSet<ReplicaId>| {
             let others = among.iter().copied().filter(|id| *id != me && self.voters.contains(id));
-            others.min_by_key(|id| lag(*id).unwrap_or(u64::MAX))
+            others.min_by_key(|id| (!hears(*id), lag(*id).unwrap_or(u64::MAX)))
         };
         if self.joint {
             // Whatever is wanted now, first what was begun.
@@ -90,16 +113,17 @@ impl Members {
                 _ => MemberStep::Change(MemberChange::Voters(self.voters.clone())),
             };
         }
-        if let Some(&missing) = goal.iter().find(|id| !self.contains(**id)) {
+        if let Some(&missing) = goal.iter().chain(learners).find(|id| !self.contains(**id)) {
             return MemberStep::Change(MemberChange::AddLearner(missing));
         }
         if self.voters == *goal {
-            let left = self.learners.iter().next();
+            let left = self.learners.iter().find(|id| !learners.contains(id));
             return left.map_or(MemberStep::Done, |id| {
                 MemberStep::Change(MemberChange::RemoveLearner(*id))
             });
         }
-        if check_voters(self, goal, &lag).is_err() {
+        let heard = goal.iter().filter(|id| **id == me || hears(**id)).count();
+        if 2 * heard <= goal.len() || check_voters(self, goal, &lag).is_err() {
             return MemberStep::Wait;
         }
         if goal.contains(&me) {
@@ -212,7 +236,10 @@ pub(crate) fn check(
 
 #[cfg(test)]
 mod tests {
+    use slotcore_rt::ids::{LogIndex, Term};
+
     use super::*;
+    use crate::types::{log_id, raft_index};
 
     fn ids(ids: &[u64]) -> BTreeSet<ReplicaId> {
         ids.iter().copied().map(ReplicaId).collect()
@@ -232,6 +259,32 @@ mod tests {
         assert!(members(&[&[1]], &[]).is_only(ReplicaId(1)));
         assert!(!members(&[&[1]], &[2]).is_only(ReplicaId(1)));
         assert!(!members(&[&[1], &[1, 2]], &[]).is_only(ReplicaId(1)));
+    }
+
+    #[test]
+    fn the_smallest_set_of_voters_says_how_many_copies_there_are_and_learners_are_none() {
+        let of = |sets: &[&[u64]]| {
+            let sets = sets.iter().map(|set| set.iter().copied().collect()).collect();
+            Membership::new_with_defaults(sets, [9])
+        };
+        for (sets, copies) in [
+            (&[][..], 0),
+            (&[&[1][..]][..], 0),
+            (&[&[1, 2]], 1),
+            (&[&[1, 2, 3]], 1),
+            (&[&[1, 2, 3, 4]], 2),
+            (&[&[1, 2, 3], &[1]], 0),
+            (&[&[1, 2], &[1, 2, 3, 4, 5]], 1),
+        ] {
+            assert_eq!(Members::certain_copies(&of(sets)), copies, "{sets:?}");
+        }
+        let held = |index: u64| log_id(LogIndex(index), Term(1));
+        let held: BTreeMap<u64, Option<LogId>> =
+            [(1, held(7)), (2, held(7)), (3, held(6)), (4, None), (9, held(7))].into();
+        let with = |sets: &[&[u64]]| Members::voters_with(&of(sets), ReplicaId(1), &held, raft_index(LogIndex(7)));
+        assert_eq!(with(&[&[1, 2, 3]]), 1);
+        assert_eq!(with(&[&[1, 3, 4]]), 0, "2 and 9 do not vote");
+        assert_eq!(with(&[&[1, 9], &[1, 2]]), 2);
     }
 
     #[test]
@@ -256,8 +309,8 @@ mod tests {
     #[test]
     fn the_next_step_is_told_from_what_is_there_alone() {
         let step = |sets: &[&[u64]], learners: &[u64], me: u64, goal: &[u64]| {
-            members(sets, learners)
-                .step_towards(ReplicaId(me), &ids(goal), |id| Some(if id.0 < 9 { id.0 } else { 1000 }))
+            let lag = |id: ReplicaId| Some(if id.0 < 9 { id.0 } else { 1000 });
+            members(sets, learners).step_towards(ReplicaId(me), &ids(goal), &ids(&[]), lag, |_| true)
         };
         let voters = |voters: &[u64]| MemberStep::Change(MemberChange::Voters(ids(voters)));
         let add = |id| MemberStep::Change(MemberChange::AddLearner(ReplicaId(id)));
@@ -288,5 +341,43 @@ mod tests {
         );
         let left = MemberStep::Change(MemberChange::RemoveLearner(ReplicaId(7)));
         assert_eq!(step(&[&[1, 2, 3]], &[7], 1, &[1, 2, 3]), left);
+    }
+
+    #[test]
+    fn no_change_begins_that_too_few_could_end() {
+        let step = |me: u64, goal: &[u64], lost: &[u64]| {
+            let hears = |id: ReplicaId| !lost.contains(&id.0);
+            members(&[&[1, 2, 3]], &[4]).step_towards(ReplicaId(me), &ids(goal), &ids(&[]), |_| Some(0), hears)
+        };
+        let voters = |voters: &[u64]| MemberStep::Change(MemberChange::Voters(ids(voters)));
+        assert_eq!(step(2, &[2, 3], &[3]), MemberStep::Wait);
+        assert_eq!(
+            step(1, &[2, 3], &[3]),
+            MemberStep::Wait,
+            "nor is it handed over for that"
+        );
+        assert_eq!(step(2, &[2, 3], &[1]), voters(&[2, 3]));
+        assert_eq!(step(2, &[2, 3, 4], &[3]), voters(&[2, 3, 4]));
+        assert_eq!(step(2, &[2, 3, 4], &[3, 4]), MemberStep::Wait);
+        assert_eq!(step(1, &[2, 3, 4], &[2]), MemberStep::Transfer(ReplicaId(3)));
+        assert_eq!(step(1, &[1], &[2, 3]), voters(&[1]));
+    }
+
+    #[test]
+    fn learners_that_are_wanted_come_and_stay() {
+        let step = |sets: &[&[u64]], learners: &[u64], goal: &[u64], wanted: &[u64]| {
+            members(sets, learners).step_towards(ReplicaId(1), &ids(goal), &ids(wanted), |_| Some(0), |_| true)
+        };
+        let add = |id| MemberStep::Change(MemberChange::AddLearner(ReplicaId(id)));
+        assert_eq!(step(&[&[1, 2, 3]], &[], &[1, 2, 3], &[4, 5]), add(4));
+        assert_eq!(step(&[&[1, 2, 3]], &[4], &[1, 2, 3], &[4, 5]), add(5));
+        assert_eq!(step(&[&[1, 2, 3]], &[4, 5], &[1, 2, 3], &[4, 5]), MemberStep::Done);
+        let swap = MemberStep::Change(MemberChange::Voters(ids(&[1, 2, 4])));
+        assert_eq!(step(&[&[1, 2, 3]], &[4], &[1, 2, 4], &[3]), swap);
+        assert_eq!(
+            step(&[&[1, 2, 4]], &[], &[1, 2, 4], &[3]),
+            add(3),
+            "who votes no more listens on"
+        );
     }
 }

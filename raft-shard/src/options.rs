@@ -97,6 +97,9 @@ impl GroupOptions {
             enable_leader_restore: Some(self.planted.leader_restore),
             // Snapshots follow the state machine's own flushes, never a count of entries.
             snapshot_policy: SnapshotPolicy::Never,
+            // Nor does a snapshot let the log forget anything unasked. openraft would else keep a count of entries, which takes
+            // entries from replicas that are a little behind, and can be less than what it was told to purge and has not yet.
+            max_in_snapshot_log_to_keep: u64::MAX,
             max_payload_entries: REPLICATION_ENTRIES_MAX,
             api_channel_size: Some(CORE_QUEUE_MAX),
             ..Config::default()
@@ -125,6 +128,11 @@ mod tests {
             "a replica cut off would depose the leader"
         );
         assert_eq!(config.snapshot_policy, SnapshotPolicy::Never);
+        assert_eq!(
+            config.max_in_snapshot_log_to_keep,
+            u64::MAX,
+            "only what is asked for is purged"
+        );
         assert_ne!(
             config.allow_log_reversion,
             Some(true),

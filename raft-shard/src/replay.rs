@@ -133,10 +133,12 @@ impl<'a, S: StateMachine> Replay<'a, S> {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use slotcore_rt::ids::Term;
 
     use super::*;
-    use crate::state_machine::BadSnapshot;
+    use crate::state_machine::{BadSnapshot, Installing, Taking};
     use crate::types::Membership;
 
     #[derive(Default)]
@@ -146,10 +148,10 @@ mod tests {
         fn apply(&mut self, index: LogIndex, term: Term, payload: &[u8]) {
             self.0.push((index.0, term.0, payload[0]));
         }
-        fn snapshot(&mut self, _at: &Applied) -> Bytes {
+        fn snapshot(&mut self, _at: &Applied) -> io::Result<Taking> {
             unreachable!("replay takes no snapshots")
         }
-        fn install(&mut self, _at: &Applied, _data: &[u8]) -> Result<(), BadSnapshot> {
+        fn install(&mut self, _at: &Applied, _data: &Bytes) -> Result<Installing, BadSnapshot> {
             unreachable!("replay installs no snapshots")
         }
     }

@@ -26,10 +26,15 @@ pub type Links = peer::Links<SimRuntime>;
 
 pub use peer::hub::PATIENCE;
 
+/// Parts of snapshots: small, so that the snapshots of simulations come in many.
+const PART_BYTES: usize = 64;
+
 /// A hub for the calling node, one life long.
 pub fn hub(patience: Duration) -> Rc<PeerHub<SimRuntime>> {
     // Below the time in nanoseconds, and above the calls of earlier lives.
-    PeerHub::new(patience, exec::now().0 << 8)
+    let hub = PeerHub::new(patience, exec::now().0 << 8);
+    hub.set_part_bytes(PART_BYTES);
+    hub
 }
 
 /// Carries the hub's frames for ever.

@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
@@ -15,6 +16,7 @@ use openraft::{EntryPayload, OptionalSend};
 use slotcore_rt::ids::{LogIndex, Term};
 
 use crate::group_state::GroupState;
+use crate::members::Members;
 use crate::membership::{self, BadMembership};
 use crate::runtime::Runtime;
 use crate::types::{LogId, RaftTypes, Snapshot, SnapshotMeta, StoredMembership, log_id, position};
@@ -31,6 +33,12 @@ pub struct Applied {
 }
 
 impl Applied {
+    /// The replicas as they were agreed upon there, and in which entry; 0: in none.
+    pub fn members(&self) -> (LogIndex, Members) {
+        let (index, _) = position(self.membership.log_id().as_ref());
+        (index, Members::of(self.membership.membership()))
+    }
+
     /// The membership as bytes, to be kept with a flushed state: its entry may be purged from the log.
     ///
     /// Format: `docs/formats/raft-entries.md`, "Membership beside a flushed state".
@@ -77,27 +85,68 @@ pub trait StateMachine: 'static {
     /// entries). Must not fail and must not await.
     fn apply(&mut self, index: LogIndex, term: Term, payload: &[u8]);
 
-    /// The whole state, which stands for `at`. Until it can be brought back by [`StateMachine::install`] after a crash,
-    /// the log must not be purged up to `at`.
-    fn snapshot(&mut self, at: &Applied) -> Bytes;
+    /// Begins a snapshot of the whole state, which stands for `at`, or goes on with it. Calls follow each other, with pauses, until
+    /// it says something else than [`Taking::More`]; nothing is executed in between. Each takes little time.
+    ///
+    /// # Errors
+    /// The replica stops.
+    fn snapshot(&mut self, at: &Applied) -> io::Result<Taking>;
 
-    /// Replaces the whole state by what [`StateMachine::snapshot`] gave on some replica. Durable on return: openraft
-    /// purges the log up to `at` next.
-    fn install(&mut self, at: &Applied, data: &[u8]) -> Result<(), BadSnapshot>;
+    /// The newest snapshot that is durable, taken or installed, and what it stands for.
+    ///
+    /// # Errors
+    /// The replica stops.
+    fn kept(&mut self) -> io::Result<Option<(Applied, Bytes)>> {
+        Ok(None)
+    }
+
+    /// Begins to replace the whole state by what [`StateMachine::snapshot`] gave on some replica, or goes on with it, as
+    /// [`StateMachine::snapshot`] does. When it is done, `data` is durable, and what [`StateMachine::kept`] gives: openraft purges
+    /// the log up to `at` next.
+    ///
+    /// # Errors
+    /// The replica stops.
+    fn install(&mut self, at: &Applied, data: &Bytes) -> Result<Installing, BadSnapshot>;
 }
+
+/// How far [`StateMachine::snapshot`] has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Taking {
+    /// To be called again.
+    More,
+    /// This is it, and it is kept nowhere else: that of a replica that nobody asks for snapshots, whose state is durable by
+    /// other means.
+    InMemory(Bytes),
+    /// It is durable, and [`StateMachine::kept`] gives it, or a newer one.
+    Durable,
+    /// There is no room for it, or no time: the one before stays.
+    GivenUp,
+}
+
+/// How far [`StateMachine::install`] has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Installing {
+    /// To be called again.
+    More,
+    /// The state is that of the snapshot.
+    Done,
+}
+
+/// Between two slices of a snapshot: the next turn of a core has come then.
+const PAUSE: Duration = Duration::from_micros(100);
 
 /// The adaptor.
 pub struct Applier<S> {
     state: Rc<RefCell<S>>,
     group: Rc<GroupState>,
-    /// Shared with snapshot builders, which openraft runs beside the applier.
-    position: Rc<RefCell<Position>>,
+    position: Position,
 }
 
 #[derive(Default)]
 struct Position {
     last: Option<LogId>,
     membership: StoredMembership,
+    /// The newest snapshot, if that is nowhere else.
     snapshot: Option<Snapshot>,
 }
 
@@ -122,21 +171,38 @@ impl<S: StateMachine> Applier<S> {
             membership: at.membership,
             snapshot: None,
         };
-        Applier {
-            state,
-            group,
-            position: Rc::new(RefCell::new(position)),
+        Applier { state, group, position }
+    }
+}
+
+impl<S: StateMachine> Applier<S> {
+    /// Takes a snapshot of what has been executed. Returns the newest one there is.
+    async fn take_snapshot<RT: Runtime>(&mut self) -> io::Result<Snapshot> {
+        let at = self.position.applied();
+        loop {
+            let taken = self.state.borrow_mut().snapshot(&at)?;
+            match taken {
+                Taking::More => RT::sleep(PAUSE).await,
+                Taking::InMemory(data) => {
+                    let snapshot = snapshot_of(&at, data);
+                    self.position.snapshot = Some(snapshot.clone());
+                    return Ok(snapshot);
+                }
+                Taking::Durable | Taking::GivenUp => break,
+            }
         }
+        // If it was given up, that is an older one, of which openraft takes no note.
+        let (at, data) = self.state.borrow_mut().kept()?.unwrap_or_default();
+        Ok(snapshot_of(&at, data))
     }
 }
 
 impl<RT: Runtime, S: StateMachine> RaftStateMachine<RaftTypes<RT>> for Applier<S> {
     type SnapshotData = Bytes;
-    type SnapshotBuilder = SnapshotTaker<S>;
+    type SnapshotBuilder = SnapshotTaker;
 
     async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
-        let position = self.position.borrow();
-        Ok((position.last, position.membership.clone()))
+        Ok((self.position.last, self.position.membership.clone()))
     }
 
     async fn apply<Strm>(&mut self, mut entries: Strm) -> io::Result<()>
@@ -155,10 +221,10 @@ impl<RT: Runtime, S: StateMachine> RaftStateMachine<RaftTypes<RT>> for Applier<S
                 EntryPayload::Membership(members) => {
                     let members = StoredMembership::new(Some(entry.log_id), members);
                     self.group.set_membership(members.clone());
-                    self.position.borrow_mut().membership = members;
+                    self.position.membership = members;
                 }
             }
-            self.position.borrow_mut().last = Some(entry.log_id);
+            self.position.last = Some(entry.log_id);
             self.group.set_applied(index, term);
             if let Some(responder) = responder.take_if(|_| is_membership) {
                 responder.send(());
@@ -167,11 +233,8 @@ impl<RT: Runtime, S: StateMachine> RaftStateMachine<RaftTypes<RT>> for Applier<S
         Ok(())
     }
 
-    async fn get_snapshot_builder(&mut self) -> SnapshotTaker<S> {
-        SnapshotTaker {
-            state: self.state.clone(),
-            position: self.position.clone(),
-        }
+    async fn get_snapshot_builder(&mut self) -> SnapshotTaker {
+        SnapshotTaker(self.take_snapshot::<RT>().await)
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: Bytes) -> io::Result<()> {
@@ -181,49 +244,50 @@ impl<RT: Runtime, S: StateMachine> RaftStateMachine<RaftTypes<RT>> for Applier<S
             term,
             membership: meta.last_membership.clone(),
         };
-        self.state
-            .borrow_mut()
-            .install(&at, &snapshot)
-            .map_err(|bad| io::Error::new(io::ErrorKind::InvalidData, bad))?;
+        loop {
+            let came = self.state.borrow_mut().install(&at, &snapshot);
+            match came.map_err(|bad| io::Error::new(io::ErrorKind::InvalidData, bad))? {
+                Installing::More => RT::sleep(PAUSE).await,
+                Installing::Done => break,
+            }
+        }
         self.group.set_applied(index, term);
         self.group.set_membership(at.membership.clone());
-        *self.position.borrow_mut() = Position {
+        self.position = Position {
             last: meta.last_log_id,
             membership: at.membership,
-            snapshot: Some(Snapshot {
-                meta: meta.clone(),
-                snapshot,
-            }),
+            snapshot: None,
         };
         Ok(())
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
-        Ok(self.position.borrow().snapshot.clone())
+        if let Some(in_memory) = &self.position.snapshot {
+            return Ok(Some(in_memory.clone()));
+        }
+        let kept = self.state.borrow_mut().kept()?;
+        Ok(kept.map(|(at, snapshot)| snapshot_of(&at, snapshot)))
     }
 }
 
-/// Takes a snapshot of what has been applied when it runs.
-pub struct SnapshotTaker<S> {
-    state: Rc<RefCell<S>>,
-    position: Rc<RefCell<Position>>,
-}
+/// The snapshot that was taken when openraft asked for the means to take one: whoever executes entries waits for that, and so
+/// nothing is executed meanwhile.
+pub struct SnapshotTaker(io::Result<Snapshot>);
 
-impl<RT: Runtime, S: StateMachine> RaftSnapshotBuilder<RaftTypes<RT>> for SnapshotTaker<S> {
+impl<RT: Runtime> RaftSnapshotBuilder<RaftTypes<RT>> for SnapshotTaker {
     type SnapshotData = Bytes;
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
-        let mut position = self.position.borrow_mut();
-        let at = position.applied();
-        let data = self.state.borrow_mut().snapshot(&at);
-        let meta = SnapshotMeta {
-            last_log_id: position.last,
-            last_membership: at.membership,
-        };
-        let snapshot = Snapshot { meta, snapshot: data };
-        position.snapshot = Some(snapshot.clone());
-        Ok(snapshot)
+        std::mem::replace(&mut self.0, Err(io::Error::other("a snapshot is taken once")))
     }
+}
+
+fn snapshot_of(at: &Applied, snapshot: Bytes) -> Snapshot {
+    let meta = SnapshotMeta {
+        last_log_id: log_id(at.index, at.term),
+        last_membership: at.membership.clone(),
+    };
+    Snapshot { meta, snapshot }
 }
 
 #[cfg(test)]

@@ -82,7 +82,7 @@ fn a_follower_behind_a_purged_log_gets_a_snapshot() {
     }
     cluster.settle();
     // A leader keeps what it is still sending to somebody, so the log is emptied on the one that is to lead next.
-    forget_all(&cluster, heir);
+    forget_all(&mut cluster, heir);
     cluster.run_for(Duration::from_millis(20));
     assert_eq!(cluster.log(heir).all_entries(), [], "the log still holds entries");
     cluster
@@ -101,7 +101,7 @@ fn a_follower_behind_a_purged_log_gets_a_snapshot() {
     assert_eq!(cluster.executed(late).len(), 31);
 
     // A replica whose log is all forgotten comes back from its snapshot.
-    forget_all(&cluster, late);
+    forget_all(&mut cluster, late);
     cluster.run_for(Duration::from_millis(20));
     cluster.crash(late);
     cluster.start(late);
@@ -111,9 +111,86 @@ fn a_follower_behind_a_purged_log_gets_a_snapshot() {
     assert_eq!(cluster.violations(), [""; 0]);
 }
 
+/// Two replicas that hold only a snapshot of the first entries, `count` of them; the third one, which is down, has none of
+/// them. The one that leads, and the one that is down.
+fn one_far_behind(cluster: &mut Cluster, count: usize) -> (u64, u64) {
+    let leader = cluster.elect();
+    let others: Vec<_> = cluster.ids().into_iter().filter(|id| *id != leader).collect();
+    let (heir, late) = (others[0], others[1]);
+    cluster.crash(late);
+    for _ in 0..count {
+        cluster.propose(leader).unwrap();
+        cluster.run_for(Duration::from_micros(300));
+    }
+    cluster.settle();
+    // A leader keeps what it would send to the one that is down, so both forget as followers.
+    for (to, from) in [(heir, leader), (leader, heir)] {
+        forget_all(cluster, to);
+        let has_forgotten = |cluster: &Cluster| cluster.log(to).all_entries().is_empty();
+        assert!(
+            cluster.run_until(Duration::from_secs(1), has_forgotten),
+            "the log still holds entries"
+        );
+        let transfer = cluster.ask(from, |group| group.transfer_leader(ReplicaId(to)));
+        transfer.unwrap().unwrap();
+        assert!(cluster.run_until(Duration::from_secs(1), |cluster| cluster.leader() == Some(to)));
+        cluster.settle();
+    }
+    (leader, late)
+}
+
+#[test]
+fn a_crash_at_any_moment_of_taking_a_snapshot_leaves_the_old_state_or_the_new_one() {
+    for step in 0..40 {
+        let mut cluster = Cluster::new(100 + step, 3, Planted::default());
+        let (_, late) = one_far_behind(&mut cluster, 100);
+        cluster.start(late);
+        // Parts of 64 bytes of 1600: a moment of about every part, and of what comes before and after.
+        cluster.run_for(Duration::from_micros(400 * step));
+        cluster.crash(late);
+        let held = cluster.snapshot_len(late);
+        assert!(held == 0 || held == 100, "step {step}: a snapshot of {held} entries");
+        cluster.start(late);
+        let caught_up = |cluster: &Cluster| cluster.executed(late).len() == 100;
+        assert!(
+            cluster.run_until(Duration::from_secs(20), caught_up),
+            "step {step}: it does not come back"
+        );
+        let leader = cluster.elect();
+        cluster.propose(leader).unwrap();
+        cluster.settle();
+        assert_eq!(cluster.violations(), [""; 0], "step {step}");
+    }
+}
+
+#[test]
+fn a_snapshot_that_stops_halfway_goes_on_where_it_stopped() {
+    let mut cluster = Cluster::new(8, 3, Planted::default());
+    let (leader, late) = one_far_behind(&mut cluster, 400);
+    cluster.start(late);
+    // The link is lost several times on the way, each time for shorter than it takes to begin anew.
+    let (mut cuts, mut rng) = (0, cluster.sim.rng("cuts"));
+    while cluster.executed(late).len() < 400 {
+        cluster.run_for(Duration::from_micros(rng.range(2_000..8_000)));
+        cluster.net.reset(Cluster::node(leader), Cluster::node(late));
+        cuts += 1;
+        assert!(cuts < 2_000, "it never gets all of it");
+    }
+    assert!(cuts > 1, "it was never cut");
+    cluster.settle();
+    assert_eq!(cluster.violations(), [""; 0]);
+}
+
 /// Takes a snapshot on `id` and lets its log forget what that holds.
-fn forget_all(cluster: &Cluster, id: u64) {
+fn forget_all(cluster: &mut Cluster, id: u64) {
     cluster.ask(id, |group| group.take_snapshot()).unwrap().unwrap();
+    // It is written a little at a time.
+    let is_written = |cluster: &Cluster| cluster.snapshot_len(id) == cluster.executed(id).len();
+    assert!(
+        cluster.run_until(Duration::from_secs(1), is_written),
+        "it is not written"
+    );
+    // openraft is told afterwards, and purges nothing that it does not know to be in a snapshot.
     cluster.run_for(Duration::from_millis(5));
     let upto = cluster.applied(id);
     cluster.ask(id, |group| group.purge_log(upto)).unwrap().unwrap();

@@ -15,9 +15,8 @@ use slotcore_raft_shard::log_store::LogStore;
 use slotcore_raft_shard::runtime::oneshot::LocalOneshot;
 use slotcore_raft_shard::runtime::sim::SimRuntime;
 use slotcore_raft_shard::types::{Entry, Payload};
-use slotcore_raft_shard::{GroupState, LogHub};
+use slotcore_raft_shard::{GroupState, LogHub, MemoryLog};
 use slotcore_rt::ids::FrameNo;
-use support::memory_log::MemoryLog;
 use support::puppet::{candidate, log_id};
 
 type Store = LogStore<SimRuntime, MemoryLog>;

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use slotcore_raft_shard::options::Planted;
-use slotcore_raft_shard::{ChangeRefused, Consensus, MemberChange, MemberStep};
+use slotcore_raft_shard::{ChangeRefused, Consensus, MemberChange, MemberStep, TransferRefused};
 use slotcore_rt::ids::ReplicaId;
 use slotcore_rt::rng::os_seed;
 use support::cluster::Cluster;
@@ -187,6 +187,28 @@ fn a_leader_hands_over_before_it_leaves() {
     change_to(&cluster, &voters);
     write(&mut cluster, 5);
     cluster.settle();
+    assert_eq!(cluster.violations(), [""; 0]);
+}
+
+/// A leader that handed over to itself, or to a replica that may not lead, would say nothing any more: with no other voter it
+/// would never be deposed. Found by `slotcore-sim cluster --seed 102`.
+#[test]
+fn leadership_is_handed_to_other_voters_only() {
+    let mut cluster = Cluster::new(7, 1, Planted::default());
+    write(&mut cluster, 5);
+    cluster.join();
+    assert!(begin(&cluster, &MemberChange::AddLearner(ReplicaId(2))));
+    assert!(cluster.run_until(SOON, |c| c.members().contains(&2)));
+    cluster.settle();
+    for to in [1, 2, 3] {
+        let refused = cluster.ask(1, |group| group.transfer_leader(ReplicaId(to))).unwrap();
+        assert_eq!(refused, Err(TransferRefused::NotAnotherVoter), "to {to}");
+    }
+    let refused = cluster.ask(2, |group| group.transfer_leader(ReplicaId(1))).unwrap();
+    assert_eq!(refused, Err(TransferRefused::NotLeader));
+    write(&mut cluster, 5);
+    cluster.settle();
+    assert_eq!(cluster.executed(2).len(), 10);
     assert_eq!(cluster.violations(), [""; 0]);
 }
 

@@ -8,15 +8,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use openraft::EntryPayload;
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderError, TransferLeaderRequest,
-    VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, TransferLeaderError, TransferLeaderRequest, VoteRequest, VoteResponse,
 };
 use openraft::vote::RaftLeaderId;
-use slotcore_raft_shard::peer::{BadFrame, CallId, FrameBuilder, PeerHub, codec, frame};
+use slotcore_raft_shard::peer::{BadFrame, CallId, FrameBuilder, PeerHub, SnapshotAnswer, SnapshotPart, codec, frame};
 use slotcore_raft_shard::runtime::sim::SimRuntime;
 use slotcore_raft_shard::sim_wire::{Answer, Message, Request};
 use slotcore_raft_shard::types::{
-    Entry, LeaderId, LogId, Membership, Payload, RaftTypes, Snapshot, SnapshotMeta, StoredMembership, Vote, log_id,
+    Entry, LeaderId, LogId, Membership, Payload, RaftTypes, SnapshotMeta, StoredMembership, Vote, log_id,
 };
 use slotcore_rt::ids::{GroupId, LogIndex, ReplicaId, Term};
 use slotcore_rt::rng::SeededRng;
@@ -86,8 +85,14 @@ fn message(rng: &mut SeededRng) -> Message {
                 last_log_id: position(rng),
                 last_membership: StoredMembership::new(position(rng), membership(rng)),
             };
-            let snapshot = bytes(rng);
-            Message::Request(call, Request::Snapshot(vote(rng), Snapshot { meta, snapshot }))
+            let part = SnapshotPart {
+                meta,
+                total: number(rng),
+                crc: number(rng) as u32,
+                offset: number(rng),
+                bytes: bytes(rng),
+            };
+            Message::Request(call, Request::Snapshot(vote(rng), part))
         }
         5 => {
             let request = TransferLeaderRequest::new(vote(rng), number(rng), position(rng));
@@ -106,7 +111,10 @@ fn message(rng: &mut SeededRng) -> Message {
             call,
             Answer::Vote(VoteResponse::new(vote(rng), position(rng), rng.chance(1, 2))),
         ),
-        8 => Message::Answer(call, Answer::Snapshot(SnapshotResponse::new(vote(rng)))),
+        8 => {
+            let (vote, have) = (vote(rng), number(rng));
+            Message::Answer(call, Answer::Snapshot(SnapshotAnswer { vote, have }))
+        }
         9 => Message::Carried(bytes(rng)),
         _ => Message::Answer(
             call,
@@ -142,7 +150,7 @@ fn text(message: &Message) -> String {
         Message::Request(call, Request::Heartbeat(r)) => format!("{call:?} heartbeat {r:?}"),
         Message::Request(call, Request::Vote(r)) => format!("{call:?} vote {r:?}"),
         Message::Request(call, Request::PreVote(r)) => format!("{call:?} pre-vote {r:?}"),
-        Message::Request(call, Request::Snapshot(v, s)) => format!("{call:?} {v:?} {:?} {:?}", s.meta, s.snapshot),
+        Message::Request(call, Request::Snapshot(v, part)) => format!("{call:?} {v:?} {part:?}"),
         Message::Request(call, Request::Transfer(r)) => format!("{call:?} {r:?}"),
         Message::Answer(call, Answer::Append(a)) => format!("{call:?} append {a:?}"),
         Message::Answer(call, Answer::Vote(a)) => format!("{call:?} vote {a:?}"),

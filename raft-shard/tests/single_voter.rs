@@ -4,6 +4,7 @@ mod support;
 
 use std::cell::RefCell;
 use std::future::Future;
+use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -13,13 +14,12 @@ use slotcore_raft_shard::runtime::Runtime;
 use slotcore_raft_shard::runtime::glommio::GlommioRuntime;
 use slotcore_raft_shard::runtime::sim::SimRuntime;
 use slotcore_raft_shard::{
-    Applied, BadSnapshot, Consensus, Group, GroupLogStore, GroupOptions, GroupState, LogHub, NoPeers, ProposalId,
-    ProposeError, Role, StateMachine,
+    Applied, BadSnapshot, Consensus, Group, GroupLogStore, GroupOptions, GroupState, Installing, LogHub, MemoryLog,
+    NoPeers, ProposalId, ProposeError, Role, StateMachine, Taking,
 };
 use slotcore_rt::ids::{LogIndex, ReplicaId, Term};
 use slotcore_rt::sim::exec::RunEnd;
 use slotcore_rt::sim::{NodeId, Sim};
-use support::memory_log::MemoryLog;
 
 /// Remembers every payload it executed.
 #[derive(Default)]
@@ -30,12 +30,12 @@ impl StateMachine for Recorder {
         self.0.push(payload.to_vec());
     }
 
-    fn snapshot(&mut self, _at: &Applied) -> Bytes {
+    fn snapshot(&mut self, _at: &Applied) -> io::Result<Taking> {
         // Nobody asks a single voter for one; its own state is in files.
-        Bytes::new()
+        Ok(Taking::InMemory(Bytes::new()))
     }
 
-    fn install(&mut self, _at: &Applied, _data: &[u8]) -> Result<(), BadSnapshot> {
+    fn install(&mut self, _at: &Applied, _data: &Bytes) -> Result<Installing, BadSnapshot> {
         unreachable!("nobody sends a single voter a snapshot")
     }
 }

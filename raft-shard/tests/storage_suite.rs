@@ -13,10 +13,9 @@ use slotcore_raft_shard::log_store::LogStore;
 use slotcore_raft_shard::runtime::sim::SimRuntime;
 use slotcore_raft_shard::state_machine::Applier;
 use slotcore_raft_shard::types::RaftTypes;
-use slotcore_raft_shard::{Applied, GroupState, LogHub};
+use slotcore_raft_shard::{Applied, GroupState, LogHub, MemoryLog};
 use slotcore_rt::sim::exec;
 use support::machine::{DurableSnapshot, Machine};
-use support::memory_log::MemoryLog;
 use support::oracle::Oracle;
 
 type C = RaftTypes<SimRuntime>;

@@ -1,8 +1,11 @@
-//! The admin HTTP endpoint: `/metrics`, `/health`, `/ready`, on the loopback address, read-only.
+//! The admin HTTP endpoint: `/metrics`, `/health`, `/ready`, and for `slotcore ctl` `/cluster`, `/nodes`, `/groups`,
+//! `/metadata`, on the loopback address, read-only: what changes something is a command, behind passwords and rights.
 //!
 //! Requests are answered on a thread of `rt` ([`slotcore_rt::admin_socket`]); this is what they are answered with. A core
 //! is asked for a snapshot and has a moment to give one; a core that is stuck is described by its last one, and `/health`
 //! then says so.
+
+pub mod cluster_pages;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -13,9 +16,12 @@ use slotcore_rt::admin_socket::{self, AdminSocket};
 use slotcore_rt::clock::{Clock, SystemClock, Tick};
 use slotcore_rt::process;
 
+use crate::cluster_map::ClusterMap;
+use crate::leadership::ClusterView;
 use crate::metrics::exposition::{self, ProcessFacts};
 use crate::metrics::{CoreSnapshot, SnapshotSlot};
 use crate::startup::StartupError;
+use cluster_pages::Seen;
 
 /// How long a core has to answer. Its turns last microseconds; a quarter of a second means that it is stuck.
 const CORE_PATIENCE: Duration = Duration::from_millis(250);
@@ -40,6 +46,10 @@ pub struct Admin {
     pub cores: Vec<CoreHandle>,
     /// True from the moment clients are served until the server begins to stop.
     pub ready: Arc<AtomicBool>,
+    /// Which core has which slots.
+    pub map: Arc<ClusterMap>,
+    /// The nodes; `None`: there are no others.
+    pub view: Option<ClusterView>,
 }
 
 /// Answers on 127.0.0.1 at `port` until the returned socket is stopped.
@@ -74,6 +84,10 @@ impl Admin {
                 &self.metrics(),
                 method,
             ),
+            b"/cluster" => json(&self.seen().status(), method),
+            b"/nodes" => json(&self.seen().nodes(), method),
+            b"/groups" => json(&self.seen().groups(), method),
+            b"/metadata" => json(&cluster_pages::MetadataPage::of(self.view.as_ref()), method),
             b"/health" => match self.stuck_core() {
                 None => response("200 OK", "text/plain", "ok\n", method),
                 Some(core) => response(
@@ -93,7 +107,7 @@ impl Admin {
             _ => response(
                 "404 Not Found",
                 "text/plain",
-                "There are /metrics, /health and /ready.\n",
+                "There are /metrics, /health, /ready, /cluster, /nodes, /groups and /metadata.\n",
                 method,
             ),
         }
@@ -113,11 +127,39 @@ impl Admin {
         exposition::page(&self.metrics_prefix, &cores, &process)
     }
 
+    /// The cluster as it is now.
+    fn seen(&self) -> Seen<'_> {
+        let cores = self
+            .cores
+            .iter()
+            .map(|core| core.slot.request(&*core.wake, CORE_PATIENCE));
+        let groups = cores.map(|requested| {
+            let fresh = requested.is_fresh();
+            let facts = requested.into_snapshot().and_then(|snapshot| snapshot.group.clone());
+            (facts, fresh)
+        });
+        let mut view = self.view.clone();
+        view.as_mut().map(ClusterView::renew);
+        Seen {
+            map: &self.map,
+            view,
+            groups: groups.collect(),
+            ready: self.ready.load(Ordering::Acquire),
+            uptime: SystemClock.tick().since(self.started_at),
+        }
+    }
+
     fn stuck_core(&self) -> Option<usize> {
         self.cores
             .iter()
             .position(|core| !core.slot.request(&*core.wake, CORE_PATIENCE).is_fresh())
     }
+}
+
+fn json(page: &impl serde::Serialize, method: &[u8]) -> Vec<u8> {
+    let mut body = serde_json::to_string(page).expect("texts, numbers and lists are JSON");
+    body.push('\n');
+    response("200 OK", "application/json", &body, method)
 }
 
 fn response(status: &str, content_type: &str, body: &str, method: &[u8]) -> Vec<u8> {
@@ -133,6 +175,7 @@ fn response(status: &str, content_type: &str, body: &str, method: &[u8]) -> Vec<
 mod tests {
     use super::*;
     use crate::metrics::{ConnFacts, CoreFacts, CoreMetrics, DataFacts};
+    use slotcore_engine::database::Counts;
 
     /// An endpoint over one core, which answers at once when `alive`.
     fn admin(alive: bool) -> Admin {
@@ -153,6 +196,8 @@ mod tests {
                 wake: Box::new(wake),
             }],
             ready: Arc::new(AtomicBool::new(false)),
+            map: Arc::new(ClusterMap::single("127.0.0.1", 6379, 6380)),
+            view: None,
         }
     }
 
@@ -169,10 +214,11 @@ mod tests {
                 ..CoreFacts::default()
             },
             data: DataFacts {
-                keys: 5,
+                keys: Counts::new(std::array::from_fn(|database| if database == 0 { 5 } else { 0 })),
                 ..DataFacts::default()
             },
             conns: ConnFacts::default(),
+            group: None,
         }
     }
 

@@ -175,7 +175,7 @@ impl CoreState {
     fn apply_item(&mut self, item: &Item, sealed: &Sealed, ops: &mut EntryOps, payload: &[u8]) {
         let place = match item.who {
             Who::Client(conn) => self.begin_ordered(conn),
-            Who::Core(..) | Who::Waiter(_) => Place::Alone,
+            Who::Core(..) | Who::Waiter(_) | Who::Nobody => Place::Alone,
         };
         let mut waits = false;
         match item.kind {
@@ -209,6 +209,11 @@ impl CoreState {
                             f(&mut from.exec(&mut self.keyspace, args), &mut NoReply);
                         }
                         self.wait_ended(id);
+                    }
+                    Who::Nobody => {
+                        if let Run::Data(f) = spec.run {
+                            f(&mut from.exec(&mut self.keyspace, args), &mut NoReply);
+                        }
                     }
                 }
                 self.keyspace.forget_key();
@@ -246,7 +251,7 @@ impl CoreState {
                     }
                     (Who::Client(conn), _) => self.run_for(conn, spec, args, from),
                     (Who::Core(core, asker, how), _) => self.run_for_core(core, asker, how, spec, args, from),
-                    (Who::Waiter(_), _) => Outcome::Answered,
+                    (Who::Waiter(_) | Who::Nobody, _) => Outcome::Answered,
                 };
                 if outcome == Outcome::Waits {
                     // It may wait only from the log.
@@ -268,7 +273,7 @@ impl CoreState {
         match (item.who, waits) {
             (Who::Client(conn), false) => self.end_ordered(conn, place),
             (Who::Client(conn), true) => self.unanswered(conn, place),
-            (Who::Core(..) | Who::Waiter(_), _) => {}
+            (Who::Core(..) | Who::Waiter(_) | Who::Nobody, _) => {}
         }
         self.after_changes(Some(item.who));
         if !waits {
@@ -319,6 +324,7 @@ impl CoreState {
             Who::Client(id) => id,
             Who::Core(core, asker, how) => return self.refuse_core(core, asker, how, text),
             Who::Waiter(id) => return self.blocked.refused(id, self.now.tick),
+            Who::Nobody => return,
         };
         let Some(client) = self.server.clients.get_mut(id.index()) else {
             return;
@@ -338,7 +344,7 @@ impl CoreState {
         let id = match who {
             Who::Client(id) => id,
             Who::Core(core, asker, _) => return self.waited_for_core(core, asker),
-            Who::Waiter(_) => return,
+            Who::Waiter(_) | Who::Nobody => return,
         };
         if self.net.conn(id).is_none() {
             return;

@@ -39,6 +39,8 @@ pub enum Who {
     Core(u16, Asker, How),
     /// Whoever this waiter is, if it still waits: the command ends its wait.
     Waiter(WaiterId),
+    /// Nobody: the server itself has decided on it.
+    Nobody,
 }
 
 /// See [`Item`].
@@ -78,6 +80,8 @@ pub struct Batch {
 pub struct Sealed {
     /// Its number, also stamped into the entry.
     pub seq: u64,
+    /// Bytes of its entry.
+    pub bytes: usize,
     /// When it was closed.
     pub sealed_at: Tick,
     /// Commands in order.
@@ -232,6 +236,7 @@ impl Batch {
         self.payload[..BATCH_HEADER_BYTES].copy_from_slice(&self.header);
         let sealed = Sealed {
             seq: header.batch_seq,
+            bytes: self.payload.len(),
             sealed_at: now,
             items: std::mem::replace(&mut self.items, spare.items),
             copying: std::mem::replace(&mut self.copying, spare.copying),

@@ -37,7 +37,7 @@ impl CoreState {
             match who {
                 Who::Client(conn) => self.blocked.note(self.mesh.me().0, conn, id),
                 Who::Core(core, asker, _) => self.blocked.note(core, asker.conn, id),
-                Who::Waiter(_) => {}
+                Who::Waiter(_) | Who::Nobody => {}
             }
         }
     }
@@ -63,7 +63,7 @@ impl CoreState {
                 })
             }
             Who::Core(_, _, how) => how.proto,
-            Who::Waiter(_) => return false,
+            Who::Waiter(_) | Who::Nobody => return false,
         };
         let timeout = Duration::from_millis(registered.timeout_ms);
         let deadline = (registered.timeout_ms > 0).then(|| SystemClock.tick() + timeout);
@@ -103,6 +103,7 @@ impl CoreState {
             self.after_unnamed();
         }
         self.after_changes(None);
+        self.call_those_who_heard();
     }
 
     /// Somebody waits no more.
@@ -129,7 +130,7 @@ impl CoreState {
                 let reply = if how.silent { &[] } else { reply };
                 self.mesh.to(core).push_reply(asker, |out| out.extend_from_slice(reply));
             }
-            Who::Waiter(_) => {}
+            Who::Waiter(_) | Who::Nobody => {}
         }
         self.waited(who);
     }
@@ -137,6 +138,7 @@ impl CoreState {
     /// Proposes the ends of waits whose time is up.
     pub fn end_due_waits(&mut self, now: Now) {
         self.end_due_copy_waits(now);
+        self.end_due_spanning_waits(now);
         while self.has_room()
             && let Some(id) = self.blocked.next_due(now.tick)
         {
@@ -196,6 +198,9 @@ impl CoreState {
         };
         if let Some(number) = self.copy_waits.of(conn) {
             return self.end_copy_wait(number, ending);
+        }
+        if let Some(part) = self.spanning_waits.of(conn) {
+            return self.end_spanning_wait(part, ending);
         }
         if core == self.mesh.me() {
             return self.end_wait_for(core.0, conn, ending);

@@ -1,6 +1,7 @@
 //! Opening a core: its log is read, its files are opened, its keys are rebuilt. Before anybody is served.
 
 use std::cell::RefCell;
+use std::io;
 use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use slotcore_engine::log::{
 use slotcore_engine::script::BadLibraries;
 use slotcore_engine::store::{SideState, Store, StoreError, StoreOptions};
 use slotcore_engine::waiters::Waiters;
-use slotcore_raft_shard::{Applied, BadSnapshot, Replay, ReplayError, StateMachine};
+use slotcore_raft_shard::{Applied, BadSnapshot, Installing, Replay, ReplayError, StateMachine, Taking};
 use slotcore_rt::clock::{Clock, SystemClock};
 use slotcore_rt::disk::{DiskError, Opening, SegmentDir, StoreDir};
 use slotcore_rt::ids::{CoreId, GroupId, GroupSlot, LogIndex, ReplicaId, SegmentId, Term};
@@ -27,12 +28,13 @@ use crate::cluster_map::slots_of;
 use crate::cold_files::{ColdFiles, Failure};
 use crate::config::{Config, Durability};
 use crate::entry_ops::EntryOps;
+use crate::group_snapshot;
 use crate::log_driver::SegmentReader;
 use crate::logging::Event;
 use crate::memory_budget::MemoryBudget;
 use crate::nodes::{NodeList, NodeNumber};
 use crate::startup::StartupError;
-use crate::store_files::{FilesNow, describe, on_disk};
+use crate::store_files::{self, FilesNow, describe};
 
 /// The one group of a core: it holds all slots of the core.
 pub const FIRST_GROUP: GroupSlot = GroupSlot(0);
@@ -87,11 +89,22 @@ pub fn sync_policy(durability: Durability) -> SyncPolicy {
     }
 }
 
-/// Reads the log in `dir`, opens the files in `files_dir` that it names, and executes the entries that came after them.
+/// What a core has on disk.
+pub struct OnDisk<'a> {
+    /// Where its log is.
+    pub log: &'a SegmentDir,
+    /// Where its files of keys are.
+    pub files: &'a StoreDir,
+    /// Its snapshot, and what that stands for; only in a cluster.
+    pub kept: Option<(Applied, Bytes)>,
+    /// Clients were served from here, so that there must be a log.
+    pub was_served: bool,
+}
+
+/// Reads the log, opens the files that it names, and executes the entries that came after them.
 ///
-/// `was_served`: clients were served from here, so that there must be a log.
-///
-/// In a cluster (`nodes`) nothing is executed yet: only a leader knows what is committed; and nothing is in files.
+/// In a cluster (`nodes`) nothing is executed yet: only a leader knows what is committed; and nothing is in files, but the
+/// state may begin with a snapshot.
 ///
 /// The log is read twice: which files count, and so which entries are to be executed, is known only at its end.
 ///
@@ -99,19 +112,24 @@ pub fn sync_policy(durability: Durability) -> SyncPolicy {
 /// Log or files are damaged or unreadable, or those of another cluster; nothing was changed but for files that nothing names, which are deleted.
 pub fn open_log(
     core: CoreId,
-    dir: &SegmentDir,
-    files_dir: &StoreDir,
+    on_disk: OnDisk<'_>,
     config: &Config,
     nodes: Option<&NodeList>,
-    was_served: bool,
     rng: &mut SeededRng,
 ) -> Result<Opened, StartupError> {
+    let OnDisk {
+        log: dir,
+        files: files_dir,
+        kept,
+        was_served,
+    } = on_disk;
     let began = SystemClock.tick();
     let opts = log_options(core, config);
     let mut reader = SegmentReader::new(dir.clone());
+    refuse_missing(dir, cut_short(dir))?;
     let log = CoreLog::recover(opts.clone(), &mut reader, &mut |_| {}).map_err(|error| startup_error(dir, error))?;
     // Before any file is taken for superfluous: a manifest that is lost with its segment may name it.
-    check_opened(dir, &log, was_served)?;
+    refuse_missing(dir, missing_since_opened(dir, log.newest_segment(), was_served))?;
     let group = log.group(FIRST_GROUP);
     let (found, wanted) = (group.map(GroupLog::id), nodes.map(|nodes| nodes.group_of(core)));
     let id = found.or(wanted).unwrap_or_else(|| GroupId(rng.next_u64()));
@@ -128,7 +146,9 @@ pub fn open_log(
     let (store, left_over) =
         Store::open(store_options(config), &manifest, &mut files, &mut keyspace).map_err(damaged)?;
     for file in left_over {
-        files_dir.delete(on_disk(file)).map_err(StartupError::Disk)?;
+        files_dir
+            .delete(store_files::on_disk(file))
+            .map_err(StartupError::Disk)?;
     }
     let at = stands_for(&store).map_err(|what| StartupError::DamagedStore {
         dir: files_dir.path().to_owned(),
@@ -138,6 +158,17 @@ pub fn open_log(
         dir: files_dir.path().to_owned(),
         what,
     })?;
+    let at = match kept {
+        Some((at, state)) => {
+            let state = group_snapshot::import(&state, id.0).map_err(|what| StartupError::DamagedStore {
+                dir: dir.path().to_owned(),
+                what: format!("the snapshot beside the log is no state of this group: {what}"),
+            })?;
+            keyspace.take_over(state);
+            at
+        }
+        None => at,
+    };
     if purged.index > at.index {
         return Err(StartupError::DamagedStore {
             dir: files_dir.path().to_owned(),
@@ -223,7 +254,7 @@ fn memory_budget(config: &Config) -> MemoryBudget {
 }
 
 /// What the log of a core may take on disk.
-fn log_target(config: &Config) -> u64 {
+pub fn log_target(config: &Config) -> u64 {
     (config.log_bytes_target / u64::from(config.cores.max(1))).max(LOG_SEGMENTS_MIN * config.segment_bytes)
 }
 
@@ -337,19 +368,18 @@ impl StateMachine for Rebuilt {
         }
     }
 
-    fn snapshot(&mut self, _at: &Applied) -> Bytes {
+    fn snapshot(&mut self, _at: &Applied) -> io::Result<Taking> {
         unreachable!("reading a log takes no snapshots")
     }
 
-    fn install(&mut self, _at: &Applied, _data: &[u8]) -> Result<(), BadSnapshot> {
+    fn install(&mut self, _at: &Applied, _data: &Bytes) -> Result<Installing, BadSnapshot> {
         unreachable!("reading a log installs no snapshots")
     }
 }
 
-/// What the log's own frames cannot tell: that all of it is gone, or the segment in which it was last opened, or that one was
-/// cut short.
-fn check_opened(dir: &SegmentDir, log: &CoreLog, was_served: bool) -> Result<(), StartupError> {
-    match missing_since_opened(dir, log.newest_segment(), was_served).map_err(StartupError::Disk)? {
+/// What the log's own frames cannot tell, as an error: see [`cut_short`] and [`missing_since_opened`].
+fn refuse_missing(dir: &SegmentDir, found: Result<Option<Missing>, DiskError>) -> Result<(), StartupError> {
+    match found.map_err(StartupError::Disk)? {
         None => Ok(()),
         Some(Missing { segment, offset, what }) => Err(StartupError::CorruptLog {
             file: dir.path().join(segment_file_name(segment)),
@@ -369,8 +399,27 @@ pub struct Missing {
     pub what: String,
 }
 
-/// Looks for segments that are missing or too short. `newest`: the last one in use, as recovery found it. `was_served`:
-/// whether there must be one.
+/// Looks for a segment that is too short. Its own frames may look as if they ended there, and with what was cut off others
+/// seem to be missing: so this is to be asked before the log is read.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn cut_short(dir: &SegmentDir) -> Result<Option<Missing>, DiskError> {
+    let Some(Opening { segment, segment_bytes }) = dir.opened()? else {
+        return Ok(None);
+    };
+    // A file gets its name only when it has its length.
+    let mut since = dir.list()?.into_iter().filter(|found| found.id >= segment);
+    let short = since.find(|found| segment_bytes > 0 && found.bytes != segment_bytes);
+    Ok(short.map(|short| Missing {
+        segment: short.id,
+        offset: short.bytes,
+        what: format!("{} bytes instead of {segment_bytes}", short.bytes),
+    }))
+}
+
+/// Looks for what is gone as a whole: all of the log, or the segment in which it was last opened. `newest`: the last one in
+/// use, as recovery found it. `was_served`: whether there must be one.
 ///
 /// # Errors
 /// The directory cannot be read.
@@ -379,36 +428,22 @@ pub fn missing_since_opened(
     newest: Option<SegmentId>,
     was_served: bool,
 ) -> Result<Option<Missing>, DiskError> {
-    let Some(opening) = dir.opened()? else {
-        let gone = Missing {
-            segment: FIRST_SEGMENT,
-            offset: 0,
-            what: "clients were served from this directory before, and the whole log of this core is missing"
-                .to_string(),
-        };
-        return Ok((was_served && newest.is_none()).then_some(gone));
-    };
-    let Opening { segment, segment_bytes } = opening;
-    let since = dir.list()?.into_iter().filter(|found| found.id >= segment);
-    // A file gets its name only when it has its length.
-    if let Some(short) = since
-        .into_iter()
-        .find(|found| segment_bytes > 0 && found.bytes != segment_bytes)
-    {
-        return Ok(Some(Missing {
-            segment: short.id,
-            offset: short.bytes,
-            what: format!("{} bytes instead of {segment_bytes}", short.bytes),
-        }));
-    }
-    if newest.is_some_and(|newest| newest >= segment) {
-        return Ok(None);
-    }
-    Ok(Some(Missing {
+    let gone = |segment, what: &str| Missing {
         segment,
         offset: 0,
-        what: "the log was last opened in this segment, and neither it nor a later one is in use".to_string(),
-    }))
+        what: what.to_string(),
+    };
+    Ok(match dir.opened()? {
+        None if was_served && newest.is_none() => Some(gone(
+            FIRST_SEGMENT,
+            "clients were served from this directory before, and the whole log of this core is missing",
+        )),
+        Some(Opening { segment, .. }) if newest.is_none_or(|newest| newest < segment) => Some(gone(
+            segment,
+            "the log was last opened in this segment, and neither it nor a later one is in use",
+        )),
+        _ => None,
+    })
 }
 
 fn startup_error(dir: &SegmentDir, error: RecoverError) -> StartupError {

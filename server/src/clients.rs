@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 
+use slotcore_engine::database::Database;
 use slotcore_rt::clock::Tick;
 
 use crate::acl::DEFAULT_USER;
@@ -69,6 +70,8 @@ pub struct ClientState {
     pub user: Vec<u8>,
     /// That user may not do everything: each command has to be looked at.
     pub is_restricted: bool,
+    /// The database that its commands work in (`SELECT`).
+    pub database: Database,
     /// Whether it wants replies.
     pub reply_mode: ReplyMode,
     /// When it connected.
@@ -123,6 +126,7 @@ impl ClientState {
             authenticated: !needs_password,
             user: DEFAULT_USER.to_vec(),
             is_restricted: false,
+            database: Database::ZERO,
             reply_mode: ReplyMode::On,
             created_at: now,
             last_command_at: now,
@@ -206,6 +210,7 @@ impl ClientState {
         self.proto = 2;
         self.authenticated = !needs_password;
         self.user = DEFAULT_USER.to_vec();
+        self.database = Database::ZERO;
         self.reply_mode = ReplyMode::On;
         self.no_evict = false;
         self.no_touch = false;

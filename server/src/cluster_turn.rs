@@ -6,6 +6,8 @@
 //! What was proposed when leadership was lost is settled one by one ([`crate::flights`]), and nothing behind it is proposed
 //! or turned away before it is settled, so that the commands of a connection keep their order.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,7 +15,8 @@ use slotcore_raft_shard::runtime::glommio::GlommioRuntime;
 use slotcore_raft_shard::runtime::timers;
 use slotcore_raft_shard::{Consensus, Group, ProposalId, Refusal, Role, StateMachine};
 use slotcore_rt::clock::{Clock, SystemClock, Tick};
-use slotcore_rt::ids::Term;
+use slotcore_rt::ids::{ReplicaId, Term};
+use slotcore_rt::signal;
 
 use crate::core_loop::{CoreFailure, CoreLoop};
 use crate::core_state::CoreState;
@@ -37,6 +40,10 @@ const QUIET_YIELDS_MAX: u32 = 64;
 pub(crate) struct Peers {
     /// Its links.
     pub driver: PeerDriver,
+    /// Who is to be asked instead, while this core has no replica of its group.
+    pub elsewhere: Option<NodeNumber>,
+    /// This core has a replica of its group.
+    pub has_replica: bool,
     /// Nobody has been known to lead since then.
     leaderless_since: Tick,
     /// The process ends: until then this core waits for another node to lead instead.
@@ -48,6 +55,8 @@ impl Peers {
     pub(crate) fn new(driver: PeerDriver, now: Tick) -> Self {
         Self {
             driver,
+            elsewhere: None,
+            has_replica: false,
             leaderless_since: now,
             hands_over_until: None,
             refused: Vec::new(),
@@ -61,6 +70,8 @@ pub(crate) struct Replication {
     pub standing: Standing,
     /// Nobody has been known to lead for longer than [`PATIENCE`].
     given_up: bool,
+    /// This core has no vote in its group: it has nothing of it, or is still being brought up to date.
+    is_outside: bool,
     /// Proposed, and neither executed nor settled.
     pub flights: Flights,
     /// The term in which this core has proposed last; `None` once that is over and done with.
@@ -72,6 +83,7 @@ impl Replication {
         Self {
             standing: Standing::Unknown,
             given_up: false,
+            is_outside: false,
             flights: Flights::default(),
             led: None,
         }
@@ -79,10 +91,20 @@ impl Replication {
 }
 
 impl Replication {
-    /// True while another node is known to lead.
-    pub(crate) fn follows(&self) -> bool {
-        matches!(self.standing, Standing::Follows(_))
+    /// True while this core has no replica of its group.
+    pub(crate) fn is_outside(&self) -> bool {
+        self.is_outside
     }
+
+    /// True while another node is known to lead, and what this core has is what that one had a moment ago.
+    pub(crate) fn follows(&self) -> bool {
+        matches!(self.standing, Standing::Follows(_)) && !self.is_outside
+    }
+}
+
+/// Whether what a core has of its group may be anything: only who votes is known to have been brought up to date.
+fn is_outside(has_replica: bool, role: Role) -> bool {
+    !has_replica || role == Role::Learner
 }
 
 impl CoreLoop {
@@ -90,7 +112,34 @@ impl CoreLoop {
     pub(crate) fn hear_peers(&mut self, now: Tick) {
         if let Some(peers) = &mut self.peers {
             let mut state = self.state.borrow_mut();
+            if let Some(view) = &mut state.server.view
+                && view.renew()
+            {
+                let nodes = view.nodes.clone();
+                state.set_far_nodes(&nodes);
+                peers.driver.set_nodes(nodes, now);
+            }
+            let (metadata, mut removed) = (&mut self.metadata, false);
+            let lists = state.server.view.as_ref().map(|view| view.lists.clone());
             peers.driver.deliver(now, |heard| match heard {
+                Heard::AsksToJoin(asker, request) => {
+                    if let Some(metadata) = metadata {
+                        metadata.asks_to_join(asker, request, now);
+                    }
+                    Ok(())
+                }
+                Heard::Removed => {
+                    removed = true;
+                    Ok(())
+                }
+                Heard::Nodes(list) => {
+                    let (epoch, nodes) = (list.epoch, list.nodes.len());
+                    Event::NodesChanged { epoch, nodes }.log();
+                    if let Some(lists) = &lists {
+                        lists.publish(Arc::new(list));
+                    }
+                    Ok(())
+                }
                 Heard::Linked(node, linked) => {
                     state.set_linked(short(node), linked);
                     Ok(())
@@ -99,6 +148,17 @@ impl CoreLoop {
             });
             drop(state);
             timers::end_due(now);
+            if removed {
+                self.end_removed();
+            }
+        }
+    }
+
+    /// This node was removed from the cluster: the process ends, in order.
+    pub(crate) fn end_removed(&self) {
+        if !self.control.process.removed.swap(true, Ordering::Relaxed) {
+            Event::RemovedFromCluster.log();
+            signal::raise_term();
         }
     }
 
@@ -140,20 +200,26 @@ impl CoreLoop {
 
     /// Before this core ends: if it leads, the voter that lacks least shall lead instead, without an election's time-out.
     pub(crate) fn hand_over<S: StateMachine>(&mut self, group: &mut Group<GlommioRuntime, S>, now: Tick) {
-        let Some(peers) = &mut self.peers else { return };
         if group.role() != Role::Leader {
             return;
         }
-        let heard = |id| peers.driver.heard_lately(NodeNumber::of(id), now, group.election_max());
-        let voters = group.members().voters;
-        let others = voters.into_iter().filter(|&id| heard(id));
-        let best = others.filter_map(|id| Some((group.lag_of(id)?, id))).min();
         // If it cannot be sent, an election will do.
-        if let Some((_, id)) = best
-            && group.transfer_leader(id).is_ok()
+        if let Some(heir) = self.heir(group, now)
+            && group.transfer_leader(heir).is_ok()
+            && let Some(peers) = &mut self.peers
         {
             peers.hands_over_until = Some(now + HAND_OVER_PATIENCE);
         }
+    }
+
+    /// The voter that lacks least of those that are heard from, if this core leads.
+    pub(crate) fn heir<S: StateMachine>(&self, group: &Group<GlommioRuntime, S>, now: Tick) -> Option<ReplicaId> {
+        let driver = &self.peers.as_ref()?.driver;
+        let heard = |id| driver.heard_lately(NodeNumber::of(id), now, group.election_max());
+        let voters = group.members().voters;
+        let others = voters.into_iter().filter(|&id| heard(id));
+        let best = others.filter_map(|id| Some((group.lag_of(id)?, id))).min();
+        best.map(|(_, id)| id)
     }
 
     /// True while [`CoreLoop::hand_over`] is under way.
@@ -170,9 +236,15 @@ impl CoreLoop {
         let (_, executed) = group.state().applied();
         let progress = group.progress();
         group.take_refused(&mut peers.refused);
+        if let Some(view) = &state.server.view {
+            // Without a replica it is not known who votes.
+            let known = peers.elsewhere.is_none().then(|| group.certain_copies());
+            view.leaders.set_certain_copies(state.server.core, known.unwrap_or(0));
+        }
         let Some(replication) = &mut state.replication else {
             return;
         };
+        replication.is_outside = is_outside(peers.has_replica, group.role());
         for (proposal, refusal) in peers.refused.drain(..) {
             replication.flights.refused(proposal, refusal);
         }
@@ -184,6 +256,8 @@ impl CoreLoop {
         let term = group.term();
         let standing = if group.takes_proposals(now) {
             state.lead(term)
+        } else if let Some(node) = peers.elsewhere.filter(|&node| peers.driver.is_linked(node)) {
+            Standing::Follows(node)
         } else if group.role() != Role::Leader
             && let Some(leader) = group.leader().map(NodeNumber::of)
             && peers.driver.heard_lately(leader, now, 2 * group.election_max())
@@ -334,6 +408,26 @@ impl CoreState {
         let payloads: Vec<Bytes> = self.outbox.drain(..).collect();
         for payload in payloads {
             self.turn_away(&payload, why);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_votes_answers_reads_of_its_own() {
+        let mut replication = Replication::new();
+        replication.standing = Standing::Follows(NodeNumber(2));
+        for (has_replica, role, may) in [
+            (true, Role::Follower, true),
+            (true, Role::Learner, false),
+            (false, Role::Follower, false),
+            (false, Role::Learner, false),
+        ] {
+            replication.is_outside = is_outside(has_replica, role);
+            assert_eq!(replication.follows(), may, "{has_replica} {role:?}");
         }
     }
 }

@@ -33,6 +33,8 @@ pub(crate) enum Waiter {
     Core(u16, ConnId),
     /// A command that looks at all keys: its number in [`Walks`].
     Walk(u32),
+    /// The choice of keys that go (`dataset.rs`).
+    Victims,
 }
 
 /// What a command that missed gets when it is run again.

@@ -78,14 +78,14 @@ fn pin_needed(ks: &mut Keyspace, spec: &CommandSpec, args: &Args<'_>, pins: &mut
 }
 
 impl CoreState {
-    /// Whether the command just decoded must wait, and does from now on. `args` stand at `at` in the connection's input.
+    /// Whether the command just decoded must wait, and does from now on.
     #[cold]
     pub(crate) fn waits_for_files(
         &mut self,
         id: ConnId,
         spec: &'static CommandSpec,
-        at: usize,
-        spans: &[(u32, u32)],
+        window: &Window,
+        c: &Parsed,
     ) -> bool {
         if spec.is_write() && !self.write_gate.is_open() {
             self.cold.stats.writes_held += 1;
@@ -95,7 +95,7 @@ impl CoreState {
         if self.keyspace.is_complete() {
             return false;
         }
-        let args = Args::new(&self.net.input(id)[at..], spans);
+        let args = window.args(c, self.net.input(id));
         let needed = needs_files(&self.keyspace, spec, &args);
         if needed.is_empty() {
             return false;
@@ -166,10 +166,12 @@ impl CoreState {
             let Ok(Decoded::Complete(bytes)) = self.net.decode(id, at, limits, &mut window.spans) else {
                 break;
             };
-            let args = Args::new(&self.net.input(id)[at..], &window.spans[first..]);
+            let input = self.net.input(id);
             if window.spans.len() > first
-                && let Ok(spec) = resolve(&args)
+                && let Ok(spec) = resolve(&Args::new(&input[at..], &window.spans[first..]))
             {
+                let (spec, stored) = window.store(spec, input, at, first);
+                let args = Args::new(window.bytes_at(input, at, stored), &window.spans[first..]);
                 let needed = needs_files(&self.keyspace, spec, &args);
                 let (map, me) = (&self.server.cluster, self.server.core);
                 let is_here = |needed: &Needed| {
@@ -190,13 +192,13 @@ impl CoreState {
 
     /// As [`CoreState::waits_for_files`], for the last command of the window, which is taken out again when it must.
     pub(crate) fn waits_at_gathering(&mut self, window: &mut Window, first: usize) -> Held {
-        let Some(c) = window.commands.last() else {
+        let Some(&c) = window.commands.last() else {
             return Held::Not;
         };
-        let (id, base) = (c.conn, c.base);
+        let id = c.conn;
         let held = match (c.spec, c.route) {
-            (Ok(spec), Route::Here) => held_if(self.waits_for_files(id, spec, base, &window.spans[first..])),
-            (Ok(spec), Route::Session) => self.step_waits(window, spec, id, base, first),
+            (Ok(spec), Route::Here) => held_if(self.waits_for_files(id, spec, window, &c)),
+            (Ok(spec), Route::Session) => self.step_waits(window, spec, &c),
             _ => Held::Not,
         };
         if held != Held::Not {
@@ -208,15 +210,14 @@ impl CoreState {
     }
 
     /// The same for a step of a transaction.
-    fn step_waits(&mut self, window: &Window, spec: &CommandSpec, id: ConnId, base: usize, first: usize) -> Held {
+    fn step_waits(&mut self, window: &Window, spec: &CommandSpec, c: &Parsed) -> Held {
+        let id = c.conn;
         let me = self.server.core;
         let queued = self.lanes[id.index()].session.queue.is_some();
         let mut spans = Vec::new();
         let (carrier, args) = match spec.run {
             // WATCH, of keys of this core; others look for themselves.
-            Run::Transaction(Step::Watch) if !queued => {
-                (spec, Args::new(&self.net.input(id)[base..], &window.spans[first..]))
-            }
+            Run::Transaction(Step::Watch) if !queued => (spec, window.args(c, self.net.input(id))),
             Run::Transaction(Step::Exec) if window.commands.iter().filter(|other| other.conn == id).count() > 1 => {
                 // What is in the transaction is known when what came before was carried out.
                 return Held::AskAgain;
@@ -253,7 +254,6 @@ impl CoreState {
     #[cold]
     pub(crate) fn run_warily(&mut self, window: &Window, c: &Parsed) -> bool {
         let (Ok(spec), id) = (c.spec, c.conn) else { return false };
-        let spans = &window.spans[c.spans.0 as usize..c.spans.1 as usize];
         let refused = match self.server.clients.get(id.index()) {
             Some(client) => refuse(spec, client, self.write_barrier).is_some(),
             None => true,
@@ -263,8 +263,10 @@ impl CoreState {
         if refused {
             return false;
         }
-        if !complete && looks_further(spec) && !(alone && self.reads_allowed) {
-            // It may have to be run twice, which it cannot between writes: it waits until they are applied.
+        let is_further = looks_further(spec);
+        if is_further && !(alone && self.reads_allowed) {
+            // It may have to be run twice, which it cannot between writes: it waits until they are applied. Where all keys
+            // are in memory they may have been evicted by then, and it has none that could be pinned.
             lane.held = !alone;
             lane.stop(c.base);
             if alone {
@@ -275,7 +277,7 @@ impl CoreState {
         if !complete && is_rehearsed(spec) {
             let rerun = self.rerun_of(id);
             let seed = self.begin_rerun(rerun);
-            let args = Args::new(&self.net.input(id)[c.base..], spans);
+            let args = window.args(c, self.net.input(id));
             rehearse(spec, &mut Exec::new(&mut self.keyspace, args, seed));
             if let Some(missed) = self.keyspace.take_missed() {
                 self.client_missed(id, c.base, missed, seed);
@@ -284,24 +286,24 @@ impl CoreState {
         }
         let is_data = matches!(spec.run, Run::Data(_));
         if spec.is_write() || (is_data && (!alone || !self.reads_allowed)) {
-            let args = Args::new(&self.net.input(id)[c.base..], spans);
+            let args = window.args(c, self.net.input(id));
             pin_needed(&mut self.keyspace, spec, &args, &mut self.batch.pins);
             return false;
         }
         match spec.run {
-            _ if complete => return false,
+            _ if complete && !is_further => return false,
             Run::Data(_) if spec.full_name == "keys" => {
-                let pattern = Args::new(&self.net.input(id)[c.base..], spans).get(1).to_vec();
+                let pattern = window.args(c, self.net.input(id)).get(1).to_vec();
                 self.begin_walk(Who::Client(id), spec, pattern);
             }
-            Run::Data(f) => self.read_warily(c, spec, f, spans),
-            Run::Server(cmd) if looks_further(spec) => self.look_warily(c, spec, cmd, spans),
+            Run::Data(f) => self.read_warily(window, c, spec, f),
+            Run::Server(cmd) if is_further => self.look_warily(window, c, spec, cmd),
             Run::Server(_) | Run::Transaction(_) | Run::Container => return false,
         }
         true
     }
 
-    fn read_warily(&mut self, c: &Parsed, spec: &'static CommandSpec, f: DataFn, spans: &[(u32, u32)]) {
+    fn read_warily(&mut self, window: &Window, c: &Parsed, spec: &'static CommandSpec, f: DataFn) {
         let id = c.conn;
         let rerun = self.rerun_of(id);
         let seed = self.begin_rerun(rerun);
@@ -310,7 +312,7 @@ impl CoreState {
         };
         let Some((input, out)) = self.net.io(id) else { return };
         let (mode, mark) = (client.reply_mode, out.len());
-        let args = Args::new(&input[c.base..], spans);
+        let args = window.args(c, input);
         let mut exec = Exec::new(&mut self.keyspace, args, seed);
         let outcome = run_data(&mut exec, client, out, spec, f, self.now, &mut self.server.metrics);
         self.keyspace.lend_keys(None);
@@ -351,16 +353,15 @@ impl CoreState {
     }
 
     /// A command about the keys of a slot.
-    fn look_warily(&mut self, c: &Parsed, spec: &'static CommandSpec, cmd: ServerCmd, spans: &[(u32, u32)]) {
+    fn look_warily(&mut self, window: &Window, c: &Parsed, spec: &'static CommandSpec, cmd: ServerCmd) {
         let id = c.conn;
+        let spans = &window.spans[c.spans.0 as usize..c.spans.1 as usize];
         let rerun = self.rerun_of(id);
         let seed = self.begin_rerun(rerun);
         let mut copy = std::mem::take(&mut self.scratch_in);
-        copy.clear();
         let Some((input, out)) = self.net.io(id) else { return };
         let mark = out.len();
-        let end = spans.last().map_or(0, |(at, len)| (at + len) as usize);
-        copy.extend_from_slice(&input[c.base..c.base + end]);
+        window.copy_to(c, input, &mut copy);
         self.run_server(id, spec, cmd, Args::new(&copy, spans));
         self.scratch_in = copy;
         self.keyspace.lend_keys(None);
@@ -459,7 +460,8 @@ impl CoreState {
                 match waiter {
                     Waiter::Client(id) => self.client_got(id, keys.clone()),
                     Waiter::Core(core, conn) => self.core_got(core, conn, keys.clone()),
-                    Waiter::Walk(walk) => self.walk_got(walk, keys.clone().unwrap_or_default()),
+                    Waiter::Walk(walk) => self.walk_got(walk, keys.clone()),
+                    Waiter::Victims => self.victims_came(keys.clone()),
                 }
             }
         }
@@ -553,7 +555,7 @@ impl CoreState {
         let held = spec.is_write() && !self.write_gate.is_open();
         let complete = self.keyspace.is_complete();
         let alone = self.reads_allowed && self.waiting_for(from, asker) == 0;
-        if held || (!complete && looks_further(spec) && !alone) {
+        if held || (looks_further(spec) && !alone) {
             self.cold.stats.writes_held += u64::from(held);
             self.park_behind(from, asker);
         } else {
@@ -627,7 +629,7 @@ impl CoreState {
         if refuse_now(spec, self.write_barrier).is_some() {
             return false;
         }
-        let is_further = !complete && looks_further(spec);
+        let is_further = looks_further(spec);
         let rerun = if is_further { self.cold.rerun.take() } else { None };
         let seed = self.begin_rerun(rerun);
         if !complete && is_rehearsed(spec) {
@@ -644,7 +646,7 @@ impl CoreState {
         }
         let mark = self.mesh.to(from).replies.len();
         let outcome = match spec.run {
-            _ if complete => return false,
+            _ if complete && !is_further => return false,
             Run::Data(_) if spec.full_name == "keys" => {
                 self.begin_walk(Who::Core(from, asker, how), spec, args.get(1).to_vec());
                 return true;

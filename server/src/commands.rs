@@ -32,12 +32,15 @@ mod config;
 mod connection;
 mod copies;
 mod debug;
+mod failover;
+mod growing;
 mod help;
 mod info;
 mod latency;
 mod lifecycle;
 mod memory;
 pub mod refusals;
+mod replication;
 mod saving;
 mod shown;
 mod slowlog;
@@ -151,9 +154,10 @@ impl ServerState {
         CoreSnapshot {
             core: self.core,
             metrics: self.metrics.clone(),
-            facts: self.facts,
+            facts: self.facts.clone(),
             data: DataFacts::of(keyspace),
             conns: ConnFacts::of(self.clients.len(), held),
+            group: None,
         }
     }
 
@@ -238,7 +242,7 @@ pub fn slot_asked(cmd: ServerCmd, args: &Args<'_>) -> Option<u16> {
 
 /// Whether a command shows [`ServerState::facts`], which are worth gathering only then.
 pub fn shows_facts(cmd: ServerCmd) -> bool {
-    matches!(cmd, ServerCmd::Info | ServerCmd::LastSave)
+    matches!(cmd, ServerCmd::Info | ServerCmd::LastSave | ServerCmd::Role)
 }
 
 /// Everything a server command may look at or change.
@@ -313,6 +317,8 @@ pub enum Flow {
     Unpause,
     /// Put changed settings into force.
     Reconfigure(Vec<Setting>),
+    /// Ask the node that leads this core's group to hand over to this one.
+    Lead,
     /// Hold the whole core for this long before anything is sent (`DEBUG SLEEP`).
     Sleep(Duration),
     /// Drain, seal and end; the client gets no reply.
@@ -329,7 +335,7 @@ fn run(cmd: ServerCmd, ctx: &mut ServerCtx<'_>, conn: &mut ClientState, args: Ar
         C::Echo => connection::echo(args, out),
         C::Hello => connection::hello(ctx, conn, args, out),
         C::Auth => connection::auth(ctx, conn, args, out),
-        C::Select => connection::select(args, out),
+        C::Select => connection::select(conn, args, out),
         C::Quit => connection::quit(conn, out),
         C::Reset => connection::reset(ctx, conn, out),
         C::AclCat => acl::cat(args, out),
@@ -389,6 +395,7 @@ fn run(cmd: ServerCmd, ctx: &mut ServerCtx<'_>, conn: &mut ClientState, args: Ar
         C::LastSave => lifecycle::last_save(&Shown::of(ctx), out),
         C::Save => saving::save(ctx, out),
         C::BgSave => saving::save_in_background(ctx, args, out),
+        C::BgRewriteAof => saving::rewrite_log(ctx, out),
         C::Backup => saving::backup(ctx, args, out),
         C::Shutdown => lifecycle::shutdown(args, out),
         C::Wait | C::WaitAof => copies::at_once(ctx, cmd, args, out),
@@ -419,7 +426,20 @@ fn run(cmd: ServerCmd, ctx: &mut ServerCtx<'_>, conn: &mut ClientState, args: Ar
         C::ClusterCountFailureReports => cluster::count_failure_reports(ctx, args, out),
         C::ClusterCountKeysInSlot => cluster::count_keys_in_slot(ctx, args, out),
         C::ClusterGetKeysInSlot => cluster::get_keys_in_slot(ctx, args, out),
+        C::ClusterReplicas => cluster::replicas(ctx, args, out),
+        C::ClusterDrain => growing::drain(ctx, args, out),
+        C::ClusterRemoveNode => growing::remove_node(ctx, args, out),
+        C::ClusterSetReplicas => growing::set_replicas(ctx, args, out),
+        C::ClusterFailover => failover::failover(ctx, args, out),
         C::ClusterHelp => help::write("CLUSTER", help::CLUSTER, out),
+        C::Role => replication::role(ctx, out),
+        C::ReplicaOf => replication::replica_of(ctx, args, out),
+        C::Lolwut => lifecycle::lolwut(out),
+        C::ModuleList => {
+            out.array(0);
+            Flow::Done
+        }
+        C::ModuleHelp => help::write("MODULE", help::MODULE, out),
         C::Readonly => cluster::reads_replica(conn, true, out),
         C::Readwrite => cluster::reads_replica(conn, false, out),
         C::Asking => cluster::accepted(out),

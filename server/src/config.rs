@@ -8,9 +8,11 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use slotcore_engine::eviction::EvictionPolicy;
 use slotcore_rt::config_file;
 
 use crate::acl::AclTable;
+use crate::ctl::options::CtlOptions;
 use crate::upkeep::UpkeepCommand;
 
 pub mod cluster;
@@ -23,7 +25,7 @@ pub mod parse;
 pub mod registry;
 pub mod settings;
 
-pub use cluster::{ClusterConfig, ClusterTexts, NodeAddress};
+pub use cluster::{Begin, ClusterConfig, ClusterTexts, NodeAddress};
 pub use notify::NotifyEvents;
 pub use options::RawOptions;
 pub use output_limits::{OutputBufferLimits, OutputLimit};
@@ -46,6 +48,9 @@ pub const HOST_BYTES_MAX: usize = 253;
 pub const SPIN_US_MAX: i64 = 1000;
 /// Most entries the slow log may keep: at up to 4 KiB each this bounds it to 400 MiB.
 pub const SLOW_LOG_LEN_MAX: i64 = 100_000;
+
+/// Most keys drawn for each that goes (`--maxmemory-samples`): beyond, choosing would hold a core.
+pub const EVICTION_SAMPLES_MAX: i64 = 64;
 
 /// Form of the log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,6 +138,8 @@ pub enum Invocation {
     Server(Box<Config>),
     /// Look after a data directory.
     Upkeep(UpkeepCommand),
+    /// Look at a running cluster, and change it.
+    Ctl(CtlOptions),
 }
 
 /// Why the configuration was refused.
@@ -196,15 +203,16 @@ pub fn from_command_line(args: impl IntoIterator<Item = OsString>) -> Result<Inv
     let options_of = |line: CommandLine| match line.command {
         None => Ok(line.server),
         Some(Command::Server(options)) => Ok(*options),
-        Some(Command::Inspect(options)) => Err(UpkeepCommand::Inspect(options)),
-        Some(Command::Check(options)) => Err(UpkeepCommand::Check(options)),
-        Some(Command::Backup(options)) => Err(UpkeepCommand::Backup(options)),
-        Some(Command::Restore(options)) => Err(UpkeepCommand::Restore(options)),
+        Some(Command::Inspect(options)) => Err(Invocation::Upkeep(UpkeepCommand::Inspect(options))),
+        Some(Command::Check(options)) => Err(Invocation::Upkeep(UpkeepCommand::Check(options))),
+        Some(Command::Backup(options)) => Err(Invocation::Upkeep(UpkeepCommand::Backup(options))),
+        Some(Command::Restore(options)) => Err(Invocation::Upkeep(UpkeepCommand::Restore(options))),
+        Some(Command::Ctl(options)) => Err(Invocation::Ctl(options)),
     };
     let parse = |args: &[OsString]| CommandLine::try_parse_from(args).map_err(ConfigError::CommandLine);
     let mut raw = match options_of(parse(&args)?) {
         Ok(raw) => raw,
-        Err(command) => return Ok(Invocation::Upkeep(command)),
+        Err(invocation) => return Ok(invocation),
     };
     let file = raw.config.clone().map(PathBuf::from);
     if let Some(path) = &file {
@@ -232,7 +240,7 @@ impl Config {
     pub fn defaults() -> Self {
         match from_command_line(["slotcore".into()]) {
             Ok(Invocation::Server(config)) => *config,
-            Ok(Invocation::Upkeep(_)) => unreachable!("without a subcommand the server is meant"),
+            Ok(Invocation::Upkeep(_) | Invocation::Ctl(_)) => unreachable!("without a subcommand the server is meant"),
             Err(error) => panic!("the defaults pass their own checks: {error}"),
         }
     }
@@ -263,6 +271,16 @@ impl Config {
                 choice(t, &Durability::NAMES)
             })?),
             memory_bytes_max: option("memory", &raw.memory, |t| memory(t, 0, i64::MAX as u64))?,
+            dataset_bytes_max: option("dataset-limit", &raw.dataset_limit, |t| memory(t, 0, i64::MAX as u64))?,
+            scrub_bytes_per_s: option("scrub-rate", &raw.scrub_rate, |t| memory(t, 0, i64::MAX as u64))?,
+            eviction_policy: EvictionPolicy::from_position(option("maxmemory-policy", &raw.maxmemory_policy, |t| {
+                choice(t, &EvictionPolicy::NAMES)
+            })?),
+            eviction_samples: option("maxmemory-samples", &raw.maxmemory_samples, |t| {
+                integer(t, 1, EVICTION_SAMPLES_MAX)
+            })? as u32,
+            lfu_log_factor: seconds("lfu-log-factor", &raw.lfu_log_factor)?,
+            lfu_decay_minutes: seconds("lfu-decay-time", &raw.lfu_decay_time)?,
             password: raw.requirepass,
             log_level: LogLevel::from_position(option("log-level", &raw.log_level, |t| choice(t, &LogLevel::NAMES))?),
             clients_max: option("maxclients", &raw.maxclients, |t| integer(t, 1, i64::from(u32::MAX)))? as u32,
@@ -449,7 +467,7 @@ fn given(text: Option<String>) -> Option<String> {
 }
 
 /// A host as clients can read it from `CLUSTER NODES`, where it stands between other things.
-fn host(text: &str) -> Result<String, String> {
+pub(crate) fn host(text: &str) -> Result<String, String> {
     if text.len() > HOST_BYTES_MAX {
         return Err(format!("a host has at most {HOST_BYTES_MAX} characters"));
     }

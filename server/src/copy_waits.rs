@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use slotcore_engine::cmd::{Args, CommandSpec, Reply, Run, ServerCmd};
+use slotcore_engine::cmd::{CommandSpec, Reply, Run, ServerCmd};
 use slotcore_engine::log::CoreLog;
 use slotcore_netio::ConnId;
 use slotcore_raft_shard::runtime::glommio::GlommioRuntime;
@@ -14,6 +14,7 @@ use slotcore_raft_shard::{Consensus, Group, StateMachine};
 use crate::blocked::Ending;
 use crate::blocking::UNBLOCKED;
 use crate::clients::Endpoint;
+use crate::cluster_turn::Replication;
 use crate::commands::{CopyWish, certain_copies, write_copies};
 use crate::config::Durability;
 use crate::copies::{Copies, CopyWait, WaitNo};
@@ -35,7 +36,6 @@ impl CoreState {
     #[cold]
     pub(crate) fn run_copy_wait(&mut self, window: &Window, c: &Parsed, spec: &'static CommandSpec) {
         let (id, now) = (c.conn, self.now.tick);
-        let spans = &window.spans[c.spans.0 as usize..c.spans.1 as usize];
         let (Some(client), Run::Server(cmd)) = (self.server.clients.get_mut(id.index()), spec.run) else {
             return;
         };
@@ -44,7 +44,7 @@ impl CoreState {
         }
         client.begin_command(spec.full_name, now);
         let (silent, endpoint) = (!client.wants_reply(), client.endpoint);
-        let wish = CopyWish::of(cmd, &Args::new(&self.net.input(id)[c.base..], spans));
+        let wish = CopyWish::of(cmd, &window.args(c, self.net.input(id)));
         self.tally.note(spec);
         let me = self.server.core;
         self.expect(id, Source::Core(me.0));
@@ -167,8 +167,11 @@ impl CoreState {
             .replication
             .as_ref()
             .is_none_or(|replication| matches!(replication.standing, Standing::Leads));
+        // Without a replica it is not known who votes.
+        let is_outside = self.replication.as_deref().is_some_and(Replication::is_outside);
+        let others = if is_outside { 0 } else { group.certain_copies() };
         let news = self.copy_asks.news(|frame, last, durably| {
-            let certain = certain_copies(self.server.view.as_ref(), durability, durably);
+            let certain = certain_copies(others, durability, durably);
             // What is in another node's log is durable there in `always` only.
             let counts = leads && (!durably || durability == Durability::Always);
             let held = group.holders_of(last).filter(|_| counts).unwrap_or(0);

@@ -18,13 +18,12 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
 use slotcore_engine::log::{AppendError, CoreLog, LogFailure, Span};
 use slotcore_raft_shard::runtime::glommio::GlommioRuntime;
 use slotcore_raft_shard::runtime::timers;
-use slotcore_raft_shard::{Applied, BadSnapshot, Consensus, Group, LogHub, ProposeError, StateMachine};
+use slotcore_raft_shard::{Consensus, Group, LogHub, ProposeError, StateMachine};
 use slotcore_rt::clock::{Clock, SystemClock, Tick};
-use slotcore_rt::ids::{FrameNo, LogIndex, Term};
+use slotcore_rt::ids::{FrameNo, LogIndex};
 use slotcore_rt::ring::{Class, Completion, Ring};
 use slotcore_rt::signal;
 use slotcore_rt::wake;
@@ -37,8 +36,10 @@ use crate::config::{Durability, Setting};
 use crate::core_state::{CoreState, NetBuffers, Now, WriteBarrier};
 use crate::log_driver::LogDriver;
 use crate::logging::{Event, LogControl};
+use crate::metadata_turn::Metadata;
 use crate::metrics::{LatencyKind, Queue, SnapshotSlot};
 use crate::saving::BackupView;
+use crate::snapshot_work::SnapshotWork;
 use crate::store_driver::{DriverError, StoreFailure};
 use crate::store_work::StoreWork;
 
@@ -132,24 +133,6 @@ impl From<io::Error> for CoreFailure {
     }
 }
 
-/// The keyspace of a group as Raft sees it.
-pub struct ShardMachine(pub Rc<RefCell<CoreState>>);
-
-impl StateMachine for ShardMachine {
-    fn apply(&mut self, _index: LogIndex, _term: Term, payload: &[u8]) {
-        self.0.borrow_mut().apply(payload);
-    }
-
-    fn snapshot(&mut self, _at: &Applied) -> Bytes {
-        // Nobody asks a single voter for one. It is taken for openraft's sake, when files hold what is purged.
-        Bytes::new()
-    }
-
-    fn install(&mut self, _at: &Applied, _data: &[u8]) -> Result<(), BadSnapshot> {
-        Err(BadSnapshot("a single voter takes no snapshot from anybody".into()))
-    }
-}
-
 /// How others reach a running core.
 #[derive(Clone, Default)]
 pub struct CoreControl {
@@ -173,6 +156,8 @@ pub struct ProcessControl {
     pub stop: AtomicBool,
     /// Set before it when nobody shall wait for clients to take their replies.
     pub at_once: AtomicBool,
+    /// This node was removed from the cluster: the process ends, and is not to be started again.
+    pub removed: AtomicBool,
     /// Cores that have nothing under way any more.
     quiet: AtomicUsize,
 }
@@ -191,6 +176,10 @@ pub struct CoreLoop {
     pub(crate) durability: Durability,
     /// `None`: this core is alone.
     pub(crate) peers: Option<Peers>,
+    /// The same.
+    pub(crate) snapshots: Option<SnapshotWork>,
+    /// On core 0 of a node of a cluster.
+    pub(crate) metadata: Option<Box<Metadata>>,
     /// For each proposal that reached the log: the frame it must wait for, and its index.
     marks: VecDeque<(FrameNo, LogIndex)>,
     advanced: (FrameNo, FrameNo),
@@ -241,6 +230,8 @@ impl CoreLoop {
             log_control,
             durability,
             peers: None,
+            snapshots: None,
+            metadata: None,
             marks: VecDeque::new(),
             advanced: (FrameNo(0), FrameNo(0)),
             completions: Vec::with_capacity(1024),
@@ -349,6 +340,12 @@ impl CoreLoop {
             self.put_into_force(&wishes.changed);
             if let Some(time) = wishes.sleep {
                 slotcore_rt::thread::hold(time);
+            }
+            if wishes.lead {
+                self.ask_for_leadership();
+            }
+            if let Some(heir) = wishes.hand_over {
+                self.hand_over_to(group, heir);
             }
         }
         self.stop(group).await
@@ -549,6 +546,9 @@ impl CoreLoop {
     fn keep_files(&mut self, now: Tick, keep: bool) {
         self.driver.keep_files(&mut self.log.borrow_mut(), now, keep);
         self.store.driver.keep_files(keep);
+        if let Some(snapshots) = &mut self.snapshots {
+            snapshots.keep_files(keep);
+        }
     }
 
     /// Watches how long turns hold the core.
@@ -647,7 +647,11 @@ impl CoreLoop {
     }
 
     /// Bounded work that nobody waits for, and what is looked at a few times a second.
-    fn housekeeping<S: StateMachine>(&mut self, group: &Group<GlommioRuntime, S>, now: Now) -> Result<(), CoreFailure> {
+    fn housekeeping<S: StateMachine>(
+        &mut self,
+        group: &mut Group<GlommioRuntime, S>,
+        now: Now,
+    ) -> Result<(), CoreFailure> {
         let mut guard = self.state.borrow_mut();
         let state = &mut *guard;
         if now.tick >= self.next_upkeep {
@@ -681,6 +685,9 @@ impl CoreLoop {
             // Busy or failed: it is tried again, or noticed elsewhere.
             let _ = group.purge_flushed(upto);
         }
+        self.work_on_snapshots(group, now.tick);
+        self.follow_orders(group, now.tick);
+        self.work_on_metadata(now.tick)?;
         self.gather_facts(group);
         let mut guard = self.state.borrow_mut();
         let state = &mut *guard;
@@ -690,9 +697,10 @@ impl CoreLoop {
             .metrics
             .tick(now.tick, state.keyspace.memory().total() as u64);
         if asked {
-            self.control
-                .metrics
-                .publish(state.server.snapshot(&state.keyspace, &NetBuffers(&state.net)));
+            let mut snapshot = state.server.snapshot(&state.keyspace, &NetBuffers(&state.net));
+            drop(guard);
+            snapshot.group = Some(self.group_facts(group, now.tick));
+            self.control.metrics.publish(snapshot);
         }
         Ok(())
     }
@@ -715,13 +723,20 @@ impl CoreLoop {
             }
             self.barrier = barrier;
         }
-        state.write_barrier = barrier;
+        // Whether memory is exhausted is looked at when commands are taken.
+        let exhausted = state
+            .write_barrier
+            .filter(|barrier| *barrier == WriteBarrier::MemoryFull);
+        state.write_barrier = barrier.or(exhausted);
         state.server.facts.clients = state.net.open_count() as u64;
         state.server.facts.commands_in_flight = state.commands_in_flight();
+        let dataset_bytes = state.dataset_bytes();
         let facts = &mut state.server.facts;
         facts.store.look_up(&state.keyspace, &state.store.borrow());
+        facts.store.dataset_bytes = dataset_bytes;
         facts.store.cold = state.cold.stats;
         facts.raft_term = group.term().0;
+        self.gather_followers(group, &mut facts.followers);
         facts.raft_commit_index = progress.applied.0;
         facts.raft_applied_index = progress.applied.0;
         facts.log_frames = stats.frames;
@@ -860,6 +875,7 @@ impl CoreLoop {
         let cores = self.state.borrow().mesh.cores();
         let mut was_quiet = false;
         self.hand_over(group, SystemClock.tick());
+        self.hand_over_metadata(SystemClock.tick());
         loop {
             self.turn(group).await?;
             if !was_quiet && self.state.borrow().is_quiet() && !self.is_handing_over(group) {

@@ -35,10 +35,12 @@ use crate::cold::{ColdDesk, ColdLane};
 use crate::commands::ServerState;
 use crate::config::Setting;
 use crate::copies::{CopyAsks, CopyWaits};
+use crate::dataset::Dataset;
 use crate::entry_ops::EntryOps;
 use crate::gathering::Gathering;
 use crate::mesh::Mesh;
 use crate::monitor::Monitors;
+use crate::nodes::NodeNumber;
 use crate::pause::Pause;
 use crate::pubsub::{Encoded, Interest, Subscriptions};
 use crate::relay::Relay;
@@ -48,7 +50,7 @@ use crate::route::Router;
 use crate::spin::Spin;
 use crate::tally::Tally;
 use crate::tracking::Tracking;
-use crate::transaction::{Coordinated, Gate, Holds, Session, TransactionsKept, Watches};
+use crate::transaction::{Calls, Coordinated, Gate, Holds, Session, SpanningWaits, TransactionsKept, Watches};
 use crate::window::Window;
 use crate::write_gate::WriteGate;
 
@@ -77,7 +79,8 @@ impl Now {
 pub enum WriteBarrier {
     /// The log cannot grow: the disk is full.
     DiskFull,
-    /// The keys of a core of a cluster, which keeps them all in memory, have reached its share of `--memory`.
+    /// The data has reached `--dataset-limit`; or the keys of a core of a cluster, which keeps them all in memory, have reached
+    /// its share of `--memory`.
     MemoryFull,
 }
 
@@ -90,6 +93,10 @@ pub struct Wishes {
     pub changed: Vec<Setting>,
     /// Hold the core for this long.
     pub sleep: Option<Duration>,
+    /// Ask whoever leads this core's group to hand over to this node.
+    pub lead: bool,
+    /// That node asks this one to hand over.
+    pub hand_over: Option<NodeNumber>,
 }
 
 /// What the server keeps of a connection for the sake of order.
@@ -183,6 +190,9 @@ pub struct CoreState {
     pub wishes: Wishes,
     /// Set by the core loop while writes cannot be taken.
     pub write_barrier: Option<WriteBarrier>,
+    pub(crate) dataset: Dataset,
+    /// Whether there is a limit to be looked at in each turn.
+    pub(crate) minds_memory: bool,
     pub(crate) lanes: Vec<Lane>,
     /// Whether to look for work before sleeping.
     pub spin: Spin,
@@ -267,6 +277,10 @@ pub struct CoreState {
     pub(crate) holds: Holds,
     /// Transactions over cores of this core's connections.
     pub(crate) coordinated: Vec<Coordinated>,
+    /// Connections of this core that wait for keys of several cores.
+    pub(crate) spanning_waits: SpanningWaits,
+    /// Who waits for keys of this core and of others.
+    pub(crate) calls: Calls,
     /// Where they get their numbers; set before the first of them.
     pub(crate) spanning_numbers: Arc<AtomicU64>,
     pub(crate) transaction_out: Vec<u8>,
@@ -309,6 +323,8 @@ impl CoreState {
             net,
             wishes: Wishes::default(),
             write_barrier: None,
+            dataset: Dataset::default(),
+            minds_memory: false,
             lanes: Vec::new(),
             spin: Spin::new(Duration::from_micros(u64::from(spin_us))),
             window: Window::default(),
@@ -361,6 +377,8 @@ impl CoreState {
             transactions_kept: TransactionsKept::default(),
             holds: Holds::default(),
             coordinated: Vec::new(),
+            spanning_waits: SpanningWaits::default(),
+            calls: Calls::default(),
             spanning_numbers: Arc::default(),
             transaction_out: Vec::new(),
             relays: false,
@@ -383,6 +401,7 @@ impl CoreState {
         self.server.metrics.slow_log.limit(settings.slow_log_len_max);
         self.keyspace.show_encodings_by(settings.encoding_limits());
         self.listen_to_keys();
+        self.take_over_dataset_limit();
     }
 
     /// Notes connections that came and went.
@@ -485,7 +504,7 @@ impl CoreState {
 
     /// True when nothing is under way: no command, no reply, no message.
     pub fn is_quiet(&self) -> bool {
-        let gathers = self.gatherings.len() > self.free_gatherings.len();
+        let gathers = self.gatherings.len() > self.free_gatherings.len() + self.spanning_waits.at_rest();
         // Who waits for a key is not waited for.
         let is_away = |lane: &Lane| lane.order.is_some() && (lane.blocks.is_none() || lane.away > 1);
         let away = self.lanes.iter().any(is_away);

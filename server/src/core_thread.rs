@@ -20,28 +20,32 @@ use slotcore_raft_shard::peer::{Links, PeerHub};
 use slotcore_raft_shard::runtime::timers;
 use slotcore_raft_shard::{CoreLogHandle, Group, GroupOptions, GroupState, LogHub, NoPeers, OpenError};
 use slotcore_rt::clock::{Clock, SystemClock};
-use slotcore_rt::disk::{Opening, SegmentClient, SegmentDir, StoreClient, StoreDir, StoreIo};
+use slotcore_rt::disk::{Opening, SegmentClient, SegmentDir, SnapshotDir, StoreClient, StoreDir, StoreIo};
 use slotcore_rt::ids::{CoreId, GroupId};
 use slotcore_rt::kernel;
 use slotcore_rt::ring::Ring;
 use slotcore_rt::rng::SeededRng;
 use slotcore_rt::wake::Waker;
 
-use crate::boot::{open_log, replica_of};
+use crate::boot::{OnDisk, log_target, open_log, replica_of};
 use crate::cluster_file::ClusterFile;
 use crate::cluster_map::ClusterMap;
 use crate::cluster_turn::Peers;
 use crate::commands::{ServerIdentity, ServerState};
 use crate::config::Config;
-use crate::core_loop::{CoreControl, CoreFailure, CoreLoop, ShardMachine};
+use crate::core_loop::{CoreControl, CoreFailure, CoreLoop};
 use crate::core_state::CoreState;
 use crate::leadership::ClusterView;
 use crate::log_driver::{FrameReader, LogDriver, SegmentReader};
 use crate::logging::LogControl;
 use crate::mesh::Mesh;
+use crate::metadata_turn::{Metadata, Parts};
 use crate::parcel::Parcel;
 use crate::peer_driver::PeerDriver;
 use crate::pubsub::Interest;
+use crate::shard_machine::ShardMachine;
+use crate::snapshot_files::SnapshotFiles;
+use crate::snapshot_work::SnapshotWork;
 use crate::startup::{StartupError, memlock_needed};
 use crate::store_driver::StoreDriver;
 use crate::store_work::StoreWork;
@@ -49,10 +53,10 @@ use crate::transaction::spanning::recovery::{Found, Missing};
 
 /// Submission slots of a core's ring: more than a turn usually queues; a full queue is handed over early.
 const RING_ENTRIES: u32 = 1024;
-/// How long one task queue of the executor runs before the others, and its timers, get a look. A thread that is off its
-/// processor for as long at the wrong moment makes the executor park although tasks are ready: see
-/// `docs/decisions/0006-executor-kept-awake.md`.
-const PREEMPT: Duration = Duration::from_millis(10);
+/// How long the one task queue of the executor runs before the executor looks at its own events, of which there are none but
+/// nudges. A thread that is off its processor for as long at the wrong moment makes the executor park although tasks are ready, and
+/// before its first task has run nobody can nudge it: see `docs/decisions/0006-executor-kept-awake.md`.
+const PREEMPT: Duration = Duration::from_secs(1);
 /// Memory of the executor's own I/O buffers, in bytes: it does none on the way of a command.
 const EXECUTOR_IO_BYTES: usize = 64 << 10;
 
@@ -68,6 +72,8 @@ pub struct CorePlan {
     pub files_dir: StoreDir,
     /// Clients were served from the data directory before.
     pub was_served: bool,
+    /// Where its snapshot is; `None`: there are no other nodes.
+    pub snapshots: Option<SnapshotDir>,
     /// What `INFO server` tells.
     pub identity: ServerIdentity,
     /// Who owns which slots.
@@ -241,15 +247,15 @@ async fn open(plan: CorePlan) -> Result<Option<Core>, Refused> {
     let store_io = StoreIo::new(plan.files_dir.clone(), (plan.files)(store_wake));
 
     let nodes = plan.view.as_ref().map(|view| view.nodes.clone());
-    let opened = open_log(
-        plan.core,
-        &plan.dir,
-        &plan.files_dir,
-        &plan.config,
-        nodes.as_deref(),
-        plan.was_served,
-        &mut rng,
-    )?;
+    let snapshots = plan.snapshots.map(SnapshotFiles::new);
+    let kept = snapshots.as_ref().map_or(Ok(None), SnapshotFiles::read);
+    let on_disk = OnDisk {
+        log: &plan.dir,
+        files: &plan.files_dir,
+        kept: kept.map_err(refused("the snapshot"))?,
+        was_served: plan.was_served,
+    };
+    let opened = open_log(plan.core, on_disk, &plan.config, nodes.as_deref(), &mut rng)?;
     let log = Rc::new(RefCell::new(opened.log));
     forget_segment_bytes(&plan.dir, log.borrow().segment_bytes())?;
     // The first new segment: no record is taken before it is there.
@@ -283,8 +289,10 @@ async fn open(plan: CorePlan) -> Result<Option<Core>, Refused> {
     let net = Net::new(&ring, options).map_err(refused("receive buffers"))?;
     let group_id = GroupId(opened.keyspace.hash_seed());
     let (origin, seed) = (rng.next_u64(), rng.next_u64());
+    let log_bytes_target = log_target(&plan.config);
     let mut server = ServerState::new(plan.config, plan.identity, plan.cluster, plan.core);
-    server.view = plan.view;
+    let view = plan.view;
+    server.view = view.clone();
     let mesh = Mesh::new(plan.mesh);
     let mut state = CoreState::new(
         opened.keyspace,
@@ -298,16 +306,17 @@ async fn open(plan: CorePlan) -> Result<Option<Core>, Refused> {
     );
     state.spanning_numbers = plan.spanning_numbers;
     if let Some(nodes) = &nodes {
-        state.begin_relaying(nodes);
+        state.set_far_nodes(nodes);
     }
     let state = Rc::new(RefCell::new(state));
 
     let reader = Rc::new(FrameReader(RefCell::new(SegmentReader::new(plan.dir.clone()))));
-    let part = CoreLogHandle::open(log.clone(), group_id, reader).map_err(|error| StartupError::Resource {
+    let part = CoreLogHandle::open(log.clone(), group_id, reader.clone()).map_err(|error| StartupError::Resource {
         what: "the first record of the log",
         error: std::io::Error::other(error),
     })?;
     let hub = LogHub::new();
+    let metadata_hub = hub.clone();
     let mut turns = CoreLoop::new(
         ring,
         waker,
@@ -319,7 +328,11 @@ async fn open(plan: CorePlan) -> Result<Option<Core>, Refused> {
         plan.control,
         plan.log_control,
     );
-    let machine = Rc::new(RefCell::new(ShardMachine(state.clone())));
+    if let (Some(files), Some(nodes)) = (&snapshots, &nodes) {
+        let work = SnapshotWork::new(files, nodes.me, log_bytes_target, opened.tail_bytes);
+        turns.snapshots = Some(work);
+    }
+    let machine = Rc::new(RefCell::new(ShardMachine::new(state.clone(), snapshots)));
     let facts = Rc::new(GroupState::default());
     let mut group = match (nodes, plan.peer_socket, plan.kept) {
         (Some(nodes), Some(socket), Some(kept)) => {
@@ -331,12 +344,24 @@ async fn open(plan: CorePlan) -> Result<Option<Core>, Refused> {
                 hub: messages.clone(),
                 group: group_id,
             };
-            let options = GroupOptions::among(nodes.me.replica(plan.core), nodes.replicas_of(plan.core));
+            let options = GroupOptions::among(nodes.me.replica(plan.core), nodes.first_replicas_of(plan.core));
             let opening = Group::open(options, part, hub, links, machine, opened.at, facts);
             let group = turns.until_open(opening).await?.map_err(no_group)?;
             messages.serve(group_id, group.inbound());
+            if let (CoreId(0), Some(view)) = (plan.core, view) {
+                let parts = Parts {
+                    log: log.clone(),
+                    reader,
+                    hub: metadata_hub,
+                    messages: messages.clone(),
+                    view,
+                    kept: kept.clone(),
+                };
+                let metadata = turns.until_open(Metadata::open(parts)).await??;
+                turns.metadata = Some(Box::new(metadata));
+            }
             let rng = rng.derive("links to other nodes");
-            let driver = PeerDriver::new(&nodes, plan.core, kept, socket, messages, rng, now)
+            let driver = PeerDriver::new(nodes, plan.core, kept, socket, messages, rng, now)
                 .map_err(refused("a socket for peers"))?;
             turns.peers = Some(Peers::new(driver, now));
             group

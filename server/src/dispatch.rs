@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
+use slotcore_engine::cmd::stored::{swaps_databases, users_words};
 use slotcore_engine::cmd::transaction::Step;
 use slotcore_engine::cmd::waiting::may_wait;
-use slotcore_engine::cmd::{Args, CommandSpec, DataFn, Exec, Flags, NoReply, Reply, Run, ServerCmd, Waiting, resolve};
+use slotcore_engine::cmd::{
+    Args, CommandSpec, DataFn, Exec, Flags, NoReply, Reply, Run, ServerCmd, Waiting, as_asked, resolve,
+};
+use slotcore_engine::database::Database;
 use slotcore_netio::ConnId;
 use slotcore_netio::resp::decode::Request;
 use slotcore_rt::clock::{Clock, SystemClock, Tick};
@@ -20,7 +24,7 @@ use crate::metrics::{CoreMetrics, LatencyKind, SlowLog, slow_log};
 use crate::pause::Held;
 use crate::pubsub;
 use crate::reply::RespReply;
-use crate::route::{CROSSSLOT, Route};
+use crate::route::{CROSSSLOT, NOT_IN_CLUSTER, Route};
 use crate::scripts;
 use crate::window::{Parsed, Window};
 
@@ -45,7 +49,7 @@ impl CoreState {
     pub fn begin_turn(&mut self, now: Now, reads_allowed: bool) {
         (self.now, self.reads_allowed) = (now, reads_allowed);
         self.keyspace.set_time(self.keyspace.now_ms(), now.wall_ms());
-        if self.replication.is_some() {
+        if self.minds_memory {
             self.look_at_memory();
         }
         self.holds.begin_turn();
@@ -54,18 +58,6 @@ impl CoreState {
         }
         self.wary = !self.keyspace.is_complete() || !self.write_gate.is_open() || self.pins_from.is_some();
         self.take_fetched();
-    }
-
-    /// A core of a cluster has nothing in files: beyond its share of the memory it takes no more.
-    #[cold]
-    fn look_at_memory(&mut self) {
-        let memory_max = self.server.config.settings().memory_bytes_max / self.mesh.cores() as u64;
-        let is_full = memory_max > 0 && self.keyspace.memory().total() as u64 > memory_max;
-        self.write_barrier = match self.write_barrier {
-            None if is_full => Some(WriteBarrier::MemoryFull),
-            Some(WriteBarrier::MemoryFull) if !is_full => None,
-            other => other,
-        };
     }
 
     /// Parses and executes what arrived, a window at a time, until nothing is left or too much is in flight. Nothing here
@@ -93,6 +85,7 @@ impl CoreState {
             ),
             None => return,
         };
+        window.database = self.database_of(id);
         // One core that is asked as one Redis has every key; and who may do nothing yet is told so, not sent elsewhere.
         // In a cluster other nodes have some, too.
         let may_route =
@@ -103,7 +96,9 @@ impl CoreState {
             let lane = lane_of(&mut self.lanes, id);
             if let Some(pending) = &mut lane.session.pending {
                 pending.left_input = true;
-                break;
+                if lane.blocks.is_none() {
+                    break;
+                }
             }
             if lane.blocks.is_some() {
                 if self.net.has_ended(id) {
@@ -129,7 +124,14 @@ impl CoreState {
                 window.taken.push((id, taken));
                 taken = 0;
                 self.run_window(window);
+                // One of them waits, and what is behind it is still there: it would be run again and again in this turn.
+                if lane_of(&mut self.lanes, id).is_held_up() {
+                    return;
+                }
+                // What they have made ready is looked at here; the window must not get it a second time.
+                self.net.unmark_ready(id);
                 routed = may_route && self.may_do_anything(id);
+                window.database = self.database_of(id);
                 continue;
             }
             let first = window.spans.len();
@@ -247,6 +249,7 @@ impl CoreState {
             conn: id,
             base,
             spans: (first as u32, window.spans.len() as u32),
+            stored: None,
             spec: Err(window.refusals.len() as u32 - 1),
             route: Route::Here,
             key: None,
@@ -264,18 +267,29 @@ impl CoreState {
         first: usize,
         endpoint: Option<Endpoint>,
     ) -> Route {
-        let input = &self.net.input(id)[base..];
-        let args = Args::new(input, &window.spans[first..]);
-        let mut route = Route::Here;
-        let (spec, key) = match resolve(&args) {
+        let input = self.net.input(id);
+        let resolved = resolve(&Args::new(&input[base..], &window.spans[first..]));
+        let (resolved, stored) = match resolved {
             Ok(spec) => {
+                let (spec, stored) = window.store(spec, input, base, first);
+                (Ok(spec), stored)
+            }
+            Err(text) => (Err(text), None),
+        };
+        let (mut route, mut urgent) = (Route::Here, false);
+        let (spec, key) = match resolved {
+            Ok(spec) => {
+                let args = Args::new(window.bytes_at(input, base, stored), &window.spans[first..]);
                 let mut own_way = None;
                 if spec.id.0 >= FIRST_SERVER_ID {
                     if self.must_wait(window, id, spec) {
                         return Route::Wait;
                     }
+                    if swaps_databases(spec) {
+                        (own_way, urgent) = (Some(Route::AllAtOnce), true);
+                    }
                     // Behind an EXEC that has to wait nothing must be parsed.
-                    window.urgent |= changes_connection(spec) || matches!(spec.run, Run::Transaction(Step::Exec));
+                    urgent |= changes_connection(spec) || changes_database(spec);
                     lane_of(&mut self.lanes, id).said_quit |= matches!(spec.run, Run::Server(ServerCmd::Quit));
                     if is_about_session(spec) {
                         own_way = Some(Route::Session);
@@ -287,11 +301,24 @@ impl CoreState {
                 if let Some(endpoint) = endpoint {
                     let (map, me) = (&self.server.cluster, self.server.core);
                     route = self.router.route(map, me, endpoint, spec, &args, &mut self.key_numbers);
-                    if route == Route::Together {
+                    if spec.flags.has(Flags::RUNS_SCRIPT)
+                        && endpoint == Endpoint::AnySlot
+                        && matches!(route, Route::Here | Route::Core(_))
+                        && self.mesh.cores() > 1
+                        && self.replication.is_none()
+                        && scripts::may_wander(&mut self.keyspace, spec, &args)
+                    {
+                        route = Route::Together;
+                    }
+                    if matches!(route, Route::Together | Route::AllAtOnce) {
                         // Nothing behind it must be parsed; and groups on several nodes are not held together.
-                        window.urgent = true;
+                        urgent = true;
                         if self.replication.is_some() {
-                            route = Route::CrossSlot;
+                            route = if route == Route::Together {
+                                Route::CrossSlot
+                            } else {
+                                Route::OneDatabase
+                            };
                         }
                     }
                     if endpoint == Endpoint::AnySlot && spec.first_key > 0 {
@@ -326,6 +353,7 @@ impl CoreState {
                 (Err(window.refusals.len() as u32 - 1), None)
             }
         };
+        window.urgent |= urgent;
         let (route, spec) = match self.redirection(route) {
             Some(text) => {
                 if let Ok((spec, _)) = spec {
@@ -345,11 +373,24 @@ impl CoreState {
             conn: id,
             base,
             spans,
+            stored,
             spec,
             route,
             key,
         });
         route
+    }
+
+    /// The database that a connection's next command works in.
+    fn database_of(&self, id: ConnId) -> Database {
+        let queue = self.lanes.get(id.index()).and_then(|lane| lane.session.queue.as_ref());
+        if let Some(selected) = queue.and_then(|queue| queue.selected) {
+            return selected;
+        }
+        self.server
+            .clients
+            .get(id.index())
+            .map_or(Database::ZERO, |client| client.database)
     }
 
     /// What a client hears whose user may not do this, if so; it is noted in the log of denials.
@@ -402,6 +443,7 @@ impl CoreState {
                 }
             }),
             Route::CrossSlot => Some(CROSSSLOT.to_string()),
+            Route::OneDatabase => Some(NOT_IN_CLUSTER.to_string()),
             _ => None,
         }
     }
@@ -485,7 +527,7 @@ impl CoreState {
             Err(at) => Some(window.refusals[at as usize].as_str()),
         };
         let Some((input, out)) = self.net.io(id) else { return };
-        let args = Args::new(&input[c.base..], spans);
+        let args = Args::new(window.bytes(c, input), spans);
         match (c.spec, refusal) {
             (spec, Some(text)) => {
                 let in_full;
@@ -563,28 +605,25 @@ impl CoreState {
                         // Only slow commands choose at random, or are worth a clock reading of their own.
                         self.seeds = self.seeds.wrapping_add(0x9e37_79b9_7f4a_7c15);
                         let mut copy = std::mem::take(&mut self.scratch_in);
-                        copy.clear();
                         if let Some((input, _)) = self.net.io(id) {
-                            let end = spans.last().map_or(0, |(at, len)| (at + len) as usize);
-                            copy.extend_from_slice(&input[c.base..c.base + end]);
+                            window.copy_to(c, input, &mut copy);
                             self.note_slow(Who::Client(id), Args::new(&copy, spans), spec, began);
                         }
                         self.scratch_in = copy;
+                        if spec.flags.has(Flags::RUNS_SCRIPT) {
+                            self.carry_out_effects();
+                        }
                     }
                 }
                 Run::Server(cmd) => {
                     let mut copy = std::mem::take(&mut self.scratch_in);
-                    copy.clear();
-                    let end = spans.last().map_or(0, |(at, len)| (at + len) as usize);
-                    copy.extend_from_slice(&input[c.base..c.base + end]);
+                    window.copy_to(c, input, &mut copy);
                     self.run_server(id, spec, cmd, Args::new(&copy, spans));
                     self.scratch_in = copy;
                 }
                 Run::Transaction(step) => {
                     let mut copy = std::mem::take(&mut self.scratch_in);
-                    copy.clear();
-                    let end = spans.last().map_or(0, |(at, len)| (at + len) as usize);
-                    copy.extend_from_slice(&input[c.base..c.base + end]);
+                    window.copy_to(c, input, &mut copy);
                     self.run_step(Who::Client(id), spec, step, Args::new(&copy, spans), self.seeds);
                     self.scratch_in = copy;
                 }
@@ -664,7 +703,8 @@ impl CoreState {
             return;
         };
         if flow == Flow::Hello {
-            hello_reply(client, &mut RespReply::new(&mut out, client.proto));
+            let (view, core) = (self.server.view.as_ref(), self.server.core);
+            hello_reply(client, view, core, &mut RespReply::new(&mut out, client.proto));
         }
         if (client.wants_reply() || is_push)
             && let Some((_, to)) = self.net.io(id)
@@ -707,6 +747,7 @@ impl CoreState {
                 self.wishes.changed.extend(settings);
                 self.take_over_settings();
             }
+            Flow::Lead => self.wishes.lead = true,
             Flow::Sleep(time) => self.wishes.sleep = Some(time),
             Flow::Shutdown { now } => self.wishes.shutdown = Some(now),
         }
@@ -729,7 +770,7 @@ impl CoreState {
                 .as_ref()
                 .map_or((spec, args), |(spec, op, spans)| (*spec, Args::new(op, spans)));
             words.push(spec.container().unwrap_or(spec.name).as_bytes());
-            words.extend(args.iter_from(1));
+            words.extend(users_words(spec, &args));
             slow_log::redact(spec, &mut words);
             let (peer, name) = match who {
                 Who::Client(id) => match self.server.clients.get(id.index()) {
@@ -738,7 +779,7 @@ impl CoreState {
                 },
                 // The client is another core's, which knows it.
                 Who::Core(core, ..) => (format!("core-{core}"), Vec::new()),
-                Who::Waiter(_) => return,
+                Who::Waiter(_) | Who::Nobody => return,
             };
             let len_max = settings.slow_log_len_max;
             self.server
@@ -839,10 +880,17 @@ fn changes_connection(spec: &CommandSpec) -> bool {
                 | C::AclLoad
                 | C::Hello
                 | C::Reset
+                | C::Select
                 | C::ClientTracking
                 | C::ClientCaching
         )
     )
+}
+
+/// True for a step after which the next command may work in another database, or has to wait: behind it nothing must be
+/// parsed.
+fn changes_database(spec: &CommandSpec) -> bool {
+    matches!(spec.run, Run::Transaction(Step::Exec | Step::Discard))
 }
 
 /// The same, as far as it does not depend on who asks.
@@ -893,7 +941,8 @@ pub(crate) fn run_data(
 
 /// Counts the error reply that starts at `mark`.
 #[cold]
-pub(crate) fn note_error(metrics: &mut CoreMetrics, spec: &CommandSpec, out: &[u8], mark: usize) {
+pub(crate) fn note_error(metrics: &mut CoreMetrics, spec: &'static CommandSpec, out: &[u8], mark: usize) {
+    let spec = as_asked(spec);
     metrics.commands.failed(spec.id.0, spec.full_name);
     let line = out[mark..].split(|c| *c == b'\r').next().unwrap_or_default();
     metrics

@@ -7,7 +7,7 @@ use slotcore_netio::ConnId;
 
 use crate::commands::Around;
 use crate::core_state::{CoreState, NetBuffers, lane_of};
-use crate::dispatch::note_error;
+use crate::dispatch::{note_error, refuse_client};
 use crate::gathering::{Combine, Gathering};
 use crate::metrics::CoreSnapshot;
 use crate::parcel::{Asker, How, Note, reply_at};
@@ -65,14 +65,21 @@ impl CoreState {
             tracks: self.tracking.copies,
             ..How::of(client)
         };
+        if c.route == Route::AllAtOnce && refuse_client(spec, client).is_some() {
+            // Which is told there.
+            client.end_command();
+            return self.run_as_ever(window, c);
+        }
         let is_restricted = client.is_restricted;
         client.end_command();
+        let runs_together = c.route == Route::Together && spec.flags.has(Flags::RUNS_SCRIPT);
+        let caller = if runs_together { self.caller(id) } else { None };
         let Some((input, _)) = self.net.io(id) else { return };
-        let args = Args::new(&input[c.base..], spans);
+        let args = window.args(c, input);
         match c.route {
             Route::Core(core) => {
                 if is_restricted && spec.flags.has(Flags::RUNS_SCRIPT) {
-                    self.send_script(id, how, spec, spans, c.base, core.0);
+                    self.send_script(window, c, how, spec, core.0);
                 } else {
                     self.mesh.to(core.0).push_request(Asker::whole(id), how, spec.id, &args);
                 }
@@ -83,43 +90,47 @@ impl CoreState {
                 let part = self.open_gathering(id, how, Combine::Scan(scan_next(&self.server.cluster, core)));
                 self.ask(part, core.0, Vec::new());
                 let Some((input, _)) = self.net.io(id) else { return };
-                let args = Args::new(&input[c.base..], spans);
+                let args = window.args(c, input);
                 let asker = Asker { conn: id, part };
                 self.mesh.to(core.0).push_request(asker, how, spec.id, &args);
             }
-            Route::ByKey(by) => self.take_apart(id, how, spec, spans, c.base, by),
+            Route::ByKey(by) => self.take_apart(window, c, how, spec, by),
             Route::Together => {
-                let together = Together::command(&self.server.cluster, spec, &args);
+                let together = Together::command(&self.server.cluster, spec, &args, caller.as_ref());
                 self.run_together(id, how, together);
             }
             Route::Everywhere(kind) => {
                 let mut copy = std::mem::take(&mut self.scratch_in);
-                copy.clear();
-                let end = spans.last().map_or(0, |(at, len)| (at + len) as usize);
-                copy.extend_from_slice(&self.net.input(id)[c.base..c.base + end]);
+                window.copy_to(c, self.net.input(id), &mut copy);
                 self.run_everywhere(id, how, spec, Args::new(&copy, spans), kind);
                 self.scratch_in = copy;
             }
-            Route::Here | Route::Copies | Route::Session | Route::Moved(..) | Route::CrossSlot | Route::Wait => {}
+            Route::AllAtOnce => {
+                let mut copy = std::mem::take(&mut self.scratch_in);
+                window.copy_to(c, self.net.input(id), &mut copy);
+                self.run_at_once(id, how, spec, &Args::new(&copy, spans));
+                self.scratch_in = copy;
+            }
+            Route::Here
+            | Route::Copies
+            | Route::Session
+            | Route::Moved(..)
+            | Route::OneDatabase
+            | Route::CrossSlot
+            | Route::Wait => {}
         }
         // This core's own part has its place among the commands of the connection.
         self.take_own_mail();
     }
 
     /// Asks each owner for its keys' part of a command.
-    pub(crate) fn take_apart(
-        &mut self,
-        id: ConnId,
-        how: How,
-        spec: &'static CommandSpec,
-        spans: &[(u32, u32)],
-        base: usize,
-        by: ByKey,
-    ) {
+    pub(crate) fn take_apart(&mut self, window: &Window, c: &Parsed, how: How, spec: &'static CommandSpec, by: ByKey) {
+        let id = c.conn;
+        let spans = &window.spans[c.spans.0 as usize..c.spans.1 as usize];
         let part = self.open_gathering(id, how, Combine::ByKey(by));
         let mut numbers = std::mem::take(&mut self.key_numbers);
         numbers.clear();
-        let input = &self.net.input(id)[base..];
+        let input = window.bytes(c, self.net.input(id));
         let args = Args::new(input, spans);
         keys(spec, &args, &mut numbers);
         let arguments_each = if by == ByKey::Pairs { 2 } else { 1 };

@@ -205,11 +205,13 @@ impl CoreState {
     #[cold]
     fn run_script_request(&mut self, from: u16, request: &Request, op: &[u8], spans: &[(u32, u32)]) {
         let mut rewritten = std::mem::take(&mut self.script_op);
+        let scarce = self.is_scarce();
         let form = scripts::form(
             &mut self.keyspace,
             request.spec,
             &Args::new(op, spans),
             None,
+            scarce,
             &mut rewritten,
         );
         let Request { asker, how, spec, .. } = *request;
@@ -316,6 +318,9 @@ impl CoreState {
         self.tally.note(spec);
         if let Some(began) = began {
             self.note_slow(Who::Core(core, asker, how), args, spec, began);
+            if spec.flags.has(Flags::RUNS_SCRIPT) {
+                self.carry_out_effects();
+            }
         }
         Outcome::Answered
     }

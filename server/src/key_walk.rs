@@ -1,6 +1,7 @@
 //! [`KeyWalk`]: a command that looks at all keys while some are only in files: KEYS, a range at a time.
 
 use slotcore_engine::cmd::{CommandSpec, Reply, matches};
+use slotcore_engine::database::split;
 use slotcore_engine::keyspace::{FileKeys, Keyspace, Missed};
 
 use crate::batch::Who;
@@ -15,6 +16,7 @@ const STEP_KEYS: usize = 1024;
 pub(crate) struct KeyWalk {
     /// Who is answered.
     pub who: Who,
+    /// In its stored form.
     pattern: Vec<u8>,
     cursor: u64,
     bytes: Vec<u8>,
@@ -23,7 +25,7 @@ pub(crate) struct KeyWalk {
 }
 
 impl KeyWalk {
-    /// KEYS with this pattern.
+    /// KEYS with this pattern, in its stored form.
     pub fn new(who: Who, pattern: Vec<u8>) -> Self {
         Self {
             who,
@@ -42,12 +44,14 @@ impl KeyWalk {
         }
     }
 
-    /// Goes as far as what was fetched reaches. True when the end was reached.
-    pub fn step(&mut self, ks: &mut Keyspace, keys: FileKeys) -> bool {
-        ks.lend_keys(Some(keys));
+    /// Goes as far as what was fetched reaches; `None`: nothing that still holds. True when the end was reached.
+    pub fn step(&mut self, ks: &mut Keyspace, keys: Option<FileKeys>) -> bool {
+        ks.lend_keys(keys);
         loop {
-            let next = ks.scan(self.cursor, STEP_KEYS, &mut |key, _| {
-                if matches(&self.pattern, key) {
+            let (database, pattern) = split(&self.pattern);
+            let next = ks.scan(self.cursor, STEP_KEYS, &mut |stored, _| {
+                let (found_in, key) = split(stored);
+                if found_in == database && matches(pattern, key) {
                     self.bytes.extend_from_slice(key);
                     self.ends.push(self.bytes.len());
                 }
@@ -87,7 +91,7 @@ impl CoreState {
                 self.open_queue(from, asker, cold);
             }
             // Nobody waits for what looks at all keys.
-            Who::Waiter(_) => return,
+            Who::Waiter(_) | Who::Nobody => return,
         }
         self.tally.note(spec);
         self.go_on_walking(KeyWalk::new(who, pattern));
@@ -102,11 +106,11 @@ impl CoreState {
         let needs = self.cold.walks.get(walk).needs();
         let asked = self.store.borrow_mut().fetch_missed(&mut self.keyspace, needs);
         if !self.awaits(asked, Waiter::Walk(walk)) {
-            self.walk_got(walk, FileKeys::default());
+            self.walk_got(walk, None);
         }
     }
 
-    pub(crate) fn walk_got(&mut self, number: u32, keys: FileKeys) {
+    pub(crate) fn walk_got(&mut self, number: u32, keys: Option<FileKeys>) {
         if !self.cold.walks.get(number).step(&mut self.keyspace, keys) {
             return self.next_step(number);
         }
@@ -129,7 +133,7 @@ impl CoreState {
                 });
                 self.core_got(from, asker.conn, None);
             }
-            Who::Waiter(_) => {}
+            Who::Waiter(_) | Who::Nobody => {}
         }
     }
 }

@@ -5,11 +5,12 @@
 //! Only a core's own [`Standing::Leads`] allows something, and what it allows (to propose) is checked again by Raft.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use slotcore_rt::ids::CoreId;
 
-use crate::nodes::{NodeList, NodeNumber};
+use crate::nodes::{NodeList, NodeLists, NodeNumber};
+use crate::steering::Steering;
 
 /// What a core is in its group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,20 +23,27 @@ pub enum Standing {
     Unknown,
 }
 
-/// The leader of each group, as far as known on this node; group `i` is that of the cores `i`.
+/// The leader of each group, as far as known on this node, and how many copies there are of what it has answered; group `i` is
+/// that of the cores `i`.
 #[derive(Debug)]
-pub struct GroupLeaders(Box<[AtomicU32]>);
+pub struct GroupLeaders(Box<[Facts]>);
+
+#[derive(Debug, Default)]
+struct Facts {
+    leader: AtomicU32,
+    certain_copies: AtomicUsize,
+}
 
 impl GroupLeaders {
     /// Of so many groups, whose leaders are not known yet.
     pub fn new(groups: u16) -> Self {
-        Self((0..groups).map(|_| AtomicU32::new(0)).collect())
+        Self((0..groups).map(|_| Facts::default()).collect())
     }
 
     /// The node that leads the group of `core`.
     pub fn of(&self, core: CoreId) -> Option<NodeNumber> {
         // Nothing else is read on the strength of it.
-        match self.0[usize::from(core.0)].load(Ordering::Relaxed) {
+        match self.0[usize::from(core.0)].leader.load(Ordering::Relaxed) {
             0 => None,
             number => Some(NodeNumber(number)),
         }
@@ -43,20 +51,62 @@ impl GroupLeaders {
 
     /// Told by the core that has a replica of the group.
     pub fn set(&self, core: CoreId, leader: Option<NodeNumber>) {
-        self.0[usize::from(core.0)].store(leader.map_or(0, |node| node.0), Ordering::Relaxed);
+        let number = leader.map_or(0, |node| node.0);
+        self.0[usize::from(core.0)].leader.store(number, Ordering::Relaxed);
+    }
+
+    /// Told by the core that has a replica of the group: so many others have whatever is committed. 0 where nothing is known.
+    pub fn set_certain_copies(&self, core: CoreId, copies: usize) {
+        let known = &self.0[usize::from(core.0)].certain_copies;
+        if known.load(Ordering::Relaxed) != copies {
+            known.store(copies, Ordering::Relaxed);
+        }
+    }
+
+    /// Copies besides one that there are of whatever was answered, of any group.
+    pub fn certain_copies(&self) -> usize {
+        let copies = self.0.iter().map(|facts| facts.certain_copies.load(Ordering::Relaxed));
+        copies.min().unwrap_or(0)
     }
 }
 
-/// The cluster as the cores of a node see it.
+/// The cluster as a core of a node, or another of its threads, sees it.
 #[derive(Clone, Debug)]
 pub struct ClusterView {
-    /// Who belongs to it.
+    /// Who belongs to it, until the holder takes a newer list.
     pub nodes: Arc<NodeList>,
+    /// Where newer lists come from.
+    pub lists: Arc<NodeLists>,
     /// Who leads.
     pub leaders: Arc<GroupLeaders>,
+    /// What the metadata group has decided of the groups.
+    pub steering: Arc<Steering>,
 }
 
 impl ClusterView {
+    /// Of these nodes; nobody is known to lead.
+    pub fn new(nodes: NodeList) -> Self {
+        let (cores, nodes) = (nodes.cores, Arc::new(nodes));
+        Self {
+            lists: Arc::new(NodeLists::new(nodes.clone())),
+            nodes,
+            leaders: Arc::new(GroupLeaders::new(cores)),
+            steering: Arc::default(),
+        }
+    }
+
+    /// Takes the newest list. True: it is another one.
+    #[inline]
+    pub fn renew(&mut self) -> bool {
+        match self.lists.newer_than(self.nodes.epoch) {
+            Some(newer) => {
+                self.nodes = newer;
+                true
+            }
+            None => false,
+        }
+    }
+
     /// Where the group of `core` is to be asked: its leader as far as known, otherwise this node, which will know.
     pub fn leader_or_me(&self, core: CoreId) -> NodeNumber {
         self.leaders
@@ -78,36 +128,35 @@ impl ClusterView {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nodes::Node;
+    use crate::nodes::list_for_tests;
 
     #[test]
     fn clients_are_sent_to_the_leader_and_without_one_to_this_node() {
-        let node = |number| Node {
-            number: NodeNumber(number),
-            host: format!("n{number}"),
-            address: "127.0.0.1".parse().unwrap(),
-            port: 7000,
-            core_port_base: 7001,
-            peer_port_base: 17000,
-        };
-        let view = ClusterView {
-            nodes: Arc::new(NodeList {
-                cluster: 1,
-                secret: Vec::new(),
-                me: NodeNumber(2),
-                cores: 2,
-                nodes: vec![node(1), node(2)],
-            }),
-            leaders: Arc::new(GroupLeaders::new(2)),
-        };
-        assert_eq!(view.moved(5, CoreId(1)), "MOVED 5 n2:7002");
+        let mut view = ClusterView::new(list_for_tests(2, 2));
+        assert_eq!(view.moved(5, CoreId(1)), "MOVED 5 n2:7202");
         view.leaders.set(CoreId(1), Some(NodeNumber(1)));
-        assert_eq!(view.moved(5, CoreId(1)), "MOVED 5 n1:7002");
-        assert_eq!(view.moved(5, CoreId(0)), "MOVED 5 n2:7001");
+        assert_eq!(view.moved(5, CoreId(1)), "MOVED 5 n1:7102");
+        assert_eq!(view.moved(5, CoreId(0)), "MOVED 5 n2:7201");
         // It is not in this node's list yet, or not any more.
         view.leaders.set(CoreId(1), Some(NodeNumber(9)));
-        assert_eq!(view.moved(5, CoreId(1)), "MOVED 5 n2:7002");
+        assert_eq!(view.moved(5, CoreId(1)), "MOVED 5 n2:7202");
+        assert!(!view.renew());
+        let list = list_for_tests(2, 9);
+        view.lists.publish(Arc::new(NodeList { epoch: 1, ..list }));
+        assert_eq!(view.moved(5, CoreId(1)), "MOVED 5 n2:7202", "the list is the old one");
+        assert!(view.renew() && !view.renew());
+        assert_eq!(view.moved(5, CoreId(1)), "MOVED 5 n9:7902");
         view.leaders.set(CoreId(1), None);
         assert_eq!(view.leaders.of(CoreId(1)), None);
+    }
+
+    #[test]
+    fn the_group_with_the_fewest_copies_counts_however_many_nodes_there_are() {
+        let view = ClusterView::new(list_for_tests(2, 5));
+        assert_eq!(view.leaders.certain_copies(), 0, "nothing is known");
+        view.leaders.set_certain_copies(CoreId(0), 2);
+        assert_eq!(view.leaders.certain_copies(), 0);
+        view.leaders.set_certain_copies(CoreId(1), 1);
+        assert_eq!(view.leaders.certain_copies(), 1);
     }
 }

@@ -7,8 +7,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use slotcore_engine::store::FileName;
 use slotcore_netio::peer::LinkEnd;
-use slotcore_rt::ids::{CoreId, Term};
+use slotcore_rt::ids::{CoreId, LogIndex, Term};
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -125,6 +126,19 @@ pub enum Event<'a> {
         /// How long.
         took: Duration,
     },
+    /// A file of keys is damaged where nobody has read it since.
+    ScrubDamage {
+        /// Whose file.
+        core: CoreId,
+        /// Which one.
+        file: FileName,
+        /// Where, in bytes.
+        offset: u64,
+        /// Which keys it may concern, in words.
+        keys: &'a str,
+        /// What is wrong.
+        what: &'a str,
+    },
     /// The disk is full: writes are refused.
     DiskFull,
     /// There is space again: writes are accepted.
@@ -175,6 +189,66 @@ pub enum Event<'a> {
     },
     /// All other nodes know this node's directory: from now on it counts.
     TakesPart {
+        /// Which core.
+        core: CoreId,
+    },
+    /// This node asks to join a cluster, and has to ask again.
+    AsksToJoin {
+        /// Whom it asked.
+        address: &'a str,
+        /// What came of it.
+        why: &'a str,
+    },
+    /// This node has become one of a cluster.
+    Joined {
+        /// Its number.
+        node: NodeNumber,
+        /// How many there are, with it.
+        nodes: usize,
+    },
+    /// The metadata group has changed the list of nodes.
+    NodesChanged {
+        /// That of the list.
+        epoch: u64,
+        /// How many there are now.
+        nodes: usize,
+    },
+    /// A list of nodes could not be written down: it is tried again.
+    ListNotKept {
+        /// Why not.
+        error: &'a std::io::Error,
+    },
+    /// This node was removed from its cluster.
+    RemovedFromCluster,
+    /// Another node has asked the leader of a group to hand over to it.
+    HandOverAsked {
+        /// The group's core.
+        core: CoreId,
+        /// Who asked.
+        node: NodeNumber,
+        /// False: it was refused.
+        handed_over: bool,
+    },
+    /// A core has a new snapshot of its group.
+    SnapshotTaken {
+        /// Which core.
+        core: CoreId,
+        /// The last entry it stands for.
+        at: LogIndex,
+        /// How long it is.
+        bytes: u64,
+    },
+    /// A core was too far behind for the log, and has got a snapshot.
+    SnapshotInstalled {
+        /// Which core.
+        core: CoreId,
+        /// The last entry it stands for.
+        at: LogIndex,
+        /// How long it is.
+        bytes: u64,
+    },
+    /// A snapshot was given up: the log grows on.
+    NoRoomForSnapshot {
         /// Which core.
         core: CoreId,
     },
@@ -256,6 +330,19 @@ impl Event<'_> {
             Event::Stall { queue, took } => tracing::warn!(queue, took_ms = millis(took), "a task held its core"),
             Event::ScriptLog { warns: true, text } => tracing::warn!("script: {text}"),
             Event::ScriptLog { warns: false, text } => tracing::info!("script: {text}"),
+            Event::ScrubDamage {
+                core,
+                file,
+                offset,
+                keys,
+                what,
+            } => tracing::error!(
+                core = core.0,
+                %file,
+                offset,
+                "a file of keys is damaged: {what}; it concerns {keys}. Nothing wrong is served: the server ends when it \
+                 needs that place. `slotcore check` on the stopped directory says more; restore a backup"
+            ),
             Event::DiskFull => tracing::error!("the disk is full: writes are refused until there is space"),
             Event::DiskSpaceReturned => tracing::info!("there is disk space again: writes are accepted"),
             Event::AuthFlood { peer } => tracing::warn!(%peer, "too many wrong passwords from this address"),
@@ -286,7 +373,49 @@ impl Event<'_> {
                     "this node has lost its data directory: the others know another one under its number and refuse it"
                 ),
             },
+            Event::AsksToJoin { address, why } => {
+                tracing::info!(address, why, "asking to join the cluster goes on");
+            }
+            Event::Joined { node, nodes } => tracing::info!(node = node.0, nodes, "this node has joined the cluster"),
             Event::TakesPart { core } => tracing::info!(core = core.0, "all other nodes know this one: it takes part"),
+            Event::NodesChanged { epoch, nodes } => tracing::info!(epoch, nodes, "the list of nodes has changed"),
+            Event::ListNotKept { error } => {
+                tracing::warn!(%error, "a new list of nodes cannot be written down, so it is not used yet");
+            }
+            Event::RemovedFromCluster => tracing::warn!(
+                "this node was removed from its cluster and ends: it can join again with an empty directory"
+            ),
+            Event::HandOverAsked {
+                core,
+                node,
+                handed_over: true,
+            } => tracing::info!(
+                core = core.0,
+                node = node.0,
+                "leadership is handed over to a node that asked for it"
+            ),
+            Event::HandOverAsked { core, node, .. } => tracing::warn!(
+                core = core.0,
+                node = node.0,
+                "leadership was not handed over to the node that asked for it: it is behind, was not heard from, or has no vote"
+            ),
+            Event::SnapshotTaken { core, at, bytes } => {
+                tracing::info!(core = core.0, at = at.0, bytes, "a snapshot was made");
+            }
+            Event::SnapshotInstalled { core, at, bytes } => {
+                tracing::info!(
+                    core = core.0,
+                    at = at.0,
+                    bytes,
+                    "a snapshot from the leader was installed"
+                );
+            }
+            Event::NoRoomForSnapshot { core } => {
+                tracing::warn!(
+                    core = core.0,
+                    "no room on the disk for a snapshot: the log cannot be shortened"
+                );
+            }
             Event::PeerTurnedAway { core, node, error } => {
                 tracing::error!(core = core.0, node = node.0, %error, "another node is turned away");
             }

@@ -10,18 +10,23 @@ use std::sync::mpsc;
 use slotcore_engine::collections::seed_hashes;
 use slotcore_netio::mesh::mesh;
 use slotcore_rt::clock::{Clock, SystemClock};
-use slotcore_rt::disk::{DataDir, DirectIo, Layout, SegmentDir, SegmentWorker, StoreDir, StoreWorker};
+use slotcore_rt::disk::{DataDir, DirectIo, Layout, SegmentDir, SegmentWorker, SnapshotDir, StoreDir, StoreWorker};
 use slotcore_rt::ids::CoreId;
 use slotcore_rt::rng::{os_entropy, os_seed};
 use slotcore_rt::thread::CpuId;
 use slotcore_rt::{admin_socket, signal, thread, wake};
 use slotcore_server::admin::{self, Admin, CoreHandle};
-use slotcore_server::cluster_file::ClusterFile;
+use slotcore_server::cluster_file::{ClusterFile, Found};
+use slotcore_server::cluster_map::ClusterMap;
 use slotcore_server::commands::ServerIdentity;
-use slotcore_server::config::{CORES_MAX, Config, ConfigError, Invocation, from_command_line};
+use slotcore_server::config::{Begin, CORES_MAX, ClusterConfig, Config, ConfigError, Invocation, from_command_line};
 use slotcore_server::core_loop::{CoreControl, ProcessControl};
 use slotcore_server::core_thread::{self, CorePlan, Step};
-use slotcore_server::leadership::{ClusterView, GroupLeaders};
+use slotcore_server::ctl;
+use slotcore_server::host_names;
+use slotcore_server::joining::JoinRequest;
+use slotcore_server::joining::ask::{self, AtSeeds};
+use slotcore_server::leadership::ClusterView;
 use slotcore_server::logging::{self, Event};
 use slotcore_server::pubsub::Interest;
 use slotcore_server::sockets;
@@ -37,6 +42,7 @@ fn main() -> ExitCode {
     let config = match from_command_line(std::env::args_os()) {
         Ok(Invocation::Server(config)) => *config,
         Ok(Invocation::Upkeep(command)) => return upkeep::run(&command),
+        Ok(Invocation::Ctl(options)) => return ctl::run(&options),
         Err(ConfigError::CommandLine(error)) => error.exit(),
         Err(error) => return refuse(&StartupError::Config(error)),
     };
@@ -92,19 +98,26 @@ fn serve(mut config: Config) -> Result<ExitCode, StartupError> {
         config.cores = layout.cores;
     }
     let cores = layout.cores;
-    let kept = ClusterFile::open(&mut config, layout.id)?.map(Arc::new);
+    let was_served = data.was_served().map_err(StartupError::Disk)?;
+    let found = ClusterFile::open(&mut config, layout.id, cores)?;
     let (cluster, listeners) = sockets::bind_all(&config, cores, layout.id)?;
     let cluster = Arc::new(cluster);
-    let (view, peer_sockets) = match sockets::join_cluster(&config, cores)? {
-        Some((nodes, sockets)) => {
-            let view = ClusterView {
-                nodes: Arc::new(nodes),
-                leaders: Arc::new(GroupLeaders::new(cores)),
-            };
-            (Some(view), sockets)
-        }
-        None => (None, Vec::new()),
+    let peer_sockets = match &config.cluster {
+        Some(told) => sockets::bind_for_peers(&config, cores, told.listen_port)?,
+        None => Vec::new(),
     };
+    let kept = match found {
+        Found::Alone => None,
+        Found::Member(file) => {
+            check_joins(&config, &file)?;
+            Some(file)
+        }
+        Found::Joins => match join(&config, layout, was_served)? {
+            Some(file) => Some(Arc::new(file)),
+            None => return Ok(ExitCode::SUCCESS),
+        },
+    };
+    let view = kept.as_ref().map(|kept| ClusterView::new(kept.list()));
     let mut peer_sockets = peer_sockets.into_iter();
     let process = Arc::new(ProcessControl::default());
     let open_total = Arc::new(AtomicUsize::new(0));
@@ -112,7 +125,6 @@ fn serve(mut config: Config) -> Result<ExitCode, StartupError> {
     let file_worker = StoreWorker::start().map_err(resource("a thread"))?;
     let identity = ServerIdentity::of_this_process(cluster.any_slot_port, SystemClock.tick())
         .map_err(resource("random numbers"))?;
-    let was_served = data.was_served().map_err(StartupError::Disk)?;
     let (ready, outcomes) = mpsc::channel();
     let mut addresses: Vec<SocketAddr> = listeners.iter().flatten().map(|at| at.address).collect();
     let ports = mesh(usize::from(cores)).map_err(resource("eventfds"))?;
@@ -133,11 +145,19 @@ fn serve(mut config: Config) -> Result<ExitCode, StartupError> {
         let path = data.core_store(core).map_err(StartupError::Disk)?;
         let files_dir = StoreDir::new(&path, DirectIo::Preferred);
         let files = file_worker.client_maker(core, files_dir.clone());
+        let snapshots = match &view {
+            Some(_) => {
+                let path = data.core_snapshot(core).map_err(StartupError::Disk)?;
+                Some(SnapshotDir::open(&path).map_err(StartupError::Disk)?)
+            }
+            None => None,
+        };
         let plan = CorePlan {
             core,
             config: config.clone(),
             dir,
             files_dir,
+            snapshots,
             was_served,
             files: Box::new(files),
             identity: identity.clone(),
@@ -169,11 +189,11 @@ fn serve(mut config: Config) -> Result<ExitCode, StartupError> {
     let mut found = Vec::new();
     for _ in 0..3 {
         for _ in &running {
-            match outcomes.recv() {
-                Ok(Ok(Step::Opened(of_core))) => found.push(of_core),
-                Ok(Ok(Step::Whole | Step::Listening)) => {}
-                Ok(Err(error)) => return Err(error),
-                Err(_) => return Ok(ExitCode::FAILURE),
+            match next_outcome(&outcomes, &running) {
+                Some(Ok(Step::Opened(of_core))) => found.push(of_core),
+                Some(Ok(Step::Whole | Step::Listening)) => {}
+                Some(Err(error)) => return Err(error),
+                None => return Ok(ExitCode::FAILURE),
             }
         }
         // The log of each core is durable: from now on none may be missing.
@@ -191,7 +211,7 @@ fn serve(mut config: Config) -> Result<ExitCode, StartupError> {
         Event::Listening { address }.log();
     }
     let admin_ready = Arc::new(AtomicBool::new(true));
-    let admin = start_admin(&config, &running, admin_ready.clone());
+    let admin = start_admin(&config, &running, admin_ready.clone(), cluster.clone(), view.clone());
     let refused = match admin {
         // The cores serve already: they end in order, and the reason is told after that.
         Err(error) => {
@@ -206,6 +226,12 @@ fn serve(mut config: Config) -> Result<ExitCode, StartupError> {
     admin_ready.store(false, Ordering::Release);
     process.stop.store(true, Ordering::Relaxed);
     running.iter().for_each(|core| wake::wake(&core.wake));
+    // An executor may sleep by mistake at any time.
+    while !running.iter().all(|core| core.thread.is_finished()) {
+        running.iter().for_each(RunningCore::nudge);
+        // Another signal changes nothing: what is acknowledged is being sealed.
+        signal::wait_for_ending_signal(LOOK_EVERY).map_err(resource("signal handling"))?;
+    }
     let mut ended = true;
     for core in running {
         ended &= core.thread.join().is_ok();
@@ -214,11 +240,85 @@ fn serve(mut config: Config) -> Result<ExitCode, StartupError> {
         admin.stop();
     }
     drop(data);
+    if process.removed.load(Ordering::Relaxed) {
+        return Err(StartupError::Removed { dir: config.dir });
+    }
     if ended {
         Event::Stopped.log();
         Ok(ExitCode::SUCCESS)
     } else {
         Ok(ExitCode::FAILURE)
+    }
+}
+
+/// Makes this node one of the cluster that `--join` names. `None`: the process is to end before that.
+fn join(config: &Config, layout: Layout, was_served: bool) -> Result<Option<ClusterFile>, StartupError> {
+    let Some(ClusterConfig {
+        begin: Begin::Join { seeds, own },
+        listen_port,
+        secret,
+    }) = &config.cluster
+    else {
+        return Ok(None);
+    };
+    if was_served {
+        // It has keys of its own, which are not the cluster's.
+        return Err(StartupError::OtherCluster {
+            dir: config.dir.clone(),
+        });
+    }
+    let request = JoinRequest {
+        incarnation: layout.id,
+        host: own.host.clone(),
+        address: host_names::find(&own.host)?,
+        port: own.port,
+        peer_port_base: own.peer_port,
+        cores: layout.cores,
+    };
+    let Some(list) = ask::join(seeds, &request, secret)? else {
+        return Ok(None);
+    };
+    let (node, nodes) = (list.me, list.nodes.len());
+    let file = ClusterFile::create(config, *listen_port, layout.id, list)?;
+    Event::Joined { node, nodes }.log();
+    Ok(Some(file))
+}
+
+/// `--join` beside what the node knows of its cluster must name the same one, and may know more of it.
+fn check_joins(config: &Config, file: &ClusterFile) -> Result<(), StartupError> {
+    let Some(ClusterConfig {
+        begin: Begin::Join { seeds, .. },
+        ..
+    }) = &config.cluster
+    else {
+        return Ok(());
+    };
+    match ask::look_at(seeds, &file.list(), file.incarnation())? {
+        AtSeeds::Nothing => Ok(()),
+        AtSeeds::Another => Err(StartupError::OtherCluster {
+            dir: config.dir.clone(),
+        }),
+        AtSeeds::Newer(list) => file.keep(&list).map_err(|error| StartupError::Resource {
+            what: "the newer list of nodes",
+            error,
+        }),
+    }
+}
+
+/// What a core says next of its start; `None`: one has ended without a word. Nobody counts turns yet, so all cores are nudged all
+/// the time: an executor may sleep by mistake as soon as it runs.
+fn next_outcome(
+    outcomes: &mpsc::Receiver<Result<Step, StartupError>>,
+    running: &[RunningCore],
+) -> Option<Result<Step, StartupError>> {
+    loop {
+        // Before the look at the outcomes: what has ended has said all it had to say.
+        let ended = running.iter().any(|core| core.thread.is_finished());
+        match outcomes.recv_timeout(LOOK_EVERY) {
+            Ok(outcome) => return Some(outcome),
+            Err(_) if ended => return None,
+            Err(_) => running.iter().for_each(RunningCore::nudge),
+        }
     }
 }
 
@@ -238,10 +338,8 @@ fn watch_until_signal(running: &[RunningCore]) -> Result<(), StartupError> {
                 Some(Finding::Back(time)) => Event::CoreBack { core: id, time }.log(),
                 Some(Finding::Nudge) | None => {}
             }
-            if matches!(finding, Some(Finding::Nudge | Finding::Stuck(_)))
-                && let Some(waker) = core.control.nudge.get()
-            {
-                waker.wake_by_ref();
+            if matches!(finding, Some(Finding::Nudge | Finding::Stuck(_))) {
+                core.nudge();
             }
         }
     }
@@ -256,9 +354,19 @@ struct RunningCore {
     go: mpsc::Sender<Vec<Missing>>,
 }
 
+impl RunningCore {
+    /// Wakes its executor, if that has run at all.
+    fn nudge(&self) {
+        if let Some(waker) = self.control.nudge.get() {
+            waker.wake_by_ref();
+        }
+    }
+}
+
 /// A core's thread from beginning to end.
 fn run_core(plan: CorePlan) {
     let core = plan.core;
+    let _guard = AbortOnPanic;
     if let Err(failure) = core_thread::run(plan) {
         Event::Fatal {
             core,
@@ -267,6 +375,18 @@ fn run_core(plan: CorePlan) {
         .log();
         // Nothing more may be acknowledged, and nothing is left to be saved in order.
         std::process::abort();
+    }
+}
+
+/// Ends the process when a core's thread panics, in builds whose panics unwind too: the others would go on without it, and nobody
+/// would start it again.
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::process::abort();
+        }
     }
 }
 
@@ -280,6 +400,8 @@ fn start_admin(
     config: &Config,
     cores: &[RunningCore],
     ready: Arc<AtomicBool>,
+    map: Arc<ClusterMap>,
+    view: Option<ClusterView>,
 ) -> Result<Option<admin_socket::AdminSocket>, StartupError> {
     let Some(port) = config.admin_port else { return Ok(None) };
     let cores = cores.iter().map(|core| {
@@ -295,6 +417,8 @@ fn start_admin(
         started_at: SystemClock.tick(),
         cores: cores.collect::<Result<_, StartupError>>()?,
         ready,
+        map,
+        view,
     };
     let socket = admin::serve(port, admin)?;
     Event::AdminListening {

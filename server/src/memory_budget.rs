@@ -14,6 +14,11 @@ pub const CORE_BUFFERS_BYTES: u64 = 64 << 20;
 const LOG_DIVISOR: u64 = 8;
 /// The log takes no more than this, twice, however large the share is: what its own defaults say.
 const LOG_BYTES_MAX: u64 = 64 << 20;
+/// Part of a core's share, as a divisor, for a table of how keys are used, where a policy of eviction wants one: an entry of 8
+/// bytes for each key of 256.
+const USES_DIVISOR: u64 = 32;
+/// Such a table takes no more than this, however large the share is: enough for 128 million keys.
+const USES_BYTES_MAX: usize = 1 << 30;
 /// Share of the machine's memory that is used when nobody says how much, in hundredths: the rest is for the kernel, the
 /// buffers of clients and other programs.
 const MACHINE_SHARE_PERCENT: u64 = 70;
@@ -61,6 +66,13 @@ impl MemoryBudget {
     /// bytes.
     pub fn log_bytes(&self) -> u64 {
         (self.share / LOG_DIVISOR).min(LOG_BYTES_MAX)
+    }
+
+    /// What a table of how keys are used may take, in bytes.
+    pub fn uses_bytes(&self) -> usize {
+        usize::try_from(self.share / USES_DIVISOR)
+            .unwrap_or(usize::MAX)
+            .min(USES_BYTES_MAX)
     }
 
     /// The limits while filters, indexes and buffers of files take `files` bytes.

@@ -1,8 +1,10 @@
-//! [`NodeList`]: the nodes of the cluster, and where each of their cores is reached. Immutable; a change is another list.
+//! [`NodeList`]: the nodes of the cluster, and where each of their cores is reached. Immutable; a change is another list, which
+//! the cores get by [`NodeLists`].
 //!
 //! All nodes run the same number of cores, and core `i` of each of them holds a replica of group `i`
 //! (`docs/decisions/0010-aligned-groups.md`), so a core has business with the cores of its own number only.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,6 +13,11 @@ use slotcore_netio::peer::PeerId;
 use slotcore_rt::ids::{CoreId, GroupId, ReplicaId};
 
 use crate::config::CORES_MAX;
+
+pub mod lines;
+mod lists;
+
+pub use lists::NodeLists;
 
 /// A node of the cluster, from 1. Never used again for another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,6 +49,25 @@ impl NodeNumber {
     }
 }
 
+/// What a node is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeState {
+    /// It holds replicas.
+    Up,
+    /// It is to hold none, and can be removed then.
+    Draining,
+}
+
+impl NodeState {
+    /// As people and the file `cluster` call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Draining => "draining",
+        }
+    }
+}
+
 /// One node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
@@ -57,6 +83,11 @@ pub struct Node {
     pub core_port_base: u16,
     /// Where its core 0 listens for other nodes; core `i` has the `i`-th after it.
     pub peer_port_base: u16,
+    /// What it is used for.
+    pub state: NodeState,
+    /// Names its data directory. Always known of a node that has joined: whoever knows such a node refuses any other that passes for
+    /// it. Of the first nodes the metadata group knows it.
+    pub incarnation: Option<u128>,
 }
 
 impl Node {
@@ -82,8 +113,14 @@ pub struct NodeList {
     pub me: NodeNumber,
     /// Cores of every node.
     pub cores: u16,
+    /// Counts the changes of the list; 0: it is that of `--initial-cluster`.
+    pub epoch: u64,
+    /// Nodes 1 to this one are those of `--initial-cluster`; all others have joined.
+    pub first: u32,
     /// All nodes, by number.
     pub nodes: Vec<Node>,
+    /// The incarnations of those that were removed: none of them is taken again.
+    pub removed: BTreeSet<u128>,
 }
 
 impl NodeList {
@@ -106,9 +143,25 @@ impl NodeList {
         ))
     }
 
-    /// The replicas of a core's group.
-    pub fn replicas_of(&self, core: CoreId) -> impl Iterator<Item = ReplicaId> {
-        self.nodes.iter().map(move |node| node.number.replica(core))
+    /// The first replicas of a core's group, as one of them opens it. A node that has joined names none: it is told.
+    pub fn first_replicas_of(&self, core: CoreId) -> impl Iterator<Item = ReplicaId> {
+        let first = if self.me.0 <= self.first { self.first } else { 0 };
+        (1..=first).map(move |number| NodeNumber(number).replica(core))
+    }
+
+    /// The node with this data directory.
+    pub fn of_incarnation(&self, incarnation: u128) -> Option<&Node> {
+        self.nodes.iter().find(|node| node.incarnation == Some(incarnation))
+    }
+
+    /// Nodes that `old` has, too, under the same name are where this node has found them: names may stand for other addresses
+    /// elsewhere.
+    pub fn keep_addresses_of(&mut self, old: &NodeList) {
+        for node in &mut self.nodes {
+            if let Some(known) = old.node(node.number).filter(|known| known.host == node.host) {
+                node.address = known.address;
+            }
+        }
     }
 
     /// The other nodes' cores of this number, and where they are.
@@ -142,29 +195,38 @@ pub fn cluster_of_list(list: &[String]) -> u128 {
     u128::from_le_bytes(hash.finalize()[..16].try_into().expect("sixteen bytes were cut"))
 }
 
+/// Node `me` of a cluster of the nodes 1 to `nodes`, of two cores each.
+#[cfg(test)]
+pub(crate) fn list_for_tests(me: u32, nodes: u32) -> NodeList {
+    NodeList {
+        cluster: 9 << 100 | 7,
+        secret: b"s".to_vec(),
+        me: NodeNumber(me),
+        cores: 2,
+        epoch: 0,
+        first: nodes,
+        nodes: (1..=nodes)
+            .map(|number| Node {
+                number: NodeNumber(number),
+                host: format!("n{number}"),
+                address: "127.0.0.1".parse().expect("an address"),
+                port: 7000 + 100 * number as u16,
+                core_port_base: 7001 + 100 * number as u16,
+                peer_port_base: 17000 + 100 * number as u16,
+                state: NodeState::Up,
+                incarnation: None,
+            })
+            .collect(),
+        removed: BTreeSet::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
 
     fn list(nodes: u32) -> NodeList {
-        NodeList {
-            cluster: 9 << 100 | 7,
-            secret: b"s".to_vec(),
-            me: NodeNumber(2),
-            cores: 2,
-            nodes: (1..=nodes)
-                .map(|number| Node {
-                    number: NodeNumber(number),
-                    host: format!("n{number}"),
-                    address: "127.0.0.1".parse().unwrap(),
-                    port: 7000 + 100 * number as u16,
-                    core_port_base: 7001 + 100 * number as u16,
-                    peer_port_base: 17000 + 100 * number as u16,
-                })
-                .collect(),
-        }
+        list_for_tests(2, nodes)
     }
 
     #[test]

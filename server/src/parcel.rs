@@ -25,7 +25,7 @@ use slotcore_netio::ConnId;
 use crate::clients::ClientState;
 use crate::copies::{Copies, WaitNo};
 use crate::metrics::CoreSnapshot;
-use crate::transaction::{Verdict, Wanted};
+use crate::transaction::{Verdict, WaitNote, Wanted};
 
 /// Who waits for a reply, on the core where its connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -253,6 +253,13 @@ pub enum Note {
         conn: ConnId,
         /// which watches nothing any more, if so.
         ends_watches: bool,
+    },
+    /// Something about a wait for keys of several cores.
+    Wait {
+        /// Its number where the connection is.
+        part: u32,
+        /// What there is to say.
+        what: WaitNote,
     },
 }
 

@@ -5,7 +5,7 @@
 //! expires by itself meanwhile.
 
 use slotcore_engine::cmd::transaction::Step;
-use slotcore_engine::cmd::{Args, CommandSpec, Flags, Run};
+use slotcore_engine::cmd::{CommandSpec, Flags, Run};
 use slotcore_netio::ConnId;
 use slotcore_rt::clock::Tick;
 
@@ -106,8 +106,7 @@ impl CoreState {
                 queue.is_some_and(|queue| queue.waits_with_writes)
             }
             _ if !pause.all && spec.flags.has(Flags::RUNS_SCRIPT) => {
-                let spans = &window.spans[found.spans.0 as usize..found.spans.1 as usize];
-                let args = Args::new(&self.net.input(id)[found.base..], spans);
+                let args = window.args(found, self.net.input(id));
                 !scripts::only_reads(&mut self.keyspace, spec, &args)
             }
             _ => pause.holds(spec),
@@ -134,13 +133,19 @@ impl CoreState {
     /// When something happens by itself next: a wait or a pause ends.
     pub fn next_deadline(&self) -> Option<Tick> {
         let pause = self.pause.map(|pause| pause.until);
-        let waits = [self.blocked.next_deadline(), self.copy_waits.next_deadline(), pause];
+        let waits = [
+            self.blocked.next_deadline(),
+            self.copy_waits.next_deadline(),
+            self.spanning_waits.next_deadline(),
+            pause,
+        ];
         waits.into_iter().flatten().min()
     }
 
     /// Brings what `INFO` shows up to date.
     pub(crate) fn count_blocked(&mut self) {
-        self.server.facts.blocked_clients = (self.blocked.len() + self.copy_waits.len() + self.paused.len()) as u64;
+        let wait = self.blocked.len() + self.copy_waits.len() + self.spanning_waits.len();
+        self.server.facts.blocked_clients = (wait + self.paused.len()) as u64;
     }
 }
 

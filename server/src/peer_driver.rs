@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use slotcore_netio::peer::{Identity, LinkEnd, PeerEvent, PeerId, PeerNet, PeerOptions, Refusal};
+use slotcore_netio::peer::{AskerId, Identity, LinkEnd, PeerEvent, PeerId, PeerNet, PeerOptions, Refusal};
 use slotcore_raft_shard::peer::PeerHub;
 use slotcore_raft_shard::runtime::glommio::GlommioRuntime;
 use slotcore_rt::clock::Tick;
@@ -20,8 +20,10 @@ use slotcore_rt::ring::{Completion, Ring};
 use slotcore_rt::rng::SeededRng;
 
 use crate::cluster_file::ClusterFile;
+use crate::joining::inquiry::{self, Inquiry};
+use crate::joining::{Asker, JoinAnswer, JoinRefusal, JoinRequest, Question};
 use crate::logging::Event;
-use crate::nodes::{NodeList, NodeNumber};
+use crate::nodes::{Node, NodeList, NodeNumber};
 use crate::relay::BadMessage;
 
 /// What is not for Raft.
@@ -30,6 +32,12 @@ pub enum Heard<'a> {
     Linked(NodeNumber, bool),
     /// It has sent this by [`PeerDriver::carry`].
     Message(NodeNumber, &'a [u8]),
+    /// A node that this one does not know asks to join, and waits for [`PeerDriver::answer_join`]. Heard on core 0.
+    AsksToJoin(Asker, JoinRequest),
+    /// This node was removed from the cluster: others have proved to be of it, and say so. Heard on core 0.
+    Removed,
+    /// This list of the cluster's nodes is newer than that of this node, and written down. Heard on core 0.
+    Nodes(NodeList),
 }
 
 /// See the module's text.
@@ -37,7 +45,12 @@ pub struct PeerDriver {
     net: PeerNet,
     hub: Rc<PeerHub<GlommioRuntime>>,
     core: CoreId,
+    nodes: Arc<NodeList>,
     kept: Arc<ClusterFile>,
+    /// Only on core 0.
+    inquiry: Option<Inquiry>,
+    /// Who leads the metadata group was heard from lately.
+    led: bool,
     /// This node's replicas take part in their groups.
     takes_part: bool,
     /// Peers whose incarnation is written down, and to whom there is a link.
@@ -55,7 +68,7 @@ impl PeerDriver {
     /// # Errors
     /// What the system says when a socket cannot listen.
     pub fn new(
-        nodes: &NodeList,
+        nodes: Arc<NodeList>,
         core: CoreId,
         kept: Arc<ClusterFile>,
         listener: OwnedFd,
@@ -73,6 +86,7 @@ impl PeerDriver {
                 .into_iter()
                 .map(|(node, is)| (node.peer(core), is))
                 .collect(),
+            removed: BTreeSet::new(),
         };
         let mut net = PeerNet::new(identity, PeerOptions::default(), rng);
         net.listen(listener)?;
@@ -82,7 +96,10 @@ impl PeerDriver {
             net,
             hub,
             core,
+            nodes: nodes.clone(),
             kept,
+            inquiry: (core == CoreId(0)).then(|| Inquiry::new(now)),
+            led: false,
             takes_part,
             met: BTreeSet::new(),
             lost: BTreeSet::new(),
@@ -93,8 +110,42 @@ impl PeerDriver {
     }
 
     /// There shall be links to the nodes of this list, and no others.
-    pub fn set_nodes(&mut self, nodes: &NodeList, now: Tick) {
+    pub fn set_nodes(&mut self, nodes: Arc<NodeList>, now: Tick) {
+        for node in &nodes.nodes {
+            if let Some(incarnation) = node.incarnation {
+                self.net.know(node.number.peer(self.core), incarnation);
+            }
+        }
+        self.net.set_removed(nodes.removed.clone());
         self.net.want(nodes.peers_of(self.core), now);
+        self.nodes = nodes;
+    }
+
+    /// Whether the leader of the metadata group is known on this node, and was heard from lately.
+    pub fn note_led(&mut self, led: bool) {
+        self.led = led;
+    }
+
+    /// Takes in what this node is answered that asked whether it is one of the cluster.
+    fn on_answer(&self, answer: JoinAnswer) -> Option<Heard<'static>> {
+        match answer {
+            JoinAnswer::Refused(JoinRefusal::Removed) => Some(Heard::Removed),
+            JoinAnswer::Accepted(list) => {
+                let list = inquiry::newer(*list, &self.nodes)?;
+                // Before any core takes it.
+                if let Err(error) = self.kept.keep(&list) {
+                    Event::ListNotKept { error: &error }.log();
+                    return None;
+                }
+                Some(Heard::Nodes(list))
+            }
+            _ => None,
+        }
+    }
+
+    /// Answers one who asks to join; if it has gone, nobody hears it.
+    pub fn answer_join(&mut self, asker: Asker, answer: &JoinAnswer) {
+        self.net.answer(AskerId(asker.0), &answer.encode());
     }
 
     /// Takes in a completion of class [`Class::Peer`](slotcore_rt::ring::Class::Peer).
@@ -203,6 +254,31 @@ impl PeerDriver {
                         Event::DirectoryLost { core, node }.log();
                     }
                 }
+                PeerEvent::Asked(AskerId(asker), question) => {
+                    let asker = Asker(asker);
+                    match Question::decode(&question) {
+                        None => {
+                            let why = "it was not understood: the node that asks is of another version".to_owned();
+                            self.answer_join(asker, &JoinAnswer::Refused(JoinRefusal::Other(why)));
+                        }
+                        Some(Question::AmIMember(incarnation)) => {
+                            let answer = inquiry::answer(&self.nodes, incarnation);
+                            self.answer_join(asker, &answer);
+                        }
+                        Some(Question::Join(request)) => match answer_known(&self.nodes, &request) {
+                            Some(answer) => self.answer_join(asker, &answer),
+                            None => _ = tell(Heard::AsksToJoin(asker, request)),
+                        },
+                    }
+                }
+                PeerEvent::Answered(answer) => {
+                    let answer = answer
+                        .ok()
+                        .and_then(|bytes| JoinAnswer::decode(&bytes, &self.nodes.secret));
+                    if let Some(heard) = answer.and_then(|answer| self.on_answer(answer)) {
+                        _ = tell(heard);
+                    }
+                }
                 PeerEvent::Failed(peer, why) => Event::PeerFailed {
                     core: self.core,
                     node: peer.map(node_of),
@@ -250,6 +326,12 @@ impl PeerDriver {
                 net.send(PeerId(peer.0), frame);
             }
         });
+        if let Some(inquiry) = &mut self.inquiry
+            && let Some(address) = inquiry.step(now, self.led && !met.is_empty(), &self.nodes)
+        {
+            let question = Question::AmIMember(self.kept.incarnation());
+            net.ask(address, &question.encode());
+        }
         self.net.flush(ring, now)
     }
 
@@ -265,7 +347,23 @@ impl PeerDriver {
 
     /// When [`PeerDriver::flush`] has something to do although nothing happens.
     pub fn next_wake(&self) -> Option<Tick> {
-        self.net.next_wake()
+        let inquiry = self.inquiry.as_ref().map(Inquiry::next_wake);
+        self.net.next_wake().into_iter().chain(inquiry).min()
+    }
+
+    /// The nodes to whose cores there are links.
+    pub fn linked(&self) -> impl Iterator<Item = NodeNumber> {
+        self.met.iter().map(|&peer| node_of(peer))
+    }
+
+    /// True while there is a link to that node's core.
+    pub fn is_linked(&self, node: NodeNumber) -> bool {
+        self.met.contains(&node.peer(self.core))
+    }
+
+    /// Since a frame of that node's core last came over the link that there is.
+    pub fn silent_for(&self, node: NodeNumber, now: Tick) -> Option<Duration> {
+        self.heard.get(&node.peer(self.core)).map(|&at| now.since(at))
     }
 
     /// True when a frame of that node's core came within the last `within`.
@@ -276,6 +374,64 @@ impl PeerDriver {
     }
 }
 
+/// What a node that asks is answered whoever leads: who is known is told so, by the list or by its removal. Who is reached elsewhere
+/// than the list says has to be heard by the leader.
+fn answer_known(nodes: &NodeList, request: &JoinRequest) -> Option<JoinAnswer> {
+    if nodes.removed.contains(&request.incarnation) {
+        return Some(JoinAnswer::Refused(JoinRefusal::Removed));
+    }
+    let known = nodes.of_incarnation(request.incarnation)?;
+    if !is_reached_as(known, request) {
+        return None;
+    }
+    let mut list = nodes.clone();
+    list.me = known.number;
+    Some(JoinAnswer::Accepted(Box::new(list)))
+}
+
+/// Whether the list says of `node` what it says of itself.
+fn is_reached_as(node: &Node, request: &JoinRequest) -> bool {
+    (&node.host, node.address, node.port, node.peer_port_base)
+        == (&request.host, request.address, request.port, request.peer_port_base)
+}
+
 fn node_of(peer: PeerId) -> NodeNumber {
     NodeNumber::of(ReplicaId(peer.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nodes::list_for_tests;
+
+    #[test]
+    fn only_who_is_reached_where_the_list_says_is_answered_from_it() {
+        let mut list = list_for_tests(1, 2);
+        list.nodes[1].incarnation = Some(5);
+        let node = &list.nodes[1];
+        let told = JoinRequest {
+            incarnation: 5,
+            host: node.host.clone(),
+            address: node.address,
+            port: node.port,
+            peer_port_base: node.peer_port_base,
+            cores: list.cores,
+        };
+        let Some(JoinAnswer::Accepted(answer)) = answer_known(&list, &told) else {
+            panic!("it is one of the list")
+        };
+        assert_eq!(answer.me, NodeNumber(2));
+        let elsewhere = |change: fn(&mut JoinRequest)| {
+            let mut request = told.clone();
+            change(&mut request);
+            answer_known(&list, &request)
+        };
+        assert_eq!(elsewhere(|request| request.host = "other".into()), None);
+        assert_eq!(elsewhere(|request| request.address = [9, 9, 9, 9].into()), None);
+        assert_eq!(elsewhere(|request| request.port += 1), None);
+        assert_eq!(elsewhere(|request| request.peer_port_base += 1), None);
+        list.removed.insert(5);
+        let removed = Some(JoinAnswer::Refused(JoinRefusal::Removed));
+        assert_eq!(answer_known(&list, &told), removed);
+    }
 }

@@ -20,9 +20,20 @@ use std::collections::BTreeMap;
 use slotcore_engine::sessions::SessionId;
 use slotcore_rt::clock::Tick;
 
+use crate::metadata::Change;
 use crate::nodes::NodeNumber;
 use table::{Lane, RelayTable};
 pub use wire::BadMessage;
+
+/// The message by which a node asks the leader of a core's group to hand over to it.
+pub(crate) fn ask_to_hand_over() -> Vec<u8> {
+    wire::message(wire::Body::HandOver, &[])
+}
+
+/// The message by which a node asks the leader of the metadata group for a change.
+pub(crate) fn metadata_message(change: &Change) -> Vec<u8> {
+    wire::message(wire::Body::Metadata, &change.encode())
+}
 
 /// A node as a destination.
 pub(crate) fn short(node: NodeNumber) -> u16 {
@@ -36,7 +47,7 @@ const EXPIRE_EVERY_MS: u64 = 100;
 pub struct Relay {
     /// This node; 0: it is on its own.
     me: u16,
-    /// Nodes there are, numbered from 1.
+    /// The highest number that a node has had.
     nodes: u16,
     /// Who leads this core's group; this node, too, can.
     leader: Option<u16>,
@@ -99,7 +110,10 @@ impl Relay {
 
     /// Where commands go now.
     fn target(&self) -> Option<u16> {
-        self.leader
-            .filter(|&node| node == self.me || self.linked.get(usize::from(node)).copied().unwrap_or(false))
+        self.leader.filter(|&node| node == self.me || self.is_linked(node))
+    }
+
+    fn is_linked(&self, node: u16) -> bool {
+        self.linked.get(usize::from(node)).copied().unwrap_or(false)
     }
 }

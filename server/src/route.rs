@@ -2,9 +2,10 @@
 //!
 //! Pure: from the command's keys, the map of slots, and the kind of port it came in by.
 
+use slotcore_engine::cmd::stored::swaps_databases;
 use slotcore_engine::cmd::together::works_on_copies;
 use slotcore_engine::cmd::{Args, CommandId, CommandSpec, Flags, Run, ServerCmd, keys, lookup};
-use slotcore_engine::ord::{SLOT_SHIFT, SLOTS, slot_of};
+use slotcore_engine::ord::{SLOT_SHIFT, SLOTS, slot_of, slot_of_bytes};
 use slotcore_rt::ids::CoreId;
 
 use crate::clients::Endpoint;
@@ -14,6 +15,9 @@ use crate::tracking::TrackingMode;
 
 /// What Redis Cluster answers when keys of one command lie in several slots.
 pub const CROSSSLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
+
+/// What it answers who would exchange databases.
+pub const NOT_IN_CLUSTER: &str = "ERR SWAPDB is not allowed in cluster mode";
 
 /// See the module's text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +42,10 @@ pub enum Route {
     Session,
     /// Here, on what the owners of its keys bring together: it cannot be taken apart.
     Together,
+    /// On every core at one moment, as a transaction: `SWAPDB`.
+    AllAtOnce,
+    /// Nowhere: a node of a cluster has one database.
+    OneDatabase,
     /// Nowhere: the keys have several owners, or slots where that is not allowed.
     CrossSlot,
 }
@@ -206,6 +214,12 @@ impl Router {
             // Keys that have to be looked for: numbered, or behind a word.
             return self.route_many_keys(map, me, endpoint, spec, args, numbers);
         }
+        if swaps_databases(spec) {
+            return match endpoint {
+                Endpoint::Core => Route::OneDatabase,
+                Endpoint::AnySlot => Route::AllAtOnce,
+            };
+        }
         // A core that is alone is all cores.
         if endpoint == Endpoint::Core || map.nodes.len() == 1 {
             return Route::Here;
@@ -255,7 +269,7 @@ fn route_channels(map: &ClusterMap, me: CoreId, endpoint: Endpoint, spec: &Comma
     } else {
         spec.last_key as usize + 1
     };
-    let mut slots = (1..end).map(|number| slot_of(args.get(number)));
+    let mut slots = (1..end).map(|number| slot_of_bytes(args.get(number)));
     match (endpoint, slots.next()) {
         (Endpoint::Core, Some(first)) if slots.any(|slot| slot != first) => Route::CrossSlot,
         (Endpoint::Core, Some(first)) => one_owner(map, me, endpoint, first),
@@ -278,7 +292,7 @@ fn server_route(cmd: ServerCmd, args: &Args<'_>) -> Option<Everywhere> {
     use ServerCmd as C;
     Some(match cmd {
         cmd if shows_all_cores(cmd) => Everywhere::Counters,
-        C::AclSetUser | C::AclLoad | C::Save | C::BgSave => Everywhere::AllOk,
+        C::AclSetUser | C::AclLoad | C::Save | C::BgSave | C::BgRewriteAof => Everywhere::AllOk,
         C::Backup if is_word(args, 1, "state") => Everywhere::Concat,
         C::Backup => Everywhere::AllOk,
         C::AclDelUser => Everywhere::AnyOf,
@@ -400,7 +414,7 @@ mod tests {
             route(AnySlot, 2, 0, &["sort", "b", "by", "*", "store", "a"]),
             Route::CrossSlot
         );
-        assert_eq!(route(AnySlot, 2, 0, &["blpop", "a", "b", "0"]), Route::CrossSlot);
+        assert_eq!(route(AnySlot, 2, 0, &["blpop", "a", "b", "0"]), Route::Together);
         assert_eq!(route(Core, 2, 0, &["rename", "b", "c"]), Route::CrossSlot);
         assert_eq!(route(Core, 2, 0, &["mget", "b", "c"]), Route::CrossSlot);
         assert_eq!(
@@ -416,7 +430,7 @@ mod tests {
             Route::Core(CoreId(1))
         );
         assert_eq!(route(AnySlot, 2, 0, &["eval", "x", "0", "a"]), Route::Here);
-        assert_eq!(route(AnySlot, 2, 0, &["fcall", "f", "2", "a", "b"]), Route::CrossSlot);
+        assert_eq!(route(AnySlot, 2, 0, &["fcall", "f", "2", "a", "b"]), Route::Together);
         assert_eq!(
             route(AnySlot, 2, 0, &["zunion", "2", "{a}1", "{a}2"]),
             Route::Core(CoreId(1))

@@ -12,10 +12,10 @@ use std::sync::Arc;
 use slotcore_engine::cmd::op::{decode_op, encode_op};
 use slotcore_engine::cmd::{
     Args, CALLED_AS_RO, CallerText, CommandSpec, Flags, Reply, Run, ServerCmd, by_id, encode_called_as, lookup,
-    open_called_as,
+    open_called_as, when_scarce,
 };
 use slotcore_engine::keyspace::Keyspace;
-use slotcore_engine::script::{Denial, Denied, LogLevel, NOSCRIPT, ScriptFlags};
+use slotcore_engine::script::{Denial, Denied, Effects, LogLevel, NOSCRIPT, ScriptFlags};
 use slotcore_netio::ConnId;
 
 use crate::acl::{Context, LogEntry, rights_text};
@@ -43,20 +43,36 @@ pub(crate) enum Form {
     Refused(&'static str),
 }
 
-/// Decides it. `caller`: who calls it, if he may not do everything. `op`: receives the operation of [`Form::Rewritten`] and
-/// [`Form::RewrittenRead`].
+/// Decides it. `caller`: who calls it, if he may not do everything. `scarce`: memory is exhausted, which the log tells whoever
+/// carries it out. `op`: receives the operation of [`Form::Rewritten`] and [`Form::RewrittenRead`].
 pub(crate) fn form(
     keyspace: &mut Keyspace,
     spec: &'static CommandSpec,
     args: &Args<'_>,
     caller: Option<&CallerText>,
+    scarce: bool,
     op: &mut Vec<u8>,
 ) -> Form {
     if let Some((inner_spec, inner, spans)) = opened(spec, args) {
         let caller = open_called_as(spec, args).map(|(caller, _)| caller);
-        return form(keyspace, inner_spec, &Args::new(inner, &spans), caller.as_ref(), op);
+        return form(
+            keyspace,
+            inner_spec,
+            &Args::new(inner, &spans),
+            caller.as_ref(),
+            scarce,
+            op,
+        );
     }
-    let plain = form_of_anybody(keyspace, spec, args, op);
+    let mut plain = form_of_anybody(keyspace, spec, args, scarce, op);
+    if scarce
+        && matches!(plain, Form::AsItCame)
+        && let Some(twin) = when_scarce(spec)
+    {
+        op.clear();
+        encode_op(op, twin.id, args);
+        plain = Form::Rewritten;
+    }
     let Some(caller) = caller else { return plain };
     let writes = match plain {
         Form::Refused(_) => return plain,
@@ -99,10 +115,45 @@ pub(crate) fn reads_as() -> &'static CommandSpec {
 #[cold]
 pub(crate) fn only_reads(keyspace: &mut Keyspace, spec: &'static CommandSpec, args: &Args<'_>) -> bool {
     let runs = spec.flags.has(Flags::RUNS_SCRIPT);
-    runs && matches!(form_of_anybody(keyspace, spec, args, &mut Vec::new()), Form::Read(_))
+    runs && matches!(
+        form_of_anybody(keyspace, spec, args, false, &mut Vec::new()),
+        Form::Read(_)
+    )
 }
 
-fn form_of_anybody(keyspace: &mut Keyspace, spec: &'static CommandSpec, args: &Args<'_>, op: &mut Vec<u8>) -> Form {
+/// Whether a command runs a script that may touch keys it is not given, by what its text shows, and whose caller does not keep
+/// them on one core by a hash tag.
+#[cold]
+pub(crate) fn may_wander(keyspace: &mut Keyspace, spec: &CommandSpec, args: &Args<'_>) -> bool {
+    let scripts = keyspace.scripts_mut();
+    let names_all = match spec.name {
+        "eval" | "eval_ro" => scripts.names_all_keys(args.get(1)),
+        "evalsha" | "evalsha_ro" => {
+            let body = scripts.by_sha(args.get(1)).cloned();
+            body.is_none_or(|body| scripts.names_all_keys(&body))
+        }
+        // Of a function only its own text is known to name keys, not that of its library.
+        _ => true,
+    };
+    !names_all && !first_key_has_tag(args)
+}
+
+fn first_key_has_tag(args: &Args<'_>) -> bool {
+    let key = args.try_get(3).filter(|_| args.get(2) != b"0");
+    key.is_some_and(|key| {
+        key.iter()
+            .position(|byte| *byte == b'{')
+            .is_some_and(|open| key[open..].contains(&b'}'))
+    })
+}
+
+fn form_of_anybody(
+    keyspace: &mut Keyspace,
+    spec: &'static CommandSpec,
+    args: &Args<'_>,
+    scarce: bool,
+    op: &mut Vec<u8>,
+) -> Form {
     if !spec.flags.has(Flags::LOGGED) {
         return Form::Read(spec);
     }
@@ -117,7 +168,9 @@ fn form_of_anybody(keyspace: &mut Keyspace, spec: &'static CommandSpec, args: &A
             let flags = scripts.flags_of(&body);
             if !writes_nothing(flags) {
                 let words: Vec<&[u8]> = [b"".as_slice(), &body].into_iter().chain(args.iter_from(2)).collect();
-                encode_words(op, lookup(b"eval").expect("a command of the table"), &words);
+                let eval = lookup(b"eval").expect("a command of the table");
+                let spec = if scarce { when_scarce(eval) } else { None };
+                encode_words(op, spec.unwrap_or(eval), &words);
                 return Form::Rewritten;
             }
             flags
@@ -156,18 +209,17 @@ impl CoreState {
     #[cold]
     pub(crate) fn run_script(&mut self, window: &Window, c: &Parsed, spec: &'static CommandSpec) {
         let id = c.conn;
-        let spans = &window.spans[c.spans.0 as usize..c.spans.1 as usize];
         let Some(client) = self.server.clients.get_mut(id.index()) else {
             return;
         };
         if let Some(text) = refuse(spec, client, self.write_barrier) {
             return self.refuse_here(id, spec, text);
         }
-        let caller = self.caller(id);
+        let (caller, scarce) = (self.caller(id), self.is_scarce());
         let Some((input, _)) = self.net.io(id) else { return };
-        let args = Args::new(&input[c.base..], spans);
+        let args = window.args(c, input);
         let mut op = std::mem::take(&mut self.script_op);
-        match form(&mut self.keyspace, spec, &args, caller.as_ref(), &mut op) {
+        match form(&mut self.keyspace, spec, &args, caller.as_ref(), scarce, &mut op) {
             form @ (Form::AsItCame | Form::Rewritten) => {
                 if !self.watches.is_empty() {
                     let waiters = !self.keyspace.waiters().is_empty();
@@ -209,20 +261,12 @@ impl CoreState {
         })
     }
 
-    /// Sends a script of a user who may not do everything to the core of its keys. `spans`: its arguments, from `base` on in
-    /// the connection's input.
+    /// Sends a script of a user who may not do everything to the core of its keys.
     #[cold]
-    pub(crate) fn send_script(
-        &mut self,
-        id: ConnId,
-        how: How,
-        spec: &CommandSpec,
-        spans: &[(u32, u32)],
-        base: usize,
-        core: u16,
-    ) {
+    pub(crate) fn send_script(&mut self, window: &Window, c: &Parsed, how: How, spec: &CommandSpec, core: u16) {
+        let id = c.conn;
         let Some(caller) = self.caller(id) else { return };
-        let args = Args::new(&self.net.input(id)[base..], spans);
+        let args = window.args(c, self.net.input(id));
         let (mut inner, mut op, mut spans) = (Vec::new(), Vec::new(), Vec::new());
         encode_op(&mut inner, spec.id, &args);
         let writes = spec.flags.has(Flags::LOGGED);
@@ -259,11 +303,12 @@ impl CoreState {
             .clients
             .get(c.conn.index())
             .is_some_and(|client| client.authenticated);
-        let spans = &window.spans[c.spans.0 as usize..c.spans.1 as usize];
         let Some((input, _)) = self.net.io(c.conn).filter(|_| known) else {
             return;
         };
-        let body = Args::new(&input[c.base..], spans).get(if spec.container().is_some() { 2 } else { 1 });
+        let body = window
+            .args(c, input)
+            .get(if spec.container().is_some() { 2 } else { 1 });
         if !self.keyspace.scripts_mut().note(body) || self.mesh.cores() == 1 {
             return;
         }
@@ -276,15 +321,22 @@ impl CoreState {
     /// Behind an entry: what its scripts wanted of the server.
     #[cold]
     pub(crate) fn carry_out_effects(&mut self) {
-        let Some(effects) = self.keyspace.take_script_effects() else {
-            return;
-        };
+        if let Some(effects) = self.keyspace.take_script_effects() {
+            self.perform_effects(effects);
+        }
+    }
+
+    /// Does what scripts wanted of the server.
+    pub(crate) fn perform_effects(&mut self, effects: Effects) {
         for (level, text) in &effects.log {
             Event::ScriptLog {
                 warns: *level == LogLevel::Warning,
                 text,
             }
             .log();
+        }
+        if !effects.shown.is_empty() {
+            self.show_calls(&effects.shown);
         }
         for calls in &effects.calls {
             let (stats, id) = (&mut self.server.metrics.commands, calls.id.0);
@@ -294,6 +346,9 @@ impl CoreState {
             }
             (0..calls.failed).for_each(|_| stats.failed(id, calls.name));
             (0..calls.rejected).for_each(|_| stats.rejected(id, calls.name));
+        }
+        for (kind, times) in effects.errors.iter().filter(|(_, times)| *times > 0) {
+            self.server.metrics.errors.count_called(kind, *times);
         }
         for denied in effects.denied {
             self.note_script_denial(denied);

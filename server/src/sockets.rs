@@ -2,7 +2,7 @@
 //! core knows where the others are reached.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -12,15 +12,9 @@ use slotcore_rt::ids::CoreId;
 use slotcore_rt::thread;
 
 use crate::cluster_map::{ClusterMap, CoreNode, node_id};
-use crate::config::{Config, NodeAddress};
+use crate::config::Config;
 use crate::core_thread::ListenAt;
-use crate::logging::Event;
-use crate::nodes::{Node, NodeList, NodeNumber, cluster_of_list};
 use crate::startup::StartupError;
-
-/// How long the names of other nodes may be unknown at start, and how often they are looked up.
-const NAMES_PATIENCE: Duration = Duration::from_secs(60);
-const ASK_NAMES_EVERY: Duration = Duration::from_millis(500);
 
 /// How long a taken port is tried again: the kernel ends the rings of a killed process, and with them its sockets, some
 /// milliseconds after the process.
@@ -61,43 +55,19 @@ pub fn bind_all(
     Ok((map, listeners))
 }
 
-/// The cluster that `config` names, and for each core the socket where the other nodes' cores dial it.
+/// For each core the socket where other nodes' cores dial it, at `first` and the ports behind it.
 ///
 /// # Errors
-/// A node cannot be found; a port is taken.
-pub fn join_cluster(config: &Config, cores: u16) -> Result<Option<(NodeList, Vec<OwnedFd>)>, StartupError> {
-    let Some(cluster) = &config.cluster else {
-        return Ok(None);
-    };
-    let nodes = cluster.nodes.iter().zip(1..).map(|(node, number)| {
-        let address = address_of(node)?;
-        let highest = node.port.checked_add(cores).zip(node.peer_port.checked_add(cores - 1));
-        highest.ok_or(StartupError::PortsBeyondRange { cores })?;
-        Ok(Node {
-            number: NodeNumber(number),
-            host: node.host.clone(),
-            address,
-            port: node.port,
-            core_port_base: node.port + 1,
-            peer_port_base: node.peer_port,
-        })
-    });
-    let nodes = NodeList {
-        cluster: cluster_of_list(&cluster.names()),
-        secret: cluster.secret.clone(),
-        me: NodeNumber(cluster.me as u32 + 1),
-        cores,
-        nodes: nodes.collect::<Result<_, StartupError>>()?,
-    };
+/// A port is taken.
+pub fn bind_for_peers(config: &Config, cores: u16, first: u16) -> Result<Vec<OwnedFd>, StartupError> {
     let ip = config.bind.first().copied().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
     let sockets = (0..cores).map(|core| {
-        let port = cluster.listen_port.checked_add(core);
+        let port = first.checked_add(core);
         let wanted = SocketAddr::new(ip, port.ok_or(StartupError::PortsBeyondRange { cores })?);
         let bound = bind_patiently(wanted).map_err(|error| StartupError::from_listen("peer-port", wanted, error));
         bound.map(|(fd, _)| fd)
     });
-    let sockets = sockets.collect::<Result<_, StartupError>>()?;
-    Ok(Some((nodes, sockets)))
+    sockets.collect()
 }
 
 /// Binds an address, waiting a little for whoever has just left it.
@@ -110,28 +80,6 @@ fn bind_patiently(wanted: SocketAddr) -> io::Result<(OwnedFd, SocketAddr)> {
             }
             bound => return bound,
         }
-    }
-}
-
-/// Where a node is. A name is looked up until it is known: those of containers are when these have started.
-fn address_of(node: &NodeAddress) -> Result<IpAddr, StartupError> {
-    let until = SystemClock.tick() + NAMES_PATIENCE;
-    let mut told = false;
-    loop {
-        let found = (node.host.as_str(), node.peer_port).to_socket_addrs();
-        let error = match found.map(|mut addresses| addresses.next()) {
-            Ok(Some(address)) => return Ok(address.ip()),
-            Ok(None) => io::Error::from(io::ErrorKind::NotFound),
-            Err(error) => error,
-        };
-        let host = node.host.clone();
-        if SystemClock.tick() >= until {
-            return Err(StartupError::UnknownHost { host, error });
-        }
-        if !std::mem::replace(&mut told, true) {
-            Event::Warning(&format!("waiting for the name service to know node {host}: {error}")).log();
-        }
-        thread::hold(ASK_NAMES_EVERY);
     }
 }
 

@@ -18,7 +18,7 @@ pub const MEMLOCK_BYTES_PER_CORE: u64 = 512 << 10;
 /// Open files the server needs besides one per client: log segments, rings, eventfds, listeners.
 pub const OPEN_FILES_RESERVED: u64 = 100;
 
-/// Why the server did not start. The process prints it and ends with [`StartupError::EXIT_CODE`].
+/// Why the server did not start, or may not go on. The process prints it and ends with [`StartupError::EXIT_CODE`].
 #[derive(Debug)]
 pub enum StartupError {
     /// The configuration is wrong.
@@ -60,6 +60,23 @@ pub enum StartupError {
     /// The data belong to another cluster, or to a node on its own.
     OtherCluster {
         /// Which directory.
+        dir: PathBuf,
+    },
+    /// It cannot join a cluster.
+    NotJoined {
+        /// Who was asked.
+        at: String,
+        /// Why not.
+        why: String,
+    },
+    /// The cluster that it would join has another number of cores.
+    OtherCores {
+        /// How many.
+        cores: u16,
+    },
+    /// It was a node of a cluster, and was removed.
+    Removed {
+        /// Its data.
         dir: PathBuf,
     },
     /// A node of the cluster cannot be found.
@@ -210,8 +227,24 @@ impl fmt::Display for StartupError {
             ),
             Self::OtherCluster { dir } => write!(
                 f,
-                "the data in {} belong to another cluster, or to a node on its own: check --initial-cluster and \
-                 --cluster-secret, which must be what they were when the directory was made, or choose another --dir",
+                "the data in {} belong to another cluster, or to a node on its own: check --initial-cluster, --join \
+                 and --cluster-secret, which must be what they were when the directory was made, or choose another --dir",
+                dir.display()
+            ),
+            Self::NotJoined { at, why } => write!(
+                f,
+                "this node cannot join the cluster of {at}: {why}: check --join, which names the first of a node's ports for \
+                 other nodes, and --cluster-secret-file"
+            ),
+            Self::OtherCores { cores } => write!(
+                f,
+                "all nodes of that cluster run {cores} cores, as this one has to: start it with an empty --dir and --cores \
+                 {cores}"
+            ),
+            Self::Removed { dir } => write!(
+                f,
+                "this node was removed from its cluster, and holds nothing that the others lack. To let this machine join \
+                 again, empty {} and start it with --join",
                 dir.display()
             ),
             Self::UnknownHost { host, error } => write!(

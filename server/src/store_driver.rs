@@ -209,6 +209,7 @@ impl StoreDriver {
         let done = match outcome.result {
             Ok(()) => Done::Ok(outcome.buf),
             Err(failure) if failure.is_no_space() => Done::NoSpace(outcome.buf),
+            Err(failure) if store.bears_failure(ticket) => Done::Failed(failure.errno),
             // A failed write or sync must not be tried again: the kernel may have dropped what it could not write.
             Err(failure) => return Err(StoreFailure::File(failure).into()),
         };

@@ -18,6 +18,7 @@ use crate::boot::side_of;
 use crate::core_state::CoreState;
 use crate::memory_budget::{MemoryBudget, MemoryLimits, write_rate};
 use crate::metrics::Queue;
+use crate::scrubbing::ScrubPace;
 use crate::store_driver::{DriverError, StoreDriver, StoreFailure};
 
 /// What the device is taken to write in a second, in bytes, until something better is known: any SSD does.
@@ -33,8 +34,10 @@ const SLICES_MAX: u32 = 4;
 const QUIET_AFTER: Duration = Duration::from_millis(1);
 /// Bytes evicted beyond what is needed, so that not every turn has to.
 const EVICT_SLACK_BYTES: usize = 64 << 10;
-/// Records looked at for eviction in one turn: well below 100 us.
+/// Records looked at for eviction at once: some 20 us.
 const EVICT_LOOKS: usize = 256;
+/// How long eviction may go on in one turn: what a turn's commands add must be able to go in the same turn.
+const EVICT_TIME: Duration = Duration::from_micros(200);
 /// Limits, pace and shares are decided this often.
 const DECIDE_EVERY: Duration = Duration::from_millis(10);
 /// A full disk is tried again this often.
@@ -69,6 +72,7 @@ pub struct StoreWork {
     flushed_bytes: u64,
     flush_bytes_per_s: u64,
     stuck: bool,
+    scrub: ScrubPace,
 }
 
 impl StoreWork {
@@ -97,6 +101,7 @@ impl StoreWork {
             flushed_bytes: 0,
             flush_bytes_per_s: 0,
             stuck: false,
+            scrub: ScrubPace::default(),
         }
     }
 
@@ -156,8 +161,14 @@ impl StoreWork {
     fn decide(&mut self, state: &mut CoreState, now: Tick) {
         let since = now.since(self.decided_at).min(Duration::from_secs(1));
         self.decided_at = now;
+        state.dataset.cold_record_bytes = state.store.borrow().record_bytes();
         let budget = state.memory_budget();
-        self.limits = budget.limits(state.store.borrow().memory() as u64);
+        let beside = state.store.borrow().memory() + state.keyspace.uses_memory();
+        self.limits = budget.limits(beside as u64);
+        let rate = state.server.config.settings().scrub_bytes_per_s / state.mesh.cores() as u64;
+        let facts = &mut state.server.facts.store;
+        self.scrub
+            .turn(&mut state.store.borrow_mut(), now, rate, state.server.core, facts);
         let used = state.keyspace.tier_use();
         let dirty = (used.dirty_bytes + used.frozen_bytes) as u64;
 
@@ -228,24 +239,39 @@ impl StoreWork {
 
     /// Lets clean keys go while there is more in memory than the budget allows.
     fn evict(&mut self, state: &mut CoreState) {
-        let total = state.keyspace.memory().total() as u64;
-        if total <= self.limits.keys_max || !state.may_evict() {
+        if !self.is_over(state) || !state.may_evict() {
             return;
+        }
+        let from = SystemClock.tick();
+        loop {
+            let total = state.keyspace.memory().total() as u64;
+            let bytes = usize::try_from(total.saturating_sub(self.limits.keys_max)).unwrap_or(usize::MAX);
+            let evicted = state
+                .keyspace
+                .evict(bytes.saturating_add(EVICT_SLACK_BYTES), EVICT_LOOKS);
+            let facts = &mut state.server.facts.store;
+            facts.evicted_keys += evicted.records as u64;
+            facts.evicted_bytes += evicted.bytes as u64;
+            // Where most records are dirty or in use, more looks find little.
+            let is_lean = evicted.records < EVICT_LOOKS / 8;
+            let is_late = SystemClock.tick().since(from) >= EVICT_TIME;
+            if is_lean || is_late || !self.is_over(state) {
+                return;
+            }
+        }
+    }
+
+    /// There is more in memory than the budget allows, and eviction would help.
+    fn is_over(&self, state: &CoreState) -> bool {
+        let memory = state.keyspace.memory();
+        if memory.total() as u64 <= self.limits.keys_max {
+            return false;
         }
         let used = state.keyspace.tier_use();
-        let live =
-            (used.dirty_bytes + used.clean_bytes + used.frozen_bytes) as u64 + state.keyspace.memory().index as u64;
+        let live = (used.dirty_bytes + used.clean_bytes + used.frozen_bytes + memory.index) as u64;
         // Room in pages comes back only with whole pages: what is free in them is used again, and does not have to be
         // made by evicting ever more.
-        if live <= self.limits.keys_max / 8 * 7 {
-            return;
-        }
-        let bytes = usize::try_from(total - self.limits.keys_max).unwrap_or(usize::MAX);
-        let evicted = state
-            .keyspace
-            .evict(bytes.saturating_add(EVICT_SLACK_BYTES), EVICT_LOOKS);
-        state.server.facts.store.evicted_keys += evicted.records as u64;
-        state.server.facts.store.evicted_bytes += evicted.bytes as u64;
+        live > self.limits.keys_max / 8 * 7
     }
 
     /// Flushes and merges, as long as the allowance lasts.

@@ -1,7 +1,7 @@
 //! [`Tally`]: counts a window's commands by kind, so that histograms are touched once for each kind and not for each
 //! command.
 
-use slotcore_engine::cmd::CommandSpec;
+use slotcore_engine::cmd::{CommandSpec, as_asked};
 
 use crate::metrics::CoreMetrics;
 
@@ -27,6 +27,7 @@ impl Tally {
     pub fn settle(&mut self, metrics: &mut CoreMetrics, run_ns: u64, waited_ns: u64) {
         let total: u64 = self.kinds.iter().map(|(_, n)| u64::from(*n)).sum();
         for (spec, count) in self.kinds.drain(..) {
+            let spec = as_asked(spec);
             metrics.commands.ran(spec.id.0, spec.full_name, run_ns / total, count);
             metrics.operation(spec.group, waited_ns, count);
         }

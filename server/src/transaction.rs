@@ -25,5 +25,5 @@ mod watching;
 pub(crate) use gate::Gate;
 pub(crate) use owner::ABORTED_BECAUSE;
 pub(crate) use queue::{Owner, Session, TransactionsKept};
-pub(crate) use spanning::{Coordinated, Holds, Together, Verdict, Wanted};
+pub(crate) use spanning::{Calls, Coordinated, Holds, SpanningWaits, Together, Verdict, WaitNote, Wanted};
 pub(crate) use watches::Watches;

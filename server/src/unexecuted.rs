@@ -59,7 +59,7 @@ impl CoreState {
             };
             let place = match item.who {
                 Who::Client(conn) => Some((conn, self.begin_ordered(conn))),
-                Who::Core(..) | Who::Waiter(_) => None,
+                Who::Core(..) | Who::Waiter(_) | Who::Nobody => None,
             };
             match item.kind {
                 ItemKind::Said(_) => self.say_now(item.who, &text),
@@ -101,6 +101,8 @@ impl CoreState {
         match (item.kind, who) {
             // The waits of an earlier leadership are over.
             (_, Who::Waiter(id)) => self.blocked.refused(id, self.now.tick),
+            // What was decided at another time may not be wanted any more.
+            (_, Who::Nobody) => {}
             // Somebody else may have changed what it watched.
             (ItemKind::Write | ItemKind::Aside(_), Who::Core(core, asker, how)) if how.watches => {
                 self.mesh

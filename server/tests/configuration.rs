@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use slotcore_server::config::{self, Config, ConfigError, Durability, Invocation, LogLevel};
+use slotcore_server::config::{self, Begin, ClusterConfig, Config, ConfigError, Durability, Invocation, LogLevel};
 
 /// A file that is gone when the test is.
 struct TempFile(PathBuf);
@@ -32,6 +32,7 @@ fn parse(args: &[&str]) -> Result<Config, ConfigError> {
     config::from_command_line(args).map(|invocation| match invocation {
         Invocation::Server(config) => *config,
         Invocation::Upkeep(command) => panic!("{command:?} is no server"),
+        Invocation::Ctl(options) => panic!("{options:?} is no server"),
     })
 }
 
@@ -136,10 +137,14 @@ fn a_value_out_of_range_is_refused_with_the_range() {
 fn a_node_finds_itself_in_the_list_of_first_nodes() {
     let list = ["--initial-cluster", "127.0.0.1:7000,127.0.0.1:7100@9000,localhost:7200"];
     let cluster = |args: &[&str]| parse(&[&list, args].concat()).unwrap().cluster.unwrap();
+    let me = |found: &ClusterConfig| match &found.begin {
+        Begin::First { nodes, me } => (*me, nodes[*me].port, nodes[*me].peer_port),
+        other => panic!("{other:?}"),
+    };
     let found = cluster(&["--port", "7100"]);
-    assert_eq!((found.me, found.listen_port, found.own().port), (1, 9000, 7100));
+    assert_eq!((me(&found), found.listen_port), ((1, 7100, 9000), 9000));
     let found = cluster(&["--announce", "localhost:7200", "--peer-port", "9100"]);
-    assert_eq!((found.me, found.listen_port, found.own().peer_port), (2, 9100, 17200));
+    assert_eq!((me(&found), found.listen_port), ((2, 7200, 17200), 9100));
     assert!(parse(&[]).unwrap().cluster.is_none());
     let refusals: [(&[&str], &str); 6] = [
         (&["--port", "7001"], "--announce HOST:PORT"),
@@ -154,6 +159,41 @@ fn a_node_finds_itself_in_the_list_of_first_nodes() {
     ];
     for (args, words) in refusals {
         let error = refused(&[&list, args].concat());
+        assert!(error.contains(words), "{args:?}: {error}");
+    }
+}
+
+#[test]
+fn a_node_that_joins_says_where_it_will_be_reached() {
+    let join = ["--join", "127.0.0.1:17000,localhost:17100"];
+    let cluster = |args: &[&str]| parse(&[&join, args].concat()).unwrap().cluster.unwrap();
+    let own = |found: &ClusterConfig| match &found.begin {
+        Begin::Join { seeds, own } => {
+            assert_eq!(*seeds, [("127.0.0.1".into(), 17000), ("localhost".into(), 17100)]);
+            (own.name(), found.listen_port)
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(
+        own(&cluster(&["--port", "7300"])),
+        ("127.0.0.1:7300@17300".into(), 17300)
+    );
+    assert_eq!(
+        own(&cluster(&["--port", "7300", "--peer-port", "9000"])),
+        ("127.0.0.1:7300@9000".into(), 9000)
+    );
+    let outside = ["--announce", "localhost:1@2", "--port", "7300", "--peer-port", "9000"];
+    assert_eq!(own(&cluster(&outside)), ("localhost:1@2".into(), 9000));
+    let refusals: [(&[&str], &str); 6] = [
+        (&["--port", "0"], "have to know the port"),
+        (&["--port", "60000"], "--peer-port"),
+        (&["--durability", "off"], "only \"always\""),
+        (&["--initial-cluster", "127.0.0.1:6379"], "leave --initial-cluster"),
+        (&["--join", "10.0.0.1:17000"], "cannot reach this one"),
+        (&["--join", "10.0.0.1:17000", "--bind", "10.0.0.4"], "need a secret"),
+    ];
+    for (args, words) in refusals {
+        let error = refused(&[&join, args].concat());
         assert!(error.contains(words), "{args:?}: {error}");
     }
 }

@@ -242,7 +242,7 @@ impl World {
 
     fn next_core(&mut self) {
         let snapshot = self.server.snapshot(&self.keyspace, &SomeBytes);
-        let (identity, facts) = (self.server.identity.clone(), self.server.facts);
+        let (identity, facts) = (self.server.identity.clone(), self.server.facts.clone());
         let core = CoreId(snapshot.core.0 + 1);
         self.server = ServerState::new(Config::defaults(), identity, Arc::new(three_cores()), core);
         self.server.facts = CoreFacts {
@@ -357,7 +357,7 @@ impl World {
                     Flow::Done => out.assert_one_value(matches!(spec.full_name, "client|reply")),
                     Flow::Hello => {
                         out = Told::new(conn.proto);
-                        commands::hello_reply(conn, &mut out);
+                        commands::hello_reply(conn, None, CoreId(0), &mut out);
                     }
                     Flow::Kill(slots) => {
                         if !slots.is_empty() {
@@ -366,7 +366,12 @@ impl World {
                         killed = slots;
                     }
                     Flow::Shutdown { .. } => outside = format!("  => {flow:?}\n"),
-                    Flow::Reconfigure(_) | Flow::Sleep(_) | Flow::Unblock { .. } | Flow::Pause(_) | Flow::Unpause => {
+                    Flow::Reconfigure(_)
+                    | Flow::Sleep(_)
+                    | Flow::Unblock { .. }
+                    | Flow::Pause(_)
+                    | Flow::Unpause
+                    | Flow::Lead => {
                         out.assert_one_value(false);
                         outside = format!("  => {flow:?}\n");
                     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use slotcore_rt::ids::{CoreId, GroupId, GroupSlot};
+use slotcore_rt::ids::{CoreId, GroupId, GroupSlot, LogIndex};
 
 use super::blobs::audit_blob;
 use super::finding::{AuditError, AuditedFile, Finding, Verdict};
@@ -45,7 +45,7 @@ impl CoreAudit {
     }
 }
 
-/// Reads everything that a core has stored.
+/// Reads everything that a core has stored. `kept`: a snapshot elsewhere stands for the entries up to this one, if there is any.
 ///
 /// # Errors
 /// Something cannot be read at all. Damage is no error.
@@ -53,6 +53,7 @@ pub fn audit_core(
     core: CoreId,
     segments: &mut dyn SegmentSource,
     files: &mut dyn FileSource,
+    kept: LogIndex,
 ) -> Result<CoreAudit, AuditError> {
     let log = audit_log(core, segments)?;
     let mut findings = log.findings.clone();
@@ -71,7 +72,7 @@ pub fn audit_core(
         if let Ok(version) = &version {
             audit_version(slot, version, &listed, files, &mut named, &mut findings)?;
         }
-        if let Some(what) = manifest_problem(&version, purged)
+        if let Some(what) = manifest_problem(&version, kept, purged)
             && let Some(&segment) = log.chain.last()
         {
             let mut finding = Finding::new(Verdict::Corrupt, AuditedFile::Segment(segment), 0, 0, what);
@@ -140,15 +141,21 @@ fn groups_of(audit: &LogAudit) -> Vec<(GroupSlot, Found)> {
         .collect()
 }
 
-fn manifest_problem(version: &Result<Version, crate::manifest::ManifestError>, purged: LogPos) -> Option<String> {
-    match version {
-        Err(error) => Some(error.to_string()),
-        Ok(version) if version.flushed.index < purged.index => Some(format!(
-            "the files hold everything up to entry {}, but the log begins behind entry {}",
-            version.flushed.index, purged.index
-        )),
-        Ok(_) => None,
-    }
+fn manifest_problem(
+    version: &Result<Version, crate::manifest::ManifestError>,
+    kept: LogIndex,
+    purged: LogPos,
+) -> Option<String> {
+    let held = match version {
+        Err(error) => return Some(error.to_string()),
+        Ok(version) => version.flushed.index.max(kept),
+    };
+    (held < purged.index).then(|| {
+        format!(
+            "the files hold everything up to entry {held}, but the log begins behind entry {}",
+            purged.index
+        )
+    })
 }
 
 /// Checks every file that a manifest names; adds their names to `named`.

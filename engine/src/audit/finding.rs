@@ -36,6 +36,8 @@ pub enum AuditedFile {
     Segment(SegmentId),
     /// A sorted file or a blob file.
     Store(FileName),
+    /// The snapshot of the core's group.
+    Snapshot,
 }
 
 impl std::fmt::Display for AuditedFile {
@@ -44,6 +46,7 @@ impl std::fmt::Display for AuditedFile {
         match self {
             Self::Segment(id) => write!(f, "log/{}", crate::log::segment_file_name(*id)),
             Self::Store(name) => write!(f, "store/{name}"),
+            Self::Snapshot => f.write_str("snapshot/snapshot"),
         }
     }
 }
@@ -90,6 +93,11 @@ impl Finding {
     /// A segment that had been there, as somebody else knows, is not there from `offset` on.
     pub fn missing_segment(segment: SegmentId, offset: u64, what: String) -> Self {
         Self::new(Verdict::Corrupt, AuditedFile::Segment(segment), offset, 0, what)
+    }
+
+    /// The snapshot of the core's group cannot be used.
+    pub fn damaged_snapshot(what: String) -> Self {
+        Self::new(Verdict::Corrupt, AuditedFile::Snapshot, 0, 0, what)
     }
 
     /// First and last slot of the keys that it touches, inclusive.

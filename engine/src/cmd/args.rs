@@ -42,6 +42,14 @@ impl<'a> Args<'a> {
         }
     }
 
+    /// The arguments before number `end`.
+    pub(crate) fn head(&self, end: usize) -> Args<'a> {
+        Args {
+            buf: self.buf,
+            spans: &self.spans[..end],
+        }
+    }
+
     /// All arguments from number `from` on.
     pub fn iter_from(&self, from: usize) -> impl ExactSizeIterator<Item = &'a [u8]> + Clone + use<'a> {
         let (buf, spans) = (self.buf, &self.spans[from.min(self.spans.len())..]);

@@ -16,6 +16,7 @@ use super::table::by_id;
 use super::transaction::for_each_operation;
 use crate::keyspace::Keyspace;
 
+const EVICT: CommandId = CommandId(99);
 const MSET: CommandId = CommandId(14);
 const PSETEX: CommandId = CommandId(16);
 const SET: CommandId = CommandId(17);
@@ -27,7 +28,7 @@ const SORT: CommandId = CommandId(95);
 /// hold.
 pub fn is_blind(spec: &CommandSpec, args: &Args<'_>) -> bool {
     match spec.id {
-        MSET | PSETEX | SETEX => true,
+        EVICT | MSET | PSETEX | SETEX => true,
         // An expiry that has passed would make it a deletion, so only those count that begin now.
         SET => args.len() == 3 || (args.len() == 5 && (is(args.get(3), "EX") || is(args.get(3), "PX"))),
         _ => false,
@@ -99,6 +100,7 @@ mod tests {
     #[test]
     fn the_numbers_are_those_of_the_names() {
         let named = [
+            (EVICT, "evict"),
             (MSET, "mset"),
             (PSETEX, "psetex"),
             (SET, "set"),

@@ -61,6 +61,9 @@ impl Flags {
     /// May be called without any of the keys that it can have.
     pub const NO_MANDATORY_KEYS: Flags = Flags(1 << 18);
 
+    /// Names a database besides its keys, or where one of them is. COMMAND does not show it.
+    pub const NAMES_DATABASE: Flags = Flags(1 << 24);
+
     const NAMES: [(Flags, &'static str); 18] = [
         (Flags::WRITE, "write"),
         (Flags::READONLY, "readonly"),

@@ -9,10 +9,11 @@
 
 use super::op::{decode_op, op_seed};
 use super::parse::is;
-use super::waiting::may_wait;
-use super::{Args, CommandSpec, Exec, Flags, Reply, Run, by_id, lookup};
+use super::waiting::Waiting;
+use super::{Args, CommandSpec, Exec, Group, Reply, Run, by_id, lookup};
 use crate::keyspace::{Expire, Keyspace, KeyspaceOptions, Kind};
 use crate::rdb::{PayloadError, Value, dump_collection, dump_str, restore};
+use crate::waiters::Waiter;
 
 /// The value of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,23 +36,46 @@ pub struct Change {
     pub value: Option<Copied>,
 }
 
-/// True for a command that may be carried out on copies: all that it looks at is named by its keys, and it does not wait.
+/// What becomes of commands that find nothing and would wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// They answer as if their time were up: those of a transaction.
+    Never,
+    /// The command, which is the only one, waits.
+    May,
+    /// It has waited already, and is tried again as it was registered ([`Waiter::op`]).
+    Again,
+}
+
+/// What carrying out has led to.
+#[derive(Debug)]
+pub enum CarriedOut {
+    /// All have answered; this has changed, in the order of the copies.
+    Answered(Vec<Change>),
+    /// The command waits, and has answered nothing: so long, in milliseconds, 0 for ever.
+    Waits(Waiter, u64),
+    /// It waits on.
+    WaitsOn,
+    /// A script has asked for these keys, too: nothing has happened, and it is to be carried out again with copies of them.
+    Lacks(Vec<Box<[u8]>>),
+}
+
+/// True for a command that may be carried out on copies: all that it looks at is named by its keys, or, of a script, is
+/// asked for when it is met.
 pub fn works_on_copies(spec: &CommandSpec, args: &Args<'_>) -> bool {
-    matches!(spec.run, Run::Data(_))
-        && !spec.flags.has(Flags::LOGGED)
-        && !may_wait(spec, args)
-        && !sorts_by_other_keys(spec, args)
+    matches!(spec.run, Run::Data(_)) && !sorts_by_other_keys(spec, args)
 }
 
 /// `SORT` may name keys by patterns, which nobody can ask for beforehand.
-fn sorts_by_other_keys(spec: &CommandSpec, args: &Args<'_>) -> bool {
+pub(crate) fn sorts_by_other_keys(spec: &CommandSpec, args: &Args<'_>) -> bool {
     let sorts = matches!(spec.name, "sort" | "sort_ro");
     sorts && args.iter_from(2).any(|arg| is(arg, "BY") || is(arg, "GET"))
 }
 
 /// Carries out commands, one after the other, on `copies`: those of all their keys, each once, `None` where there is no such
 /// key. `operations`: the commands, encoded as operations ([`super::op`]). `now_ms`: their moment, milliseconds since 1970.
-/// Each writes one reply. Returns what has changed, in the order of the copies.
+/// Each writes one reply, unless it waits, as `patience` says whether it may, or lacks keys. Scripts and functions are those of
+/// `lender`, which also gets what they do besides changing keys; without it none of them may be one.
 ///
 /// # Errors
 /// A copy cannot be read: nothing was carried out.
@@ -61,10 +85,12 @@ fn sorts_by_other_keys(spec: &CommandSpec, args: &Args<'_>) -> bool {
 pub fn carry_out(
     operations: &[Vec<u8>],
     copies: &[(Vec<u8>, Option<Copied>)],
+    patience: Patience,
     now_ms: u64,
     seed: u64,
+    lender: Option<&mut Keyspace>,
     reply: &mut dyn Reply,
-) -> Result<Vec<Change>, PayloadError> {
+) -> Result<CarriedOut, PayloadError> {
     let mut ks = Keyspace::new(KeyspaceOptions::default());
     ks.set_time(now_ms, now_ms);
     for (key, copy) in copies {
@@ -80,11 +106,18 @@ pub fn carry_out(
         true => copies.iter().map(|(key, _)| copy_of(&mut ks, key)).collect(),
         false => Vec::new(),
     };
-    for (number, operation) in operations.iter().enumerate() {
-        with(operation, |spec, args| match spec.run {
-            Run::Data(run) => run(&mut Exec::nested(&mut ks, args, op_seed(seed, number as u64)), reply),
-            _ => panic!("{} does not work on copies", spec.name),
-        });
+    let runs_script = |operation: &Vec<u8>| with(operation, |spec, _| spec.group == Group::Scripting);
+    let mut lender = lender.filter(|_| operations.iter().any(runs_script));
+    if let Some(lender) = &mut lender {
+        lender.lend_scripts(&mut ks);
+        ks.bring_only(copies.iter().map(|(key, _)| key.as_slice()));
+    }
+    let waits = run_all(&mut ks, operations, patience, seed, reply);
+    if let Some(lender) = lender {
+        ks.return_scripts(lender);
+    }
+    if let Some(waits) = waits {
+        return Ok(waits);
     }
     let changes = before.into_iter().zip(copies).filter_map(|(before, (key, _))| {
         let value = copy_of(&mut ks, key);
@@ -93,7 +126,47 @@ pub fn carry_out(
             value,
         })
     });
-    Ok(changes.collect())
+    Ok(CarriedOut::Answered(changes.collect()))
+}
+
+/// Carries out all of them, until one waits or lacks keys: that is returned.
+fn run_all(
+    ks: &mut Keyspace,
+    operations: &[Vec<u8>],
+    patience: Patience,
+    seed: u64,
+    reply: &mut dyn Reply,
+) -> Option<CarriedOut> {
+    for (number, operation) in operations.iter().enumerate() {
+        let waits = with(operation, |spec, args| {
+            let Run::Data(run) = spec.run else {
+                panic!("{} does not work on copies", spec.name)
+            };
+            let mut exec = Exec {
+                waiting: match patience {
+                    Patience::Never => Waiting::Never,
+                    Patience::May => Waiting::May(0),
+                    Patience::Again => Waiting::Again,
+                },
+                ..Exec::nested(ks, args, op_seed(seed, number as u64))
+            };
+            run(&mut exec, reply);
+            exec.waiting == Waiting::Waits
+        });
+        if waits {
+            let waiters = ks.waiters_mut();
+            let Some(registered) = waiters.take_registered() else {
+                return Some(CarriedOut::WaitsOn);
+            };
+            let waiter = waiters.take(registered.id).expect("it was registered just now");
+            return Some(CarriedOut::Waits(waiter, registered.timeout_ms));
+        }
+        let lacking = ks.take_lacking();
+        if !lacking.is_empty() {
+            return Some(CarriedOut::Lacks(lacking));
+        }
+    }
+    None
 }
 
 /// Calls `f` with an encoded operation.
@@ -178,6 +251,13 @@ mod tests {
         keys.into_iter().map(copy).collect()
     }
 
+    fn changes(operations: &[Vec<u8>], copies: &[(Vec<u8>, Option<Copied>)]) -> Vec<Change> {
+        match carry_out(operations, copies, Patience::Never, 1_000, 7, None, &mut NoReply).unwrap() {
+            CarriedOut::Answered(changes) => changes,
+            other => panic!("{other:?}"),
+        }
+    }
+
     fn operation(spec: &CommandSpec, args: &Args<'_>) -> Vec<u8> {
         let mut bytes = Vec::new();
         encode_op(&mut bytes, spec.id, args);
@@ -232,6 +312,10 @@ mod tests {
             ("sunion s t", 0),
             ("sintercard 2 s t", 0),
             ("xread streams x l 0 0", 0),
+            // In a transaction nobody waits.
+            ("blpop nothing l 0", 1),
+            ("blpop none nothing 0", 0),
+            ("brpoplpush l k 0", 2),
         ];
         let fresh = || {
             let mut ks = Keyspace::new(KeyspaceOptions::default());
@@ -247,7 +331,7 @@ mod tests {
                 assert!(works_on_copies(spec, &args), "{line}");
                 run(&mut direct, spec, args);
                 let copies = copies(&mut by_copies, spec, &args);
-                let changes = carry_out(&[operation(spec, &args)], &copies, 1_000, 7, &mut NoReply).unwrap();
+                let changes = changes(&[operation(spec, &args)], &copies);
                 assert_eq!(changes.len(), changes_expected, "{line}");
                 for change in changes {
                     let (spec, words) = stored_by(&change);
@@ -273,22 +357,116 @@ mod tests {
             with_args(line, |spec, args| run(&mut ks, spec, args));
         }
         let copies = ["a", "b", "s", "t", "u"].map(|key| (key.into(), copy_of(&mut ks, key.as_bytes())));
-        let changes = carry_out(&operations, &copies, 1_000, 7, &mut NoReply).unwrap();
+        let changes = changes(&operations, &copies);
         let changed: Vec<(&[u8], bool)> = changes.iter().map(|c| (c.key.as_slice(), c.value.is_some())).collect();
         assert_eq!(changed, [(&b"a"[..], false), (b"b", true), (b"s", true), (b"t", false)]);
         assert_eq!(changes[1].value.as_ref().unwrap().payload, dump_str(b"1x"));
     }
 
     #[test]
-    fn what_waits_or_looks_elsewhere_is_left_alone() {
-        for line in [
-            "blpop a b 0",
-            "xread block 0 streams a b 0 0",
-            "sort a by w_* store b",
-            "sort a get # store b",
-            "eval return 2 a b",
+    fn who_finds_nothing_waits_where_it_may() {
+        let mut ks = Keyspace::new(KeyspaceOptions::default());
+        with_args("xadd x 5-5 f v", |spec, args| run(&mut ks, spec, args));
+        for (line, resumed, timeout_ms) in [
+            ("blpop b a 1.5", "blpop b a 1.5", 1500),
+            ("xread block 7 streams x a $ 3", "xread block 7 streams x a 5-5 3-0", 7),
         ] {
+            let (operation, copies) = with_args(line, |spec, args| {
+                (operation(spec, &args), copies(&mut ks, spec, &args))
+            });
+            let carry = |operation: Vec<u8>, copies: &[_], patience| {
+                carry_out(&[operation], copies, patience, 1_000, 7, None, &mut NoReply).unwrap()
+            };
+            let CarriedOut::Waits(waiter, ms) = carry(operation, &copies, Patience::May) else {
+                panic!("{line}")
+            };
+            assert_eq!(ms, timeout_ms);
+            assert_eq!(waiter.keys.len(), 2);
+            let words: Vec<String> = with(&waiter.op, |spec, args| {
+                let words = args.iter_from(1).map(|word| String::from_utf8_lossy(word).into_owned());
+                std::iter::once(spec.name.to_string()).chain(words).collect()
+            });
+            assert_eq!(words.join(" "), resumed);
+            let again = carry(waiter.op.to_vec(), &copies, Patience::Again);
+            assert!(matches!(again, CarriedOut::WaitsOn), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_looks_elsewhere_is_left_alone() {
+        for line in ["sort a by w_* store b", "sort a get # store b"] {
             assert!(!with_args(line, |spec, args| works_on_copies(spec, &args)), "{line}");
+        }
+    }
+
+    fn words(words: &[&str]) -> Vec<u8> {
+        let (mut at, mut spans) = (0, Vec::new());
+        for word in words {
+            spans.push((at, word.len() as u32));
+            at += word.len() as u32;
+        }
+        let bytes = words.concat();
+        let args = Args::new(bytes.as_bytes(), &spans);
+        operation(resolve(&args).unwrap(), &args)
+    }
+
+    #[test]
+    fn a_script_asks_for_the_keys_it_has_not_named() {
+        let script = "redis.call('set', KEYS[1], 1); redis.call('publish', 'c', 'm')
+            if type(redis.pcall('exists', KEYS[2] .. 'x')) == 'table' then return 'lost' end
+            return redis.call('incrby', KEYS[2] .. 'x', redis.call('get', KEYS[1]))";
+        let operations = [words(&["eval", script, "2", "a", "b"])];
+        let mut lender = Keyspace::new(KeyspaceOptions::default());
+        let mut copies: Copies = [b"a", b"b"].map(|key| (key.to_vec(), None)).to_vec();
+        let mut carry = |copies: &[_]| {
+            carry_out(
+                &operations,
+                copies,
+                Patience::May,
+                1_000,
+                7,
+                Some(&mut lender),
+                &mut NoReply,
+            )
+            .unwrap()
+        };
+        let CarriedOut::Lacks(lacking) = carry(&copies) else {
+            panic!("it has all it wants")
+        };
+        assert_eq!(lacking, [b"bx".as_slice().into()]);
+        copies.push((b"bx".to_vec(), None));
+        let CarriedOut::Answered(changes) = carry(&copies) else {
+            panic!("it lacks something")
+        };
+        let changed: Vec<&[u8]> = changes.iter().map(|change| change.key.as_slice()).collect();
+        assert_eq!(changed, [&b"a"[..], b"bx"]);
+        assert_eq!(changes[1].value.as_ref().unwrap().payload, dump_str(b"1"));
+        // Its messages came back with the interpreter, those of the first try as well: the caller drops them.
+        assert_eq!(lender.take_script_effects().unwrap().published.len(), 2);
+    }
+
+    #[test]
+    fn a_script_on_copies_does_not_take_them_for_all_keys() {
+        let mut lender = Keyspace::new(KeyspaceOptions::default());
+        let copies = [(b"a".to_vec(), None), (b"b".to_vec(), None)];
+        for call in ["'keys', '*'", "'dbsize'", "'flushall'", "'sort', KEYS[1], 'by', 'w_*'"] {
+            let script = format!("local r = redis.pcall({call}); redis.call('set', KEYS[1], r.err)");
+            let operations = [words(&["eval", &script, "2", "a", "b"])];
+            let carried = carry_out(
+                &operations,
+                &copies,
+                Patience::May,
+                1_000,
+                7,
+                Some(&mut lender),
+                &mut NoReply,
+            );
+            let CarriedOut::Answered(changes) = carried.unwrap() else {
+                panic!("{call}")
+            };
+            let payload = &changes[0].value.as_ref().unwrap().payload;
+            let text = String::from_utf8_lossy(payload);
+            assert!(text.contains("Script with keys of several cores"), "{call}: {text}");
         }
     }
 
@@ -300,7 +478,16 @@ mod tests {
         };
         with_args("rename a b", |spec, args| {
             let copies = [(b"a".to_vec(), Some(broken)), (b"b".to_vec(), None)];
-            assert!(carry_out(&[operation(spec, &args)], &copies, 1_000, 7, &mut NoReply).is_err());
+            let carried_out = carry_out(
+                &[operation(spec, &args)],
+                &copies,
+                Patience::Never,
+                1_000,
+                7,
+                None,
+                &mut NoReply,
+            );
+            assert!(carried_out.is_err());
         });
     }
 }

@@ -171,7 +171,7 @@ impl Collection {
             SET => Collection::Set(Set::decode(form, len, &mut source)?),
             HASH => Collection::Hash(HashObj::decode(form, len, &mut source)?),
             ZSET => Collection::ZSet(ZSet::decode(form, len, &mut source)?),
-            _ => Collection::Stream(Stream::decode(len, &mut source)?),
+            _ => Collection::Stream(Box::new(Stream::decode(len, &mut source)?)),
         };
         debug_assert_eq!(collection.len(), len);
         Ok((collection, source.at))
@@ -265,7 +265,7 @@ mod tests {
             }
         }
         stream.trim(Trim::MinId(StreamId { ms: ms / 9, seq: 0 }), false, u64::MAX);
-        Collection::Stream(stream)
+        Collection::Stream(stream.into())
     }
 
     #[test]

@@ -119,6 +119,11 @@ impl HashObj {
         self.outgrew_listpack |= bytes > LISTPACK_VALUE_BYTES_MAX;
     }
 
+    /// So many fields are about to be set, of so many bytes with their values: what a new hash needs is allocated at once.
+    pub fn expect(&mut self, len: usize, bytes: usize) {
+        self.fields.expect(len, bytes);
+    }
+
     /// The value of a field.
     #[inline]
     pub fn get(&self, field: &[u8]) -> Option<&[u8]> {

@@ -78,6 +78,14 @@ impl Members {
         added
     }
 
+    /// So many pairs of so many bytes together are about to be added to none.
+    pub(super) fn expect(&mut self, len: usize, bytes: usize) {
+        match self {
+            Members::Few(p) if len <= PACKED_LEN_MAX && bytes <= PACKED_BYTES_MAX => p.expect(len, bytes),
+            Members::Few(_) | Members::Many(_) => {}
+        }
+    }
+
     /// Removes a key; says whether it was there.
     pub(super) fn remove(&mut self, key: &[u8]) -> bool {
         match self {

@@ -121,8 +121,29 @@ impl Packed {
         }
     }
 
+    /// Makes room for so many bytes more. Beyond them comes an eighth of what is there: most collections are small, many, and
+    /// filled once, and to move one now and then costs less than twice its memory for good.
+    fn make_room(&mut self, more: usize) {
+        if self.buf.capacity() - self.buf.len() < more {
+            self.buf.reserve_exact(more + self.buf.len() / 8);
+        }
+    }
+
+    /// Makes room for `len` pairs of so many bytes together, which are about to be added to none.
+    pub(super) fn expect(&mut self, len: usize, bytes: usize) {
+        if self.buf.is_empty() {
+            self.buf.reserve_exact(bytes + 2 * len);
+        }
+    }
+
+    fn length_bytes(len: usize) -> usize {
+        if len < usize::from(LONG) { 1 } else { 5 }
+    }
+
     /// Adds a pair behind the last.
     pub(super) fn push(&mut self, key: &[u8], value: &[u8]) {
+        let lengths = Self::length_bytes(key.len()) + Self::length_bytes(value.len());
+        self.make_room(key.len() + value.len() + lengths);
         for part in [key, value] {
             Self::put_length(&mut self.buf, part.len());
             self.buf.extend_from_slice(part);
@@ -149,7 +170,9 @@ impl Packed {
             self.buf[p.value..p.end].copy_from_slice(value);
             return;
         }
-        let mut with_length = Vec::with_capacity(value.len() + 5);
+        let (old, new) = (p.end - p.key.1, Self::length_bytes(value.len()) + value.len());
+        self.make_room(new.saturating_sub(old));
+        let mut with_length = Vec::with_capacity(new);
         Self::put_length(&mut with_length, value.len());
         with_length.extend_from_slice(value);
         self.buf.splice(p.key.1..p.end, with_length);
@@ -159,6 +182,23 @@ impl Packed {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_filled_once_takes_what_it_needs_and_the_rest_little_more() {
+        let (mut known, mut grown) = (Packed::default(), Packed::default());
+        known.expect(10, 160);
+        for n in 0..10 {
+            for packed in [&mut known, &mut grown] {
+                packed.push(format!("field{n}").as_bytes(), b"0123456789");
+            }
+        }
+        assert_eq!((known.bytes(), known.capacity()), (180, 180));
+        assert!(grown.capacity() <= 180 + 180 / 8, "{}", grown.capacity());
+        let at = grown.nth(3).unwrap();
+        grown.set_value(at, &[b'x'; 300]);
+        assert_eq!(grown.bytes(), 180 + 290 + 4);
+        assert!(grown.capacity() <= grown.bytes() + 180 / 8, "{}", grown.capacity());
+    }
 
     #[test]
     fn pairs_of_any_length_are_found_changed_and_removed() {

@@ -37,6 +37,10 @@ impl Set {
             match parse_i64(member).map(|n| ints.binary_search(&n).map_err(|at| (at, n))) {
                 Some(Ok(_)) => return false,
                 Some(Err((at, n))) if ints.len() < INTSET_LEN_MAX => {
+                    if ints.len() == ints.capacity() {
+                        // As with what is packed: see there.
+                        ints.reserve_exact(1 + ints.len() / 8);
+                    }
                     ints.insert(at, n);
                     return true;
                 }

@@ -54,7 +54,7 @@ macro_rules! collection_access {
                 let shape = Shape { kind: RecKind::$variant, value_len: 0, volatile: false };
                 self.note(EventClasses::NEW, "new", key);
                 let rec = self.place(None, hash, key, shape, None);
-                rec.set_object(self.objects.insert(Object::Coll(Collection::$variant(<$ty>::default()))));
+                rec.set_object(self.objects.insert(Object::Coll(Collection::$variant(<$ty>::default().into()))));
                 self.waiters.signal(key);
             }
             self.$get_mut(key).map(|x| x.expect("found or made above"))

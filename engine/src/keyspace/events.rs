@@ -27,7 +27,7 @@ impl EventClasses {
     pub const ZSET: EventClasses = EventClasses(1 << 5);
     /// `x`: a key has expired.
     pub const EXPIRED: EventClasses = EventClasses(1 << 6);
-    /// `e`: a key was evicted. Nothing here causes it: a full memory refuses writes.
+    /// `e`: a key went because the data set had reached its limit.
     pub const EVICTED: EventClasses = EventClasses(1 << 7);
     /// `t`: of streams.
     pub const STREAM: EventClasses = EventClasses(1 << 8);
@@ -111,7 +111,7 @@ impl Events {
 /// What the keyspace keeps for those who listen.
 #[derive(Debug, Default)]
 pub(super) struct Listening {
-    wanted: EventClasses,
+    pub(super) wanted: EventClasses,
     events: Events,
 }
 

@@ -15,6 +15,7 @@
 //! there, is [`tier`]'s: whoever changes a record or an object calls [`Keyspace::change`] first.
 
 mod collection;
+mod databases;
 mod events;
 mod field_timers;
 mod fields;
@@ -22,17 +23,24 @@ mod object;
 mod records;
 mod scripting;
 mod strings;
+mod swap;
+mod take_over;
 mod tier;
 mod types;
 mod upkeep;
+mod uses;
+mod victims;
 mod walk;
 
 pub use events::{Event, EventClasses, Events};
 pub use tier::{ColdReader, Evicted, FileKey, FileKeys, FrozenStep, Loaded, Missed, Residency, TierUse};
 pub use types::{Expire, KeyspaceOptions, KeyspaceStats, Kind, Limits, MemoryUse, WrongType};
+pub use uses::UseOptions;
 
+use self::scripting::Brought;
 use crate::cmd::EncodingLimits;
 use crate::collections::Collection;
+use crate::database::Counts;
 use crate::expiry::Wheel;
 use crate::ord::KeyHash;
 use crate::script::{ReadRights, Scripts};
@@ -44,6 +52,7 @@ use field_timers::FieldTimers;
 use object::{Graveyard, Object, Objects};
 use tier::Tier;
 use upkeep::Retired;
+use uses::Uses;
 
 /// The keys and values of one group. See the module's text.
 pub struct Keyspace {
@@ -51,6 +60,8 @@ pub struct Keyspace {
     table: ObjTable,
     objects: Objects,
     wheel: Wheel,
+    /// Keys in memory with an expiry.
+    volatile: Counts,
     field_timers: FieldTimers,
     graveyard: Graveyard,
     retired: Vec<Retired>,
@@ -64,10 +75,14 @@ pub struct Keyspace {
     limits: Limits,
     waiters: Waiters,
     encodings: EncodingLimits,
+    /// Where somebody wants to know how keys are used.
+    uses: Option<Box<Uses>>,
     /// Once a script came.
     scripts: Option<Box<Scripts>>,
     /// First and last slot of the group.
     slots: (u16, u16),
+    /// It holds copies of some keys only.
+    brought: Option<Box<Brought>>,
     rights_reader: Option<ReadRights>,
     sessions: Sessions,
     last_spanning: u64,
@@ -95,6 +110,7 @@ impl Keyspace {
             table: ObjTable::new(opts.hash_seed),
             objects: Objects::default(),
             wheel: Wheel::default(),
+            volatile: Counts::default(),
             field_timers: FieldTimers::default(),
             graveyard: Graveyard::default(),
             retired: Vec::new(),
@@ -108,8 +124,10 @@ impl Keyspace {
             limits: Limits::default(),
             waiters: Waiters::default(),
             encodings: EncodingLimits::default(),
+            uses: None,
             scripts: None,
             slots: (0, u16::MAX),
+            brought: None,
             rights_reader: None,
             sessions: Sessions::default(),
             last_spanning: 0,
@@ -227,9 +245,19 @@ impl Keyspace {
         self.table.prefetch_record(hash);
     }
 
-    /// The record of `key`, if visible. One whose time has passed is removed on the spot.
+    /// [`Keyspace::look`], counted as a use.
     #[inline]
     fn live(&mut self, hash: KeyHash, key: &[u8]) -> Option<Spot> {
+        let spot = self.look(hash, key)?;
+        if self.uses.is_some() {
+            self.note_use(hash);
+        }
+        Some(spot)
+    }
+
+    /// The record of `key`, if visible. One whose time has passed is removed on the spot.
+    #[inline]
+    fn look(&mut self, hash: KeyHash, key: &[u8]) -> Option<Spot> {
         let Some(spot) = self.table.find(hash, key) else {
             if !self.tier.complete {
                 self.tier.miss(key);
@@ -272,6 +300,12 @@ impl Keyspace {
     #[inline]
     fn read(&mut self, hash: KeyHash, key: &[u8]) -> Option<Spot> {
         let spot = self.live(hash, key);
+        self.counted(spot, key)
+    }
+
+    /// What a read of `key` found, counted.
+    #[inline]
+    fn counted(&mut self, spot: Option<Spot>, key: &[u8]) -> Option<Spot> {
         match spot {
             Some(_) => self.stats.hits += 1,
             None => {
@@ -326,9 +360,10 @@ impl Keyspace {
         let rec = self.table.rec(spot.at);
         if rec.is_volatile() {
             self.wheel.cancel(rec.timer());
+            self.volatile.remove(self.table.key(rec));
         }
         // Beyond memory the number may be too small by what was taken to have existed: see `len`.
-        self.tier.keys = self.tier.keys.saturating_sub(1);
+        self.tier.counts.remove(self.table.key(rec));
         if self.tier.complete && !rec.is_stored() {
             self.table.remove(hash, spot);
         } else {
@@ -344,7 +379,12 @@ impl Keyspace {
             .map(|spot| self.table.rec(spot.at))
             .and_then(|rec| Some((rec.expire()?, rec.timer())));
         let at = match found {
-            None => self.create(hash, key, shape),
+            None => {
+                if self.uses.is_some() {
+                    self.note_use(hash);
+                }
+                self.create(hash, key, shape)
+            }
             Some(spot) => {
                 self.change(spot);
                 self.table.reshape(spot, shape)
@@ -353,10 +393,14 @@ impl Keyspace {
         let rec = self.table.rec(at);
         match (old, expire) {
             (None, None) => {}
-            (Some((_, timer)), None) => self.wheel.cancel(timer),
+            (Some((_, timer)), None) => {
+                self.wheel.cancel(timer);
+                self.volatile.remove(key);
+            }
             (None, Some(at_ms)) => {
                 self.wheel.skip_to(self.clock_ms);
                 rec.set_expire(at_ms, self.wheel.arm(at_ms, at.0));
+                self.volatile.add(key);
             }
             (Some((old_ms, timer)), Some(at_ms)) => {
                 self.wheel.set_owner(timer, at.0);
@@ -372,25 +416,31 @@ impl Keyspace {
 
     /// Whether `key` exists, for a command that is about to write it: not counted as a read.
     pub fn exists(&mut self, key: &[u8]) -> bool {
-        self.live(self.key_hash(key), key).is_some()
+        self.look(self.key_hash(key), key).is_some()
     }
 
-    /// The type of the value at `key`.
+    /// A command that does nothing else has used `key`; says whether it exists.
+    pub(crate) fn touch(&mut self, key: &[u8]) -> bool {
+        self.read(self.key_hash(key), key).is_some()
+    }
+
+    /// The type of the value at `key`: a read, and no use.
     pub fn kind(&mut self, key: &[u8]) -> Option<Kind> {
-        let spot = self.read(self.key_hash(key), key)?;
+        let spot = self.look(self.key_hash(key), key);
+        let spot = self.counted(spot, key)?;
         Some(self.table.rec(spot.at).kind().into())
     }
 
     /// The same, not counted as a read.
-    pub(crate) fn kind_unread(&mut self, key: &[u8]) -> Option<Kind> {
-        let spot = self.live(self.key_hash(key), key)?;
+    pub fn kind_unread(&mut self, key: &[u8]) -> Option<Kind> {
+        let spot = self.look(self.key_hash(key), key)?;
         Some(self.table.rec(spot.at).kind().into())
     }
 
     /// Removes `key`; says whether it existed. A huge value is freed in slices by [`Keyspace::free_work`].
     pub fn del(&mut self, key: &[u8]) -> bool {
         let hash = self.key_hash(key);
-        let spot = self.live(hash, key);
+        let spot = self.look(hash, key);
         if let Some(spot) = spot {
             self.remove(hash, spot);
         }
@@ -399,7 +449,7 @@ impl Keyspace {
 
     /// `None`: no such key. `Some(None)`: it lives until deleted. Else when it expires, milliseconds since 1970.
     pub fn expire_at(&mut self, key: &[u8]) -> Option<Option<u64>> {
-        let spot = self.live(self.key_hash(key), key)?;
+        let spot = self.look(self.key_hash(key), key)?;
         Some(self.table.rec(spot.at).expire())
     }
 
@@ -434,6 +484,13 @@ impl Keyspace {
         if from == to {
             return true;
         }
+        let (shape, expire, value) = self.detach(from_hash, spot);
+        self.attach(to, shape, expire, value);
+        true
+    }
+
+    /// Takes the value from the record at `spot`, which goes: it is to be attached to another key.
+    fn detach(&mut self, hash: KeyHash, spot: Spot) -> (Shape, Option<u64>, Detached) {
         let rec = self.table.rec(spot.at);
         let (shape, expire) = (rec.shape(), rec.expire());
         let value = if rec.is_inline_str() {
@@ -442,9 +499,8 @@ impl Keyspace {
             Detached::Object(rec.object())
         };
         self.signal_gone(spot);
-        self.remove_record(from_hash, spot);
-        self.attach(to, shape, expire, value);
-        true
+        self.remove_record(hash, spot);
+        (shape, expire, value)
     }
 
     /// Copies the value and expiry of `from` to `to`; `false` when `from` does not exist, `to` does and `replace` is not
@@ -492,7 +548,7 @@ impl Keyspace {
     /// that, a key that is overwritten unseen is taken to have existed.
     #[inline]
     pub fn len(&self) -> u64 {
-        self.tier.keys
+        self.tier.counts.total()
     }
 
     /// Whether there is no key.
@@ -502,6 +558,6 @@ impl Keyspace {
 
     /// Number of keys in memory with an expiry.
     pub fn volatile_len(&self) -> u64 {
-        self.wheel.len()
+        self.volatile.total()
     }
 }

@@ -24,11 +24,11 @@ pub enum Object {
 }
 
 impl Object {
-    /// Bytes of memory.
+    /// Bytes of memory besides those of `self`.
     pub fn bytes(&self) -> usize {
         match self {
             Object::Str(s) => s.capacity(),
-            Object::Coll(c) => c.memory(),
+            Object::Coll(c) => c.memory_outside(),
         }
     }
 
@@ -52,63 +52,54 @@ impl Object {
     }
 }
 
-struct Held {
-    object: Object,
-    /// What is counted for it in `bytes`.
-    counted: usize,
-}
-
 /// See the module's text.
 #[derive(Default)]
 pub struct Objects {
-    store: Store<Held>,
+    store: Store<Object>,
     bytes: usize,
-    /// An object handed out to be changed: its memory is counted again before anything else happens.
-    lent: Option<Id>,
+    /// An object handed out to be changed, and its memory then: it is counted again before anything else happens.
+    lent: Option<(Id, usize)>,
 }
 
 impl Objects {
     /// Keeps an object.
     pub fn insert(&mut self, object: Object) -> Id {
-        let counted = object.bytes();
-        self.bytes += counted;
-        self.store.insert(Held { object, counted })
+        self.bytes += object.bytes();
+        self.store.insert(object)
     }
 
     /// The object `id`.
     #[inline]
     pub fn get(&self, id: Id) -> &Object {
-        &self.store.get(id).object
+        self.store.get(id)
     }
 
     /// The object `id`, to be changed.
     #[inline]
     pub fn lend(&mut self, id: Id) -> &mut Object {
         self.settle();
-        self.lent = Some(id);
-        &mut self.store.get_mut(id).object
+        let object = self.store.get_mut(id);
+        self.lent = Some((id, object.bytes()));
+        object
     }
 
     /// The object `id`, to be changed in a way that does not change its memory.
     pub fn touch(&mut self, id: Id) -> &mut Object {
-        &mut self.store.get_mut(id).object
+        self.store.get_mut(id)
     }
 
     fn settle(&mut self) {
-        if let Some(id) = self.lent.take() {
-            let held = self.store.get_mut(id);
-            let now = held.object.bytes();
-            self.bytes = self.bytes - held.counted + now;
-            held.counted = now;
+        if let Some((id, before)) = self.lent.take() {
+            self.bytes = self.bytes - before + self.store.get(id).bytes();
         }
     }
 
     /// Takes an object out.
     pub fn remove(&mut self, id: Id) -> Object {
         self.settle();
-        let held = self.store.remove(id);
-        self.bytes -= held.counted;
-        held.object
+        let object = self.store.remove(id);
+        self.bytes -= object.bytes();
+        object
     }
 
     /// Bytes of all objects, and of the store that holds them.
@@ -118,11 +109,10 @@ impl Objects {
 
     /// Bytes of all objects.
     pub fn value_bytes(&self) -> usize {
-        let unsettled = self.lent.map_or(0, |id| {
-            let held = self.store.get(id);
-            held.object.bytes().wrapping_sub(held.counted)
-        });
-        self.bytes.wrapping_add(unsettled)
+        match self.lent {
+            None => self.bytes,
+            Some((id, before)) => self.bytes - before + self.store.get(id).bytes(),
+        }
     }
 
     /// Bytes of one object.
@@ -133,9 +123,9 @@ impl Objects {
     /// Takes any object out, of a store that is thrown away.
     pub fn pop(&mut self) -> Option<Object> {
         self.settle();
-        let held = self.store.pop()?;
-        self.bytes -= held.counted;
-        Some(held.object)
+        let object = self.store.pop()?;
+        self.bytes -= object.bytes();
+        Some(object)
     }
 }
 

@@ -1,12 +1,64 @@
 //! What the keyspace holds for scripts: the group's functions, with the interpreter beside them, and which slots are its
 //! own.
 
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use super::Keyspace;
 use crate::script::{BadLibraries, Effects, NoRights, ReadRights, Rights, Scripts};
 
+/// Of a keyspace that holds copies of some keys, what scripts may touch of it.
+#[derive(Debug, Default)]
+pub(super) struct Brought {
+    keys: BTreeSet<Box<[u8]>>,
+    /// Other keys that they wanted to touch.
+    lacking: Vec<Box<[u8]>>,
+}
+
 impl Keyspace {
+    /// Scripts may touch these keys, and no others: it holds copies of them alone.
+    pub(crate) fn bring_only<'a>(&mut self, keys: impl Iterator<Item = &'a [u8]>) {
+        self.brought = Some(Box::new(Brought {
+            keys: keys.map(Into::into).collect(),
+            lacking: Vec::new(),
+        }));
+    }
+
+    /// True when keys are missing that are there elsewhere.
+    pub(crate) fn holds_copies(&self) -> bool {
+        self.brought.is_some()
+    }
+
+    /// Whether a script may touch this key of the group; if it lacks here, that is noted.
+    pub(crate) fn may_touch(&mut self, key: &[u8]) -> bool {
+        let Some(brought) = &mut self.brought else { return true };
+        let is_here = brought.keys.contains(key);
+        if !is_here && !brought.lacking.iter().any(|other| **other == *key) {
+            brought.lacking.push(key.into());
+        }
+        is_here
+    }
+
+    /// The keys that scripts wanted to touch and that are not here.
+    pub(crate) fn take_lacking(&mut self) -> Vec<Box<[u8]>> {
+        self.brought
+            .as_mut()
+            .map(|brought| std::mem::take(&mut brought.lacking))
+            .unwrap_or_default()
+    }
+
+    /// Gives scripts and functions, and how rights are read, to another keyspace: what they do besides changing keys comes
+    /// back with them.
+    pub(crate) fn lend_scripts(&mut self, other: &mut Keyspace) {
+        other.scripts = self.scripts.take();
+        other.rights_reader = self.rights_reader;
+    }
+
+    /// Ends what [`Keyspace::lend_scripts`] of `lender` began.
+    pub(crate) fn return_scripts(&mut self, lender: &mut Keyspace) {
+        lender.scripts = self.scripts.take();
+    }
+
     /// Scripts and functions, for a command that works with them and the keyspace: taken out, to be put back.
     pub(crate) fn take_scripts(&mut self) -> Box<Scripts> {
         self.scripts.take().unwrap_or_default()

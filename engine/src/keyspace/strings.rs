@@ -63,6 +63,10 @@ impl Keyspace {
     #[inline]
     pub fn set_str_hashed(&mut self, hash: KeyHash, key: &[u8], value: &[u8], expire: Expire) {
         let found = self.table.find(hash, key);
+        // One that is made is noted when it is.
+        if self.uses.is_some() && found.is_some() {
+            self.note_use(hash);
+        }
         if let (Some(spot), Expire::Clear | Expire::Keep) = (found, expire) {
             let rec = self.table.rec(spot.at);
             if rec.is_plain_str_of(value.len()) && self.is_current(rec) {

@@ -87,6 +87,8 @@ pub struct KeyspaceStats {
     pub misses: u64,
     /// Keys removed because their expiry had passed.
     pub expired: u64,
+    /// Keys removed because the data set had reached its limit.
+    pub evicted: u64,
     /// Large values that were freed in slices, behind the command that deleted them.
     pub freed_in_slices: u64,
 }

@@ -3,6 +3,7 @@
 use super::field_timers::FieldTimers;
 use super::object::{CHUNK_STEPS, Objects};
 use super::{EventClasses, Keyspace, KeyspaceStats, MemoryUse};
+use crate::database::Counts;
 use crate::expiry::{TimerId, Wheel};
 use crate::table::{ObjTable, SlabRef};
 
@@ -19,9 +20,11 @@ impl Keyspace {
         let table = std::mem::replace(&mut self.table, ObjTable::new(self.opts.hash_seed));
         let objects = std::mem::take(&mut self.objects);
         self.wheel = Wheel::default();
+        self.volatile = Counts::default();
         self.field_timers = FieldTimers::default();
         self.retired.push(Retired { table, objects });
         self.clear_tier();
+        self.forget_uses();
         self.waiters.signal_all_gone();
     }
 
@@ -111,7 +114,7 @@ impl Keyspace {
 
     /// Bytes that `key` and its value take, index included.
     pub fn key_memory(&mut self, key: &[u8]) -> Option<usize> {
-        let spot = self.live(self.key_hash(key), key)?;
+        let spot = self.look(self.key_hash(key), key)?;
         let rec = self.table.rec(spot.at);
         Some(self.bytes_of(rec, spot.at))
     }

@@ -5,6 +5,7 @@ use super::tier::{Met, Walked};
 use super::{Keyspace, Kind};
 use crate::cmd::EncodingLimits;
 use crate::collections::Collection;
+use crate::database::{Database, split};
 use crate::digest::{Digest, combine};
 use crate::ord::SLOT_SHIFT;
 use crate::table::{Rec, RecKind};
@@ -49,19 +50,24 @@ impl Keyspace {
         }
     }
 
-    /// A key chosen by `seed`, `None` when there is none.
-    pub fn random_key(&mut self, seed: u64) -> Option<Box<[u8]>> {
+    /// A key of `database`, in its stored form, chosen by `seed`; `None` when there is none.
+    pub fn random_key(&mut self, database: Database, seed: u64) -> Option<Box<[u8]>> {
         if !self.is_complete() {
-            return self.random_key_of_tiers(seed);
+            return self.random_key_of_tiers(database, seed);
+        }
+        if self.len_of(database) == 0 {
+            return None;
         }
         let mut needs_tick = false;
-        let picked = self.table.pick(seed, &mut |rec| self.is_visible(rec, &mut needs_tick));
+        let picked = self.table.pick(seed, &mut |rec| {
+            database.has(self.table.key(rec)) && self.is_visible(rec, &mut needs_tick)
+        });
         self.needs_tick |= needs_tick;
         picked.map(|at| self.table.key(self.table.rec(at)).into())
     }
 
     /// [`Keyspace::random_key`] where some keys are only in files: one of those that follow a random place in the order.
-    fn random_key_of_tiers(&mut self, seed: u64) -> Option<Box<[u8]>> {
+    fn random_key_of_tiers(&mut self, database: Database, seed: u64) -> Option<Box<[u8]>> {
         let wanted = (seed >> 32) as usize % RANDOM_KEYS;
         // Keys in memory are spread as all keys are; behind the place there may be nothing, so then the beginning.
         let near = self.table.pick(seed, &mut |_| true);
@@ -69,11 +75,18 @@ impl Keyspace {
         for from in [place, 0] {
             let (mut found, mut cursor): (Vec<Box<[u8]>>, _) = (Vec::new(), from);
             loop {
-                cursor = self.scan(cursor, RANDOM_KEYS, &mut |key, _| found.push(key.into()));
+                cursor = self.scan(cursor, RANDOM_KEYS, &mut |key, _| {
+                    if database.has(key) {
+                        found.push(key.into());
+                    }
+                });
                 if self.has_missed() {
-                    return None;
-                }
-                if found.len() > wanted || cursor == 0 {
+                    // Only one range is lent: who asks for the next one and begins again would never come to an end
+                    // where many lie between two keys of a database.
+                    if !self.has_lent() || !self.supply_missed() {
+                        return None;
+                    }
+                } else if found.len() > wanted || cursor == 0 {
                     break;
                 }
             }
@@ -111,14 +124,14 @@ impl Keyspace {
         rec.is_absent() || rec.expire().is_some_and(|t| t <= self.clock_ms) || self.is_spent(rec)
     }
 
-    /// Number of visible keys in a slot; walks them. 0, and [`Missed`](super::Missed) noted, when files have to be asked.
+    /// Number of visible keys of database 0 in a slot; walks them. 0, and [`Missed`](super::Missed) noted, when files have to be asked.
     pub fn slot_len(&mut self, slot: u16) -> u64 {
         let mut n = 0;
         self.walk_slot(slot, usize::MAX, &mut |_| n += 1);
         n
     }
 
-    /// Calls `f` for up to `count` keys of a slot, in ord order. None, and [`Missed`](super::Missed) noted, when files have
+    /// Calls `f` for up to `count` keys of database 0 in a slot, as users wrote them, in ord order. None, and [`Missed`](super::Missed) noted, when files have
     /// to be asked.
     pub fn slot_keys(&mut self, slot: u16, count: usize, f: &mut dyn FnMut(&[u8])) {
         let mut left = count;
@@ -141,6 +154,7 @@ impl Keyspace {
                     let ord = self.ord_of(&met);
                     if (first..=last).contains(&ord)
                         && let Some((key, _)) = self.visible(met, &mut false)
+                        && let (Database::ZERO, key) = split(key)
                     {
                         seen.set(seen.get() + 1);
                         f(key);
@@ -170,26 +184,35 @@ impl Keyspace {
     pub fn digest(&self) -> u128 {
         let (mut sum, mut digest) = (0, Digest::new());
         self.table.for_each(&mut |rec| {
-            if self.is_gone(rec) {
-                return;
+            if !self.is_gone(rec) {
+                sum = combine(sum, self.digest_of(rec, &mut digest));
             }
-            digest.reset();
-            digest.bytes(self.table.key(rec));
-            digest.u64(Kind::from(rec.kind()) as u64);
-            // An expiry of 0 is never visible, so 0 can stand for "none".
-            digest.u64(rec.expire().unwrap_or(0));
-            self.digest_value(rec, &mut digest);
-            sum = combine(sum, digest.finish());
         });
+        self.digest_with_libraries(sum)
+    }
+
+    /// [`Keyspace::digest`], from the combined shares of all visible keys.
+    pub fn digest_with_libraries(&self, keys: u128) -> u128 {
         match self.scripts() {
-            Some(scripts) => combine(sum, scripts.libraries().digest()),
-            None => sum,
+            Some(scripts) => combine(keys, scripts.libraries().digest()),
+            None => keys,
         }
+    }
+
+    /// A visible key's share of [`Keyspace::digest`].
+    pub(super) fn digest_of(&self, rec: Rec, digest: &mut Digest) -> u128 {
+        digest.reset();
+        digest.bytes(self.table.key(rec));
+        digest.u64(Kind::from(rec.kind()) as u64);
+        // An expiry of 0 is never visible, so 0 can stand for "none".
+        digest.u64(rec.expire().unwrap_or(0));
+        self.digest_value(rec, digest);
+        digest.finish()
     }
 
     /// Digest of a visible key's value; equal values have equal ones, whatever their keys.
     pub fn value_digest(&mut self, key: &[u8]) -> Option<u128> {
-        let spot = self.live(self.key_hash(key), key)?;
+        let spot = self.look(self.key_hash(key), key)?;
         let mut digest = Digest::new();
         let rec = self.table.rec(spot.at);
         digest.u64(Kind::from(rec.kind()) as u64);

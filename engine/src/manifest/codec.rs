@@ -4,13 +4,16 @@
 
 use super::edit::in_order;
 use super::version::{BlobFile, FileRef, RunVersion, SideState, TreeVersion, Version};
+use crate::database::{Counts, DATABASES, Database};
 use crate::log::LogPos;
 use crate::sst::bytes::{Short, Take, len32, put32, put64};
 use crate::sst::{Family, FileId, Props};
 use slotcore_rt::ids::{LogIndex, Term};
 
 /// What is written.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
+/// All keys are counted together: read, and taken to be those of database 0.
+const VERSION_OF_ONE_DATABASE: u32 = 2;
 /// Without the number of keys and without side state: read, and taken to have neither.
 const VERSION_WITHOUT_SIDE: u32 = 1;
 
@@ -65,7 +68,9 @@ impl Version {
             put64(&mut out, blob.file_bytes);
             put64(&mut out, blob.value_bytes);
         }
-        put64(&mut out, self.key_count);
+        for database in Database::all() {
+            put64(&mut out, self.key_count.of(database));
+        }
         put32(&mut out, len32(self.side.len()));
         for side in &self.side {
             put32(&mut out, u32::from(side.kind));
@@ -85,7 +90,7 @@ impl Version {
         }
         let mut from = Take(bytes);
         let version = from.u32()?;
-        if version != VERSION && version != VERSION_WITHOUT_SIDE {
+        if !(VERSION_WITHOUT_SIDE..=VERSION).contains(&version) {
             return Err(ManifestError::Version(version));
         }
         let flushed = LogPos {
@@ -107,9 +112,12 @@ impl Version {
             }
             blobs.push(blob);
         }
-        let (mut key_count, mut side) = (0, Vec::new());
-        if version == VERSION {
-            key_count = from.u64()?;
+        let (mut key_count, mut side) = ([0; DATABASES as usize], Vec::new());
+        if version >= VERSION_OF_ONE_DATABASE {
+            let databases = if version == VERSION { key_count.len() } else { 1 };
+            for count in &mut key_count[..databases] {
+                *count = from.u64()?;
+            }
             for _ in 0..from.u32()? {
                 let kind = u16::try_from(from.u32()?).map_err(|_| ManifestError::Malformed)?;
                 let len = from.u32()? as usize;
@@ -127,7 +135,7 @@ impl Version {
             keys,
             elements,
             blobs,
-            key_count,
+            key_count: Counts::new(key_count),
             side,
         })
     }

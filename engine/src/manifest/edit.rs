@@ -2,6 +2,7 @@
 
 use super::version::{BlobFile, FileRef, RunVersion, SideState, Version};
 use crate::compact::Pick;
+use crate::database::Counts;
 use crate::log::LogPos;
 use crate::sst::{Family, FileId};
 use std::collections::BTreeSet;
@@ -22,7 +23,7 @@ pub enum Edit {
         /// New blob files.
         blobs: Vec<BlobFile>,
         /// See [`Version::key_count`].
-        key_count: u64,
+        key_count: Counts,
         /// See [`Version::side`].
         side: Vec<SideState>,
         /// All keys were deleted since the flush before: what was there before counts for nothing.
@@ -45,7 +46,7 @@ pub enum Edit {
         /// Records that sank, and how many of them took the place of one; from the merge's counts.
         sunk: (u64, u64),
         /// Keys of [`Version::key_count`] that had expired and are in no file any more.
-        expired_keys: u64,
+        expired_keys: Counts,
     },
 }
 
@@ -153,13 +154,14 @@ impl Version {
                     .checked_sub(upper_runs)
                     .ok_or(EditError::Stale)?;
                 let pick = behind(pick, newer);
-                if inputs != self.inputs(family, &pick) || inputs.is_empty() {
+                let there = !inputs.is_empty() || self.is_spent(family, &pick);
+                if inputs != self.inputs(family, &pick) || !there {
                     return Err(EditError::Stale);
                 }
                 next.admit(&result, family)?;
                 next.admit_blobs(blobs)?;
                 next.replace(family, pick, result, sunk);
-                next.key_count = next.key_count.saturating_sub(expired_keys);
+                next.key_count.subtract(&expired_keys);
                 if !in_order(&next.tree(family).bottom, family) {
                     return Err(EditError::Result);
                 }
@@ -177,6 +179,15 @@ impl Version {
         let after: BTreeSet<FileId> = next.all_ids().collect();
         let gone = before.difference(&after).copied().collect();
         Ok((next, gone))
+    }
+
+    /// Whether this is the end of a sink that has left its runs nothing: the pieces before it have taken all.
+    fn is_spent(&self, family: Family, pick: &Pick) -> bool {
+        let Pick::Sink { runs, to_ord: None, .. } = pick else {
+            return false;
+        };
+        let runs = self.tree(family).upper.get(runs.clone()).unwrap_or_default();
+        !runs.is_empty() && runs.iter().all(|run| run.live_from > 0 && run.files.is_empty())
     }
 
     fn all_ids(&self) -> impl Iterator<Item = FileId> {

@@ -1,6 +1,7 @@
 //! [`Version`]: all files of a group, and what the choice of compactions sees of them.
 
 use crate::compact::{FileShape, RunShape, TreeShape};
+use crate::database::Counts;
 use crate::log::LogPos;
 use crate::sst::{Family, FileId, Finished, Props};
 use std::collections::BTreeMap;
@@ -137,7 +138,7 @@ pub struct Version {
     /// Blob files, by id.
     pub blobs: Vec<BlobFile>,
     /// Keys that there were at the flushed entry, as the keyspace counted them.
-    pub key_count: u64,
+    pub key_count: Counts,
     /// What else belongs to the group's state at the flushed entry.
     pub side: Vec<SideState>,
 }

@@ -144,7 +144,7 @@ mod tests {
             zset.insert(text.as_bytes(), draw(n + 5, 100) as f64 / 8.0);
         }
         Value::Collection(match draw(1, 7) {
-            6 => Collection::Stream(stream(seed, size)),
+            6 => Collection::Stream(stream(seed, size).into()),
             0 => return Value::Str(text(7).into_bytes()),
             1 => Collection::List(list),
             2 => Collection::Set(set),

@@ -160,9 +160,9 @@ fn collection(kind: u8, source: &mut Source<'_>) -> Option<Collection> {
             }
             rest.is_empty().then_some(Collection::ZSet(zset))?
         }
-        kind::STREAM => Collection::Stream(stream(source, Form::Plain)?),
-        kind::STREAM_2 => Collection::Stream(stream(source, Form::Counted)?),
-        kind::STREAM_3 => Collection::Stream(stream(source, Form::Active)?),
+        kind::STREAM => Collection::Stream(Box::new(stream(source, Form::Plain)?)),
+        kind::STREAM_2 => Collection::Stream(Box::new(stream(source, Form::Counted)?)),
+        kind::STREAM_3 => Collection::Stream(Box::new(stream(source, Form::Active)?)),
         _ => return None,
     };
     (!collection.is_empty()).then_some(collection)

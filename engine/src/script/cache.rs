@@ -10,6 +10,7 @@ use std::rc::Rc;
 use xxhash_rust::xxh3::Xxh3DefaultBuilder;
 
 use super::interpreter::CodeNumber;
+use super::key_use::names_all_keys;
 use super::limits::EVAL_SCRIPTS_MAX;
 use super::sha1_hex;
 use super::shebang::{ScriptFlags, script_flags};
@@ -25,6 +26,8 @@ pub(super) struct Script {
     pub(super) flags: Option<ScriptFlags>,
     /// Where its code begins.
     pub(super) code_at: usize,
+    /// Its text shows that it touches no keys but those it is given.
+    pub(super) names_all_keys: bool,
     /// Once it was compiled.
     pub(super) code: Option<CodeNumber>,
     /// It came by SCRIPT LOAD.
@@ -72,6 +75,7 @@ impl ScriptCache {
             sha: sha.clone(),
             flags,
             code_at,
+            names_all_keys: names_all_keys(&body[code_at..]),
             code: None,
             loaded,
         };

@@ -16,9 +16,12 @@ use super::library::Library;
 use super::limits::CALL_WORK;
 use super::to_lua::LuaReply;
 use crate::cmd::op::op_seed;
+use crate::cmd::stored::{is_stored_form, selected, store, swaps_databases};
+use crate::cmd::together::sorts_by_other_keys;
 use crate::cmd::{
     Args, CommandSpec, Exec, Flags, Reply, Run, ServerCmd, debug_protocol, for_each_key, lookup, prepare,
 };
+use crate::database::Database;
 use crate::keyspace::{Keyspace, KeyspaceOptions};
 use crate::number::format_f64;
 use crate::ord::slot_of;
@@ -28,6 +31,10 @@ pub(super) struct World {
     keyspace: RefCell<Keyspace>,
     /// Arguments of the call that is being made.
     words: RefCell<Words>,
+    /// The same in its stored form, where that is another.
+    stored: RefCell<Words>,
+    /// What the script has selected.
+    database: Cell<Database>,
     seed: Cell<u64>,
     calls: Cell<u64>,
     read_only: Cell<bool>,
@@ -56,6 +63,8 @@ impl World {
         Self {
             keyspace: RefCell::new(Keyspace::new(KeyspaceOptions::default())),
             words: RefCell::default(),
+            stored: RefCell::default(),
+            database: Cell::default(),
             seed: Cell::new(0),
             calls: Cell::new(0),
             read_only: Cell::new(true),
@@ -78,11 +87,19 @@ impl World {
         self.random.set(seed & RANDOM_MASK);
     }
 
+    /// Commands work in this database from now on.
+    pub(super) fn select(&self, database: Database) {
+        self.database.set(database);
+    }
+
     /// Takes the keyspace in, or gives it back.
     pub(super) fn swap(&self, keyspace: &mut Keyspace) {
         let inside = &mut *self.keyspace.borrow_mut();
         std::mem::swap(keyspace, inside);
         keyspace.swap_encodings(inside);
+        // Whichever of the two is real: nothing is noted in the other.
+        inside.hide_uses(true);
+        keyspace.hide_uses(false);
     }
 
     /// The version of RESP in which the script sees answers.
@@ -172,14 +189,19 @@ impl World {
         self.call_words(lua, budget, &words, understood)
     }
 
+    /// The script answers with an error that one of its calls was answered with.
+    pub(super) fn pass_error_on(&self, text: &str) {
+        self.outbox.pass_error_on(text);
+    }
+
     fn call_words(&self, lua: &Lua, budget: &Budget, words: &Words, understood: bool) -> mlua::Result<(bool, Value)> {
         budget.spend(CALL_WORK)?;
         Library::charge_bytes(budget, words.bytes.len())?;
         let mut reply = LuaReply::new(lua, self.proto.get());
         if !understood {
-            reply.error("ERR Lua redis lib command arguments must be strings or integers");
+            reply.misuse("ERR Lua redis lib command arguments must be strings or integers");
         } else if words.spans.is_empty() {
-            reply.error("ERR Please specify at least one argument for this redis lib call");
+            reply.misuse("ERR Please specify at least one argument for this redis lib call");
         } else {
             self.carry_out(words.args(), &mut reply);
         }
@@ -189,15 +211,20 @@ impl World {
 
     fn carry_out(&self, args: Args<'_>, reply: &mut LuaReply<'_>) {
         let Some(spec) = find(&args) else {
-            return reply.error("ERR Unknown Redis command called from script");
+            reply.error("ERR Unknown Redis command called from script");
+            return self.outbox.count_error("ERR");
         };
-        let refusal = self.refusal(spec, &args);
-        let ran = refusal.is_none();
-        match refusal {
-            Some(text) => reply.error(&text),
-            None => self.run(spec, args, reply),
+        let ran = match self.refusal(spec, &args) {
+            Some(text) => {
+                reply.error(&text);
+                false
+            }
+            None => self.run_stored(spec, args, reply),
+        };
+        self.outbox.count(spec, ran, reply.failure().is_some());
+        if let Some(kind) = reply.failure() {
+            self.outbox.count_error(kind);
         }
-        self.outbox.count(spec, ran, reply.failed());
     }
 
     /// Why a script may not call that, if so.
@@ -205,7 +232,9 @@ impl World {
         if !spec.accepts(args.len()) {
             return Some("ERR Wrong number of args calling Redis command from script".into());
         }
-        if spec.flags.has(Flags::NOSCRIPT) && !is_debug_protocol(spec, args) {
+        // Every core would have to do the other at the same moment.
+        let is_forbidden = spec.flags.has(Flags::NOSCRIPT) || swaps_databases(spec);
+        if is_forbidden && !is_debug_protocol(spec, args) {
             return Some(NOT_FROM_SCRIPTS.into());
         }
         if let Some(what) = self.denial(spec, args) {
@@ -222,9 +251,40 @@ impl World {
         if self.scarce.get() && spec.flags.has(Flags::DENYOOM) {
             return Some("OOM command not allowed when used memory > 'maxmemory'.".into());
         }
-        let (ks, mut is_local) = (self.keyspace.borrow(), true);
-        for_each_key(spec, args, |_, key| is_local &= ks.serves(slot_of(args.get(key))));
-        (!is_local).then(|| "ERR Script attempted to access a non local key in a cluster node".into())
+        None
+    }
+
+    /// Why a script may not touch that on this core, if so. `args`: in their stored form.
+    fn out_of_reach(&self, spec: &'static CommandSpec, args: &Args<'_>) -> Option<&'static str> {
+        let (ks, mut is_local) = (&mut *self.keyspace.borrow_mut(), true);
+        if ks.holds_copies() && looks_at_unnamed(spec, args) {
+            return Some(UNNAMED);
+        }
+        for_each_key(spec, args, |_, at| {
+            let key = args.get(at);
+            is_local &= ks.serves(slot_of(key)) && ks.may_touch(key);
+        });
+        (!is_local).then_some("ERR Script attempted to access a non local key in a cluster node")
+    }
+
+    /// Carries out a command that is not refused, in its stored form; false when what it touches is out of reach.
+    fn run_stored(&self, spec: &'static CommandSpec, args: Args<'_>, reply: &mut LuaReply<'_>) -> bool {
+        let database = self.database.get();
+        self.outbox.show(database, spec, &args);
+        let stored = &mut *self.stored.borrow_mut();
+        let (spec, args) = if database == Database::ZERO && is_stored_form(spec, &args) {
+            (spec, args)
+        } else {
+            stored.clear();
+            let spec = store(spec, &args, database, &mut stored.bytes, &mut stored.spans);
+            (spec, stored.args())
+        };
+        if let Some(text) = self.out_of_reach(spec, &args) {
+            reply.error(text);
+            return false;
+        }
+        self.run(spec, args, reply);
+        true
     }
 
     fn run(&self, spec: &'static CommandSpec, args: Args<'_>, reply: &mut LuaReply<'_>) {
@@ -257,6 +317,13 @@ impl World {
                 self.outbox.publish(sharded, args.get(1), args.get(2));
                 reply.int(0);
             }
+            Run::Server(ServerCmd::Select) => match selected(args.get(1)) {
+                Ok(database) => {
+                    self.select(database);
+                    reply.ok();
+                }
+                Err(text) => reply.error(text),
+            },
             Run::Server(cmd) => about_the_server(cmd, ks, args, reply),
             _ => reply.error(NOT_FROM_SCRIPTS),
         }
@@ -274,6 +341,13 @@ fn is_debug_protocol(spec: &CommandSpec, args: &Args<'_>) -> bool {
         && args.get(1).eq_ignore_ascii_case(b"protocol")
 }
 
+/// True for a command that looks at keys which none of its arguments names.
+fn looks_at_unnamed(spec: &CommandSpec, args: &Args<'_>) -> bool {
+    let names_none = spec.first_key == 0 && spec.key_specs.is_empty();
+    matches!(spec.run, Run::Data(_)) && (names_none || sorts_by_other_keys(spec, args))
+}
+
+const UNNAMED: &str = "ERR Script with keys of several cores attempted to access keys that its command does not name";
 const NOT_FROM_SCRIPTS: &str = "ERR This Redis command is not allowed from script";
 
 /// The command that `args` call. A container with an unknown subcommand is no command.
@@ -309,7 +383,6 @@ fn about_the_server(cmd: ServerCmd, ks: &Keyspace, args: Args<'_>, reply: &mut d
             reply.bulk((now_ms / 1000).to_string().as_bytes());
             reply.bulk((now_ms % 1000 * 1000).to_string().as_bytes());
         }
-        ServerCmd::Select if args.get(1) == b"0" => reply.ok(),
         _ => reply.error(NOT_FROM_SCRIPTS),
     }
 }

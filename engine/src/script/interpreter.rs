@@ -16,9 +16,11 @@ use super::cjson::Json;
 use super::effects::{LogLevel, Outbox};
 use super::guard::{self, Work};
 use super::limits::{HEAP_BYTES_KEPT, HEAP_BYTES_MAX, REPORT_EVERY, SCRIPT_WORK_MAX};
+use super::to_lua::COUNTED;
 use super::to_reply;
 use super::{REDIS_VERSION, bits, cmsgpack, packing, sha1_hex};
 use crate::cmd::Reply;
+use crate::database::Database;
 use crate::keyspace::Keyspace;
 
 /// Bytes of an error that is no text of Redis's own which are shown: Redis's own limit.
@@ -34,6 +36,7 @@ pub(super) struct CodeNumber(u32);
 pub(super) struct Job<'a> {
     /// A script's SHA-1, or the name of a function.
     pub(super) name: &'a str,
+    pub(super) database: Database,
     pub(super) seed: u64,
     pub(super) read_only: bool,
     /// Commands that might need memory are refused until it has written.
@@ -172,6 +175,7 @@ impl Interpreter {
     ) {
         self.world
             .begin(job.seed, job.read_only, job.scarce, job.caller.cloned());
+        self.world.select(job.database);
         self.json.reset();
         self.world.swap(ks);
         let result = self
@@ -224,8 +228,14 @@ impl Interpreter {
             ));
         }
         match result {
-            Ok((true, value)) => to_reply::write(&value, self.world.proto(), reply),
+            Ok((true, value)) => {
+                if let Value::Table(table) = &value {
+                    self.note_passed_on(table);
+                }
+                to_reply::write(&self.lua, &value, self.world.proto(), reply);
+            }
             Ok((false, Value::Table(error))) => {
+                self.note_passed_on(&error);
                 let field = |field: &str| match error.raw_get::<Value>(field) {
                     Ok(Value::Nil) | Err(_) => None,
                     Ok(value) => Some(text_of(&value)),
@@ -241,6 +251,15 @@ impl Interpreter {
             }
             Ok((false, other)) => self.refuse(name, &text_of(&other), reply),
             Err(error) => self.refuse(name, &error_text(error), reply),
+        }
+    }
+
+    /// What a script answers with, or fails with, may be an error of a command that it called.
+    fn note_passed_on(&self, table: &Table) {
+        if let Ok(Value::String(text)) = table.raw_get::<Value>("err")
+            && matches!(table.raw_get(COUNTED), Ok(Value::Boolean(true)))
+        {
+            self.world.pass_error_on(&text.to_string_lossy());
         }
     }
 

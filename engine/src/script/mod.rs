@@ -17,6 +17,7 @@ mod cmsgpack;
 mod effects;
 mod guard;
 mod interpreter;
+mod key_use;
 mod libraries;
 mod library;
 pub mod limits;
@@ -32,12 +33,13 @@ use cache::ScriptCache;
 pub(crate) use caller::NoRights;
 pub use caller::{Caller, Denial, Denied, ReadRights, Rights};
 use effects::Outbox;
-pub use effects::{Calls, Effects, LogLevel, Published};
+pub use effects::{Called, Calls, Effects, LogLevel, Published};
 use interpreter::{Interpreter, Job};
 pub use libraries::{BadLibraries, Function, Libraries, Library};
 pub use shebang::{ScriptFlags, script_flags};
 
 use crate::cmd::Reply;
+use crate::database::Database;
 use crate::keyspace::Keyspace;
 use crate::rdb::{PayloadError, dump_libraries, restore_libraries};
 
@@ -58,6 +60,8 @@ pub struct Call<'a> {
     pub keys: &'a [&'a [u8]],
     /// Further arguments.
     pub args: &'a [&'a [u8]],
+    /// The database that the commands of the script work in, until it selects another.
+    pub database: Database,
     /// Decides all random choices.
     pub seed: u64,
     /// By a command that may not write.
@@ -147,6 +151,11 @@ impl Scripts {
         self.outbox.take()
     }
 
+    /// Whether the effects are to name the commands that scripts call, from now on.
+    pub fn show_calls(&mut self, on: bool) {
+        self.outbox.show_calls(on);
+    }
+
     /// The text with this SHA-1, if it is cached.
     pub fn by_sha(&self, sha: &[u8]) -> Option<&Rc<[u8]>> {
         self.cache.by_sha(sha)
@@ -157,6 +166,14 @@ impl Scripts {
         match self.cache.find(body) {
             Some(script) => script.flags,
             None => script_flags(body).ok()?.0,
+        }
+    }
+
+    /// Whether the text of a cached or new script shows that it touches no keys but those it is given.
+    pub fn names_all_keys(&self, body: &[u8]) -> bool {
+        match self.cache.find(body) {
+            Some(script) => script.names_all_keys,
+            None => script_flags(body).is_ok_and(|(_, code_at)| key_use::names_all_keys(&body[code_at..])),
         }
     }
 
@@ -233,6 +250,7 @@ impl Scripts {
         }
         let job = Job {
             name: &sha,
+            database: call.database,
             seed: call.seed,
             read_only: call.read_only || no_writes,
             scarce,
@@ -262,6 +280,7 @@ impl Scripts {
             Ok(code) => {
                 let job = Job {
                     name: &name,
+                    database: call.database,
                     seed: call.seed,
                     read_only: call.read_only || no_writes,
                     scarce,

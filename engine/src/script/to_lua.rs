@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | integer | number | number |
 //! | bulk string | string | string |
-//! | status, error | `{ok=...}`, `{err=...}` | the same |
+//! | status, error | `{ok=...}`, `{err=..., ignore_error_stats_update=true}` | the same |
 //! | null, null array | false | nil |
 //! | array | table | table |
 //! | double | string | `{double=...}` |
@@ -17,6 +17,9 @@ use mlua::{Lua, Table, Value};
 
 use crate::cmd::Reply;
 use crate::number::format_f64;
+
+/// The field of an error's table, named as in Redis, that says that the error was counted when it was answered.
+pub(super) const COUNTED: &str = "ignore_error_stats_update";
 
 enum Shape {
     Array { next: usize },
@@ -40,7 +43,8 @@ pub(super) struct LuaReply<'a> {
     proto: u8,
     open: Vec<Open>,
     done: Option<Value>,
-    failed: bool,
+    /// The first word of the error that it is, if it is one.
+    failure: Option<String>,
     /// Bytes and values taken in, as a measure of the work.
     taken: usize,
     broken: Option<mlua::Error>,
@@ -54,7 +58,7 @@ impl<'a> LuaReply<'a> {
             proto,
             open: Vec::new(),
             done: None,
-            failed: false,
+            failure: None,
             taken: 0,
             broken: None,
         }
@@ -69,13 +73,19 @@ impl<'a> LuaReply<'a> {
     pub(super) fn finish(self) -> mlua::Result<(bool, Value)> {
         match self.broken {
             Some(error) => Err(error),
-            None => Ok((!self.failed, self.done.unwrap_or(Value::Nil))),
+            None => Ok((self.failure.is_none(), self.done.unwrap_or(Value::Nil))),
         }
     }
 
-    /// Whether the value is an error.
-    pub(super) fn failed(&self) -> bool {
-        self.failed
+    /// The first word of the error that the value is, if it is one.
+    pub(super) fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
+    }
+
+    /// Answers with an error that no command has caused: who passes it on is the first to count it.
+    pub(super) fn misuse(&mut self, text: &str) {
+        self.failure = Some(text.into());
+        self.field("err", text.as_bytes());
     }
 
     /// How much was answered, in bytes.
@@ -248,8 +258,17 @@ impl Reply for LuaReply<'_> {
         }
     }
     fn error(&mut self, text: &str) {
-        self.failed |= self.open.is_empty();
-        self.field("err", text.as_bytes());
+        if self.open.is_empty() {
+            let word = text.split(' ').next().unwrap_or_default();
+            self.failure.get_or_insert_with(|| word.to_string());
+        }
+        self.taken += text.len();
+        self.attempt(|lua| {
+            let table = lua.create_table()?;
+            table.raw_set("err", lua.create_string(text)?)?;
+            table.raw_set(COUNTED, true)?;
+            Ok(Value::Table(table))
+        });
     }
     fn proto(&self) -> u8 {
         self.proto

@@ -1,38 +1,110 @@
 //! A snapshot is written.
 
 use super::{MAGIC, SECTION_BYTES, SECTION_HEAD_BYTES, Section, VERSION, flag};
+use crate::digest::combine;
 use crate::keyspace::{Keyspace, Loaded};
 use crate::sst;
 use crate::varint::{put_bytes, put_u64};
+use std::cell::Cell;
+
+/// What looking at a bucket of keys costs, whatever is in it, as bytes written: empty ones take time, too.
+const BUCKET_BYTES: usize = 64;
 
 /// The whole state, between two entries. `server`: what the server wants back with it.
 pub fn export(ks: &Keyspace, server: &[u8]) -> Vec<u8> {
-    let mut out = Writer::begin();
-    out.section(Section::Begin, |bytes| {
-        bytes.extend_from_slice(&ks.hash_seed().to_le_bytes());
-        put_u64(bytes, ks.now_ms());
-    });
-    let mut keys = 0;
-    out.open(Section::Keys);
-    ks.for_each_value(&mut |key, value| {
-        keys += 1;
-        put_key(&mut out.bytes, key, &value);
-        if out.is_full() {
-            out.close();
-            out.open(Section::Keys);
+    let (mut export, mut all) = (Export::begin(server), Vec::new());
+    while export.next(ks, SECTION_BYTES, &mut all) {}
+    all
+}
+
+/// A snapshot that is written a slice at a time. Nothing is executed between the first slice and the last.
+#[derive(Debug)]
+pub struct Export {
+    next: Next,
+    keys: u64,
+    digest: u128,
+    server: Vec<u8>,
+}
+
+/// What comes next in a snapshot.
+#[derive(Clone, Copy, Debug)]
+enum Next {
+    Begin,
+    /// Keys from here on; 0 at first.
+    Keys(u64),
+    Beside,
+    Nothing,
+}
+
+impl Export {
+    /// Nothing is written yet. `server`: what the server wants back with it.
+    pub fn begin(server: &[u8]) -> Self {
+        Self {
+            next: Next::Begin,
+            keys: 0,
+            digest: 0,
+            server: server.to_vec(),
         }
-    });
-    out.close();
-    out.section(Section::Waiters, |bytes| ks.waiters().export(bytes));
-    if let Some(functions) = ks.export_functions() {
-        out.section(Section::Functions, |bytes| bytes.extend_from_slice(&functions));
     }
-    out.section(Section::Server, |bytes| bytes.extend_from_slice(server));
-    out.section(Section::End, |bytes| {
-        put_u64(bytes, keys);
-        bytes.extend_from_slice(&ks.digest().to_le_bytes());
-    });
-    out.bytes
+
+    /// Appends what follows: keys with about `bytes` bytes, and those that share a bucket with the last. False: nothing
+    /// follows, it is whole.
+    pub fn next(&mut self, ks: &Keyspace, bytes: usize, out: &mut Vec<u8>) -> bool {
+        self.next = match self.next {
+            Next::Begin => {
+                out.extend_from_slice(&MAGIC);
+                out.push(VERSION);
+                section(out, Section::Begin, |body| {
+                    body.extend_from_slice(&ks.hash_seed().to_le_bytes());
+                    put_u64(body, ks.now_ms());
+                });
+                Next::Keys(0)
+            }
+            Next::Keys(from) => self.put_keys(ks, from, bytes, out),
+            Next::Beside => {
+                section(out, Section::Waiters, |body| ks.waiters().export(body));
+                if let Some(functions) = ks.export_functions() {
+                    section(out, Section::Functions, |body| body.extend_from_slice(&functions));
+                }
+                section(out, Section::Server, |body| body.extend_from_slice(&self.server));
+                section(out, Section::End, |body| {
+                    put_u64(body, self.keys);
+                    body.extend_from_slice(&ks.digest_with_libraries(self.digest).to_le_bytes());
+                });
+                Next::Nothing
+            }
+            Next::Nothing => return false,
+        };
+        true
+    }
+
+    fn put_keys(&mut self, ks: &Keyspace, from: u64, bytes: usize, out: &mut Vec<u8>) -> Next {
+        let end = out.len().saturating_add(bytes);
+        let (mut head, mut buckets) = (open(out, Section::Keys), 0);
+        let written = Cell::new(out.len());
+        let next = ks.values_from(
+            from,
+            &mut |key, value, digest| {
+                if out.len() - head >= SECTION_BYTES {
+                    close(out, head);
+                    head = open(out, Section::Keys);
+                }
+                self.keys += 1;
+                self.digest = combine(self.digest, digest);
+                put_key(out, key, &value);
+                written.set(out.len());
+            },
+            &mut || {
+                buckets += 1;
+                written.get() + buckets * BUCKET_BYTES < end
+            },
+        );
+        close(out, head);
+        match next {
+            0 => Next::Beside,
+            next => Next::Keys(next),
+        }
+    }
 }
 
 fn put_key(out: &mut Vec<u8>, key: &[u8], value: &Loaded<'_>) {
@@ -50,39 +122,25 @@ fn put_key(out: &mut Vec<u8>, key: &[u8], value: &Loaded<'_>) {
     put_bytes(out, value.bytes);
 }
 
-struct Writer {
-    bytes: Vec<u8>,
-    /// Where the open section's head is.
-    head: usize,
+/// Appends a section; `write` its contents.
+fn section(out: &mut Vec<u8>, section: Section, write: impl FnOnce(&mut Vec<u8>)) {
+    let head = open(out, section);
+    write(out);
+    close(out, head);
 }
 
-impl Writer {
-    fn begin() -> Self {
-        let mut bytes = MAGIC.to_vec();
-        bytes.push(VERSION);
-        Self { bytes, head: 0 }
-    }
+/// Begins a section. Returns where its head is.
+fn open(out: &mut Vec<u8>, section: Section) -> usize {
+    let head = out.len();
+    out.extend_from_slice(&[0; SECTION_HEAD_BYTES - 1]);
+    out.push(section as u8);
+    head
+}
 
-    fn open(&mut self, section: Section) {
-        self.head = self.bytes.len();
-        self.bytes.extend_from_slice(&[0; SECTION_HEAD_BYTES - 1]);
-        self.bytes.push(section as u8);
-    }
-
-    fn is_full(&self) -> bool {
-        self.bytes.len() - self.head >= SECTION_BYTES
-    }
-
-    fn close(&mut self) {
-        let (head, body) = self.bytes[self.head..].split_at_mut(SECTION_HEAD_BYTES - 1);
-        let len = u32::try_from(body.len()).expect("a section holds a MiB and one key at most, below 4 GiB");
-        head[..4].copy_from_slice(&len.to_le_bytes());
-        head[4..].copy_from_slice(&crc32c::crc32c(body).to_le_bytes());
-    }
-
-    fn section(&mut self, section: Section, write: impl FnOnce(&mut Vec<u8>)) {
-        self.open(section);
-        write(&mut self.bytes);
-        self.close();
-    }
+/// Everything behind `head` is the section that begins there.
+fn close(out: &mut [u8], head: usize) {
+    let (head, body) = out[head..].split_at_mut(SECTION_HEAD_BYTES - 1);
+    let len = u32::try_from(body.len()).expect("a section holds a MiB and one key at most, below 4 GiB");
+    head[..4].copy_from_slice(&len.to_le_bytes());
+    head[4..].copy_from_slice(&crc32c::crc32c(body).to_le_bytes());
 }

@@ -2,6 +2,7 @@
 
 use super::{Imported, MAGIC, SECTION_HEAD_BYTES, Section, VERSION, flag};
 use crate::collections::DecodeError;
+use crate::digest::combine;
 use crate::keyspace::{Keyspace, KeyspaceOptions, Loaded};
 use crate::sst;
 use crate::varint::{LengthError, take, take_bytes, take_u64};
@@ -86,22 +87,67 @@ impl From<BadWaiters> for Nonsense {
 /// # Errors
 /// [`SnapshotError`]; whatever was read is dropped.
 pub fn import(bytes: &[u8]) -> Result<Imported, SnapshotError> {
-    let (head, mut rest) = bytes.split_at_checked(MAGIC.len() + 1).ok_or(SnapshotError::Magic)?;
-    if !head.starts_with(&MAGIC) {
-        return Err(SnapshotError::Magic);
-    }
-    if head[MAGIC.len()] != VERSION {
-        return Err(SnapshotError::Version(head[MAGIC.len()]));
-    }
-    let mut state: Option<Imported> = None;
-    let mut keys = 0;
+    let mut import = Import::default();
     loop {
-        let offset = bytes.len() - rest.len();
-        let (kind, body) = next_section(&mut rest, offset)?;
-        let nonsense = |Nonsense(what): Nonsense| SnapshotError::Contents { offset, what };
-        match (Section::from_byte(kind), &mut state) {
-            (Some(Section::Begin), None) => state = Some(begin(body).map_err(nonsense)?),
-            (Some(Section::Keys), Some(state)) => keys += take_keys(&mut state.keyspace, body).map_err(nonsense)?,
+        if let Some(imported) = import.next(bytes, usize::MAX)? {
+            return Ok(imported);
+        }
+    }
+}
+
+/// A snapshot that is read a slice at a time.
+#[derive(Default)]
+pub struct Import {
+    /// How far, to a section's beginning.
+    offset: usize,
+    /// Within a section of keys.
+    within: Option<Body>,
+    state: Option<Imported>,
+    keys: u64,
+    digest: u128,
+}
+
+/// What is left of the body of a section of keys.
+struct Body {
+    at: usize,
+    end: usize,
+}
+
+impl Import {
+    /// Goes on reading `bytes`, the same in each call: about `upto` bytes of them. `None`: to be called again.
+    ///
+    /// # Errors
+    /// [`SnapshotError`]; it is not to be called again.
+    pub fn next(&mut self, bytes: &[u8], upto: usize) -> Result<Option<Imported>, SnapshotError> {
+        let offset = self.offset;
+        if let Some(Body { at, end }) = self.within.take() {
+            let left = &bytes[at..end];
+            let taken = self.take_keys(left, upto);
+            let taken = taken.map_err(|Nonsense(what)| SnapshotError::Contents { offset, what })?;
+            match taken == left.len() {
+                true => self.offset = end,
+                false => self.within = Some(Body { at: at + taken, end }),
+            }
+            return Ok(None);
+        }
+        let begin = match offset {
+            0 => check_head(bytes)?,
+            offset => offset,
+        };
+        let mut rest = &bytes[begin..];
+        let (kind, body) = next_section(&mut rest, begin)?;
+        let end = bytes.len() - rest.len();
+        let nonsense = |Nonsense(what): Nonsense| SnapshotError::Contents { offset: begin, what };
+        match (Section::from_byte(kind), &mut self.state) {
+            (Some(Section::Begin), None) => self.state = Some(self::begin(body).map_err(nonsense)?),
+            (Some(Section::Keys), Some(_)) => {
+                self.offset = begin;
+                self.within = Some(Body {
+                    at: end - body.len(),
+                    end,
+                });
+                return Ok(None);
+            }
             (Some(Section::Waiters), Some(state)) => {
                 *state.keyspace.waiters_mut() = Waiters::import(body).map_err(|bad| nonsense(bad.into()))?;
             }
@@ -111,12 +157,43 @@ pub fn import(bytes: &[u8]) -> Result<Imported, SnapshotError> {
             }
             (Some(Section::Server), Some(state)) => state.server = body.to_vec(),
             (Some(Section::End), Some(found)) => {
-                let (wanted, digest) = end(body).map_err(nonsense)?;
-                let whole = keys == wanted && found.keyspace.digest() == digest && rest.is_empty();
-                return state.filter(|_| whole).ok_or(SnapshotError::Incomplete);
+                let (wanted, digest) = self::end(body).map_err(nonsense)?;
+                let is_digest = found.keyspace.digest_with_libraries(self.digest) == digest;
+                let whole = self.keys == wanted && is_digest && rest.is_empty();
+                let state = self.state.take().filter(|_| whole);
+                return state.map(Some).ok_or(SnapshotError::Incomplete);
             }
-            _ => return Err(SnapshotError::Section { kind, offset }),
+            _ => return Err(SnapshotError::Section { kind, offset: begin }),
         }
+        self.offset = end;
+        Ok(None)
+    }
+
+    /// Takes keys of about `upto` bytes off the front of `body`. Returns how long they are.
+    fn take_keys(&mut self, body: &[u8], upto: usize) -> Result<usize, Nonsense> {
+        let state = self
+            .state
+            .as_mut()
+            .ok_or_else(|| Nonsense("there is no state yet".into()))?;
+        let at = &mut 0;
+        while *at < body.len().min(upto) {
+            let digest = take_key(&mut state.keyspace, body, at)?;
+            self.digest = combine(self.digest, digest);
+            self.keys += 1;
+        }
+        Ok(*at)
+    }
+}
+
+/// Returns where the first section begins.
+fn check_head(bytes: &[u8]) -> Result<usize, SnapshotError> {
+    let head = bytes.get(..=MAGIC.len()).ok_or(SnapshotError::Magic)?;
+    if !head.starts_with(&MAGIC) {
+        return Err(SnapshotError::Magic);
+    }
+    match head[MAGIC.len()] {
+        VERSION => Ok(head.len()),
+        version => Err(SnapshotError::Version(version)),
     }
 }
 
@@ -152,28 +229,23 @@ fn begin(body: &[u8]) -> Result<Imported, Nonsense> {
     })
 }
 
-/// Returns how many there were.
-fn take_keys(ks: &mut Keyspace, body: &[u8]) -> Result<u64, Nonsense> {
-    let (at, mut keys) = (&mut 0, 0);
-    while *at < body.len() {
-        let flags = take(body, at, 1)?[0];
-        if flags & !(flag::EXPIRES | flag::COLLECTION) != 0 {
-            return Err(Nonsense(format!("a key has flags {flags:#x}")));
-        }
-        let expire_ms = match flags & flag::EXPIRES {
-            0 => None,
-            _ => Some(take_u64(body, at)?),
-        };
-        let kind = match flags & flag::COLLECTION {
-            0 => sst::Kind::Str,
-            _ => sst::Kind::Packed,
-        };
-        let key = take_bytes(body, at)?;
-        let bytes = take_bytes(body, at)?;
-        ks.put_value(key, Loaded { kind, bytes, expire_ms })?;
-        keys += 1;
+/// Takes the key at `at`, which moves behind it. Returns its share of the digest.
+fn take_key(ks: &mut Keyspace, body: &[u8], at: &mut usize) -> Result<u128, Nonsense> {
+    let flags = take(body, at, 1)?[0];
+    if flags & !(flag::EXPIRES | flag::COLLECTION) != 0 {
+        return Err(Nonsense(format!("a key has flags {flags:#x}")));
     }
-    Ok(keys)
+    let expire_ms = match flags & flag::EXPIRES {
+        0 => None,
+        _ => Some(take_u64(body, at)?),
+    };
+    let kind = match flags & flag::COLLECTION {
+        0 => sst::Kind::Str,
+        _ => sst::Kind::Packed,
+    };
+    let key = take_bytes(body, at)?;
+    let bytes = take_bytes(body, at)?;
+    Ok(ks.put_value(key, Loaded { kind, bytes, expire_ms })?)
 }
 
 fn end(body: &[u8]) -> Result<(u64, u128), Nonsense> {

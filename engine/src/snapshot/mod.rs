@@ -5,15 +5,16 @@
 //! commands that wait, libraries of functions, and what the server keeps beside the keys. It is a list of sections of about a MiB, each with its
 //! checksum, so that it can be sent in pieces and damage is told where it is.
 //!
-//! Making one walks all keys in one go, and needs all of them in memory.
+//! Making one walks all keys, in slices between which nothing is executed, and needs all of them in memory. Reading one goes
+//! in slices, too.
 //!
 //! Format: `docs/formats/snapshot.md`.
 
 mod export;
 mod import;
 
-pub use export::export;
-pub use import::{SnapshotError, import};
+pub use export::{Export, export};
+pub use import::{Import, SnapshotError, import};
 
 use crate::keyspace::Keyspace;
 

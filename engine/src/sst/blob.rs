@@ -14,9 +14,9 @@ use slotcore_rt::buf::AlignedBuf;
 /// Largest value, in bytes: that of `proto-max-bulk-len` by default, 512 MiB, and room for more.
 pub const BLOB_VALUE_BYTES_MAX: usize = 1 << 30;
 /// Bytes before a value: its length and checksum.
-const BLOB_HEAD: usize = 8;
+pub(super) const BLOB_HEAD: usize = 8;
 /// Records start at multiples of this, in bytes.
-const BLOB_ALIGN: usize = 8;
+pub(super) const BLOB_ALIGN: usize = 8;
 
 /// Values become the bytes of a blob file, chunk by chunk.
 pub struct BlobBuilder {

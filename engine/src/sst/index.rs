@@ -72,10 +72,52 @@ impl BlockIndex {
         &self.separators[start as usize..self.separator_ends[block] as usize]
     }
 
+    /// Whether some block does not begin behind `key`.
+    pub(super) fn begins_before(&self, key: SstKey<'_>) -> bool {
+        self.ords
+            .first()
+            .is_some_and(|&first| first < key.ord || first == key.ord && self.separator(0) <= key.tail)
+    }
+
+    /// How many blocks begin before `ord`. Orders are hashes, spread evenly: where it is in the range of all tells about
+    /// where it is among the blocks, and from there steps grow until they pass it.
+    fn smaller_than(&self, ord: u64) -> usize {
+        let ords = &self.ords[..];
+        let (Some(&first), Some(&last)) = (ords.first(), ords.last()) else {
+            return 0;
+        };
+        if ord <= first {
+            return 0;
+        }
+        if ord > last {
+            return ords.len();
+        }
+        let guess = u128::from(ord - first) * (ords.len() - 1) as u128 / u128::from(last - first);
+        let guess = guess as usize;
+        let (mut low, mut high, mut step) = (guess, guess, 1);
+        // All before `low` are smaller, none from `high` on.
+        while low > 0 && ords[low - 1] >= ord {
+            high = low - 1;
+            low = low.saturating_sub(step);
+            step *= 2;
+        }
+        step = 1;
+        while high < ords.len() && ords[high] < ord {
+            low = high + 1;
+            high = (high + step).min(ords.len());
+            step *= 2;
+        }
+        low + ords[low..high].partition_point(|&other| other < ord)
+    }
+
     /// The block that holds `key` if any does: the last one that does not begin behind it.
     pub(super) fn find(&self, key: SstKey<'_>) -> Option<usize> {
-        let smaller = self.ords.partition_point(|&ord| ord < key.ord);
-        let equal = self.ords[smaller..].partition_point(|&ord| ord == key.ord);
+        let smaller = self.smaller_than(key.ord);
+        // Of a collection that fills blocks there are many; of keys hardly ever one.
+        let equal = match self.ords.get(smaller) {
+            Some(&ord) if ord == key.ord => self.ords[smaller..].partition_point(|&ord| ord == key.ord),
+            _ => 0,
+        };
         let (mut low, mut high) = (smaller, smaller + equal);
         while low < high {
             let mid = low.midpoint(high);
@@ -127,6 +169,44 @@ impl BlockIndex {
             Ok(index)
         } else {
             Err(Short)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use slotcore_rt::rng::SeededRng;
+
+    use super::*;
+
+    #[test]
+    fn what_is_smaller_is_counted_however_orders_are_spread() {
+        let mut rng = SeededRng::new(5);
+        for round in 0..400u64 {
+            let len = rng.below(200);
+            // Evenly, in a corner, with the same ones often, at both ends.
+            let mut ords: Vec<u64> = (0..len)
+                .map(|_| match round % 4 {
+                    0 => rng.next_u64(),
+                    1 => rng.next_u64() >> rng.below(64),
+                    2 => rng.below(10) << 40,
+                    _ => [0, 1, u64::MAX - 1, u64::MAX][rng.below(4) as usize],
+                })
+                .collect();
+            ords.sort_unstable();
+            let mut index = BlockIndex::default();
+            ords.iter()
+                .enumerate()
+                .for_each(|(n, &ord)| index.push(ord, &n.to_be_bytes(), 1, 0));
+            let near = |ord: &u64| [ord.wrapping_sub(1), *ord, ord.wrapping_add(1)];
+            for ord in ords.iter().flat_map(near).chain([0, u64::MAX, rng.next_u64()]) {
+                let smaller = ords.partition_point(|&other| other < ord);
+                assert_eq!(index.smaller_than(ord), smaller, "{ord} in {ords:?}");
+                let key = SstKey { ord, tail: &[0xff; 9] };
+                let upto = ords.partition_point(|&other| other <= ord);
+                assert_eq!(index.find(key), upto.checked_sub(1), "{ord} in {ords:?}");
+                assert_eq!(index.begins_before(key), upto > 0);
+            }
         }
     }
 }

@@ -62,7 +62,7 @@ impl Run {
         let mut candidates = (0..end)
             .rev()
             .take_while(|&n| self.files[n].reader.props().ord_max >= key.ord);
-        let file = candidates.find(|&n| self.files[n].reader.index.find(key).is_some())?;
+        let file = candidates.find(|&n| self.files[n].reader.index.begins_before(key))?;
         self.files[file].reader.locate(key).map(|block| (file, block))
     }
 }

@@ -321,5 +321,10 @@ impl EntryAt {
 
 /// CRC32C of a blob record: of the length, then the value.
 pub(super) fn blob_crc(value: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(&len32(value.len()).to_le_bytes()), value)
+    crc32c::crc32c_append(blob_crc_of_len(len32(value.len())), value)
+}
+
+/// Its beginning: what the checksum of a value of `len` bytes is before the first of them.
+pub(super) fn blob_crc_of_len(len: u32) -> u32 {
+    crc32c::crc32c(&len.to_le_bytes())
 }

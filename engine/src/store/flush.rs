@@ -4,6 +4,7 @@ use super::options::{Budget, FlushReason, SIDE_BYTES_MAX};
 use super::outbox::Job;
 use super::output::{Made, Make, Output};
 use super::{SideState, Store};
+use crate::database::Counts;
 use crate::keyspace::{FrozenStep, Keyspace};
 use crate::log::LogPos;
 use crate::manifest::Edit;
@@ -30,7 +31,7 @@ enum Stage {
 pub(super) struct Flush {
     at: LogPos,
     clock_ms: u64,
-    key_count: u64,
+    key_count: Counts,
     side: Vec<SideState>,
     /// Everything was deleted since the flush before.
     anew: bool,
@@ -47,8 +48,8 @@ impl Flush {
     }
 
     /// So many keys that were counted at the cut had expired, and are in no file any more.
-    pub(super) fn uncount(&mut self, keys: u64) {
-        self.key_count = self.key_count.saturating_sub(keys);
+    pub(super) fn uncount(&mut self, keys: &Counts) {
+        self.key_count.subtract(keys);
     }
 }
 
@@ -98,7 +99,7 @@ impl Store {
         self.flush = Some(Flush {
             at,
             clock_ms: ks.now_ms(),
-            key_count: ks.len(),
+            key_count: ks.counts(),
             side,
             anew: self.cleared,
             clears: self.clears,

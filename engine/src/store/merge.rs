@@ -9,6 +9,7 @@ use super::outbox::{Flight, Job};
 use super::output::{Made, Make, Output};
 use super::runs::{Runs, run_of};
 use crate::compact::{Merge, MergeOptions, MergeStep, Pick, pick};
+use crate::database::{Counts, DATABASES, Database, split};
 use crate::keyspace::{Keyspace, Residency};
 use crate::manifest::{Edit, FileRef};
 use crate::sst::{Body, Bounds, Family, FileId, FilterBits, Kind, Run, SstKey, SstScan, blob_value};
@@ -58,15 +59,19 @@ pub(super) struct Merging {
 /// Keys that expired while only files had them: they are counted as keys until the merge that leaves them out is durable.
 #[derive(Default)]
 struct Uncounted {
-    /// Their orders, ascending.
-    ords: Vec<u64>,
+    /// Their orders, ascending, and the database of each.
+    keys: Vec<(u64, Database)>,
     /// Those of them that came into memory meanwhile, where their expiry is noticed.
     loaded: BTreeSet<u64>,
 }
 
 impl Uncounted {
-    fn len(&self) -> u64 {
-        (self.ords.len() - self.loaded.len()) as u64
+    fn counts(&self) -> Counts {
+        let mut keys = [0; DATABASES as usize];
+        for (_, database) in self.keys.iter().filter(|(ord, _)| !self.loaded.contains(ord)) {
+            keys[usize::from(database.number())] += 1;
+        }
+        Counts::new(keys)
     }
 }
 
@@ -88,7 +93,7 @@ impl Store {
                 let place = SstKey { ord, tail: &key };
                 let newer = merging.newer.iter().any(|run| run.may_hold(place));
                 if !newer && ks.residency(ks.key_hash(&key), &key) == Residency::Unknown {
-                    merging.uncounted.ords.push(ord);
+                    merging.uncounted.keys.push((ord, split(&key).0));
                 }
             }
             match step {
@@ -277,7 +282,7 @@ impl Store {
             result: files,
             blobs,
             sunk,
-            expired_keys: merging.uncounted.len(),
+            expired_keys: merging.uncounted.counts(),
         };
         self.stats.merge_written_bytes += bytes;
         if self.tell_manifest(Job::Merge, edit, readers).is_err() {
@@ -293,10 +298,10 @@ impl Store {
         if let Some(merging) = self.merging.take()
             && !self.cleared
         {
-            let keys = merging.uncounted.len();
-            ks.uncount(keys);
+            let keys = merging.uncounted.counts();
+            ks.uncount(&keys);
             if let Some(flush) = &mut self.flush {
-                flush.uncount(keys);
+                flush.uncount(&keys);
             }
         }
     }
@@ -305,7 +310,11 @@ impl Store {
     /// off again.
     pub(super) fn expired_was_loaded(&mut self, ord: u64) {
         if let Some(merging) = &mut self.merging
-            && merging.uncounted.ords.binary_search(&ord).is_ok()
+            && merging
+                .uncounted
+                .keys
+                .binary_search_by_key(&ord, |(ord, _)| *ord)
+                .is_ok()
         {
             merging.uncounted.loaded.insert(ord);
         }

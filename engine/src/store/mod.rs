@@ -8,6 +8,8 @@
 //! - A *fetch* brings a key, or the names of a range of keys, back ([`fetch`], [`range`]).
 //! - All files of one moment are a [`Runs`]; whoever reads holds one, and a file is deleted when none is left that has it.
 //!
+//! - The files are read again and again, slowly, to find damage before somebody needs them ([`scrub`]).
+//!
 //! Order on disk: `Write`s of a file, its `Finish`, the same for all files of the job; the files are opened again, which
 //! checks what is on disk; then `Manifest`; when that is durable, `Flushed` and `Delete`.
 //!
@@ -24,6 +26,7 @@ mod outbox;
 mod output;
 mod range;
 mod runs;
+mod scrub;
 mod stats;
 mod steps;
 
@@ -32,6 +35,7 @@ pub use error::StoreError;
 pub use fetch::{Fetch, FetchId};
 pub use options::{Budget, FlushReason, SIDE_BYTES_MAX, StoreOptions, Worked};
 pub use runs::StoreView;
+pub use scrub::{ScrubError, ScrubFinding, ScrubStats};
 pub use stats::StoreStats;
 
 pub use crate::manifest::SideState;
@@ -46,6 +50,7 @@ use flush::Flush;
 use merge::Merging;
 use outbox::{Job, Outbox};
 use runs::Runs;
+use scrub::Scrub;
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 
@@ -70,6 +75,7 @@ pub struct Store {
     edit: Option<EditUnderWay>,
     fetches: Fetches,
     scratch: Scratch,
+    scrub: Scrub,
     /// Writes and syncs of a flush that wait for room.
     held: Vec<StoreEffect>,
     /// There was no room when something was last written.
@@ -140,6 +146,18 @@ impl Store {
     pub fn memory(&self) -> usize {
         let readers: usize = self.readers.values().map(|reader| reader.memory()).sum();
         readers + self.fetches.memory()
+    }
+
+    /// Bytes of a record with its value in the files, on average, before compression.
+    pub fn record_bytes(&self) -> u64 {
+        let (mut bytes, mut records) = (0, 0);
+        for file in self.version.files() {
+            let props = &file.props;
+            let blobs: u64 = props.blobs.iter().map(|blob| blob.bytes).sum();
+            bytes += props.user_bytes - props.tombstone_bytes + blobs;
+            records += props.entries - props.tombstones;
+        }
+        bytes / records.max(1)
     }
 
     /// Counters since the start, and sizes now.

@@ -7,6 +7,7 @@ use super::fetch::Fetches;
 use super::options::StoreOptions;
 use super::outbox::Outbox;
 use super::runs::Runs;
+use super::scrub::Scrub;
 use super::stats::StoreStats;
 use crate::keyspace::Keyspace;
 use crate::log::LogPos;
@@ -83,6 +84,7 @@ impl Store {
             held: Vec::new(),
             no_space: false,
             doomed: Vec::new(),
+            scrub: Scrub::default(),
             stats: StoreStats::default(),
         };
         Ok((store, orphans))

@@ -51,6 +51,10 @@ pub(super) enum Flight {
         file: FileName,
         offset: u64,
     },
+    Scrub {
+        file: FileName,
+        offset: u64,
+    },
 }
 
 /// See the module's text.
@@ -84,6 +88,11 @@ impl Outbox {
     /// What an answer is for; `None` when nobody waits for it any more.
     pub(super) fn land(&mut self, ticket: Ticket) -> Option<Flight> {
         self.flights.remove(&ticket)
+    }
+
+    /// Whether the answer is for the scrubber.
+    pub(super) fn is_scrub(&self, ticket: Ticket) -> bool {
+        matches!(self.flights.get(&ticket), Some(Flight::Scrub { .. }))
     }
 
     /// The answer was that it has to be done again, under the same ticket.
@@ -200,7 +209,7 @@ impl Flight {
         match self {
             Flight::Write { job: of, .. } | Flight::Finish { job: of, .. } | Flight::Open { job: of, .. } => *of == job,
             Flight::MergePages { .. } | Flight::MergeBlob { .. } => job == Job::Merge,
-            Flight::Doomed { .. } | Flight::Manifest | Flight::Fetch { .. } => false,
+            Flight::Doomed { .. } | Flight::Manifest | Flight::Fetch { .. } | Flight::Scrub { .. } => false,
         }
     }
 
@@ -210,7 +219,8 @@ impl Flight {
             Flight::Write { file, offset, .. }
             | Flight::Fetch { file, offset, .. }
             | Flight::MergePages { file, offset, .. }
-            | Flight::MergeBlob { file, offset } => (Some(file), offset),
+            | Flight::MergeBlob { file, offset }
+            | Flight::Scrub { file, offset } => (Some(file), offset),
             Flight::Finish { file, .. } | Flight::Open { file, .. } | Flight::Doomed { file } => (Some(file), 0),
             Flight::Manifest => (None, 0),
         }

@@ -7,14 +7,15 @@ use super::runs::Runs;
 use crate::collections::{Collection, EncodedKind};
 use crate::compact::{Merge, MergeOptions, MergeStep};
 use crate::keyspace::{FileKey, FileKeys, Kind as ValueKind};
-use crate::sst::{Body, Bounds, Family, Kind, SstScan, blob_value};
+use crate::sst::{Body, Bounds, Family, Kind, Run, SstScan, blob_value};
 use slotcore_rt::buf::AlignedBuf;
 use std::rc::Rc;
 
 /// Keys of one fetch at most, so that it is a short piece of work: a walk goes on with another.
 const RANGE_KEYS_MAX: usize = 1024;
-/// Bytes that one source reads at once.
-const RANGE_READ_BYTES: usize = 16 << 10;
+/// Bytes that one source reads at once, at least and at most: the first for short fetches, which should not read what they do
+/// not want; the last is where larger pieces gain little.
+const READ_BYTES: std::ops::RangeInclusive<usize> = 16 << 10..=256 << 10;
 
 #[derive(Clone, Copy, Debug)]
 enum Awaited {
@@ -35,6 +36,22 @@ pub(super) struct RangeFetch {
     _runs: Rc<Runs>,
 }
 
+/// Records of a run, and their bytes.
+fn total_of(run: &Run) -> (u64, u64) {
+    let props = run.files().iter().map(|file| file.reader.props());
+    props.fold((0, 0), |(entries, bytes), p| {
+        (entries + p.entries, bytes + p.user_bytes)
+    })
+}
+
+/// How much is read at once of a run for `count` keys of runs that have `all` records together: its share of them, and a
+/// quarter more, as keys are spread like hashes.
+fn read_bytes(run: &Run, all: u64, count: usize) -> usize {
+    let share = total_of(run).1.saturating_mul(count as u64) / all.max(1);
+    let bytes = usize::try_from(share + share / 4).unwrap_or(usize::MAX);
+    bytes.clamp(*READ_BYTES.start(), *READ_BYTES.end())
+}
+
 impl RangeFetch {
     /// `count` keys from `from_ord` on, about. Those that have expired at `clock_ms` are left out.
     pub(super) fn new(runs: Rc<Runs>, epoch: u64, from_ord: u64, count: usize, clock_ms: u64) -> Self {
@@ -42,7 +59,9 @@ impl RangeFetch {
             from_ord,
             ..Bounds::default()
         };
-        let scan = |run| SstScan::new(run, bounds.clone(), RANGE_READ_BYTES);
+        let count = count.clamp(1, RANGE_KEYS_MAX);
+        let all: u64 = runs.runs.iter().map(|run| total_of(run).0).sum();
+        let scan = |run| SstScan::new(run, bounds.clone(), read_bytes(run, all, count));
         let options = MergeOptions {
             family: Family::Keys,
             bottom: true,
@@ -51,7 +70,7 @@ impl RangeFetch {
         Self {
             merge: Merge::new(runs.runs.iter().map(scan).collect(), options),
             awaited: Awaited::Nothing,
-            count: count.clamp(1, RANGE_KEYS_MAX),
+            count,
             clock_ms,
             found: FileKeys {
                 from_ord,

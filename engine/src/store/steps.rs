@@ -29,6 +29,11 @@ impl Store {
         })
     }
 
+    /// Whether a failure of the device is no reason to end: what was to be read, nobody needs now.
+    pub fn bears_failure(&self, ticket: Ticket) -> bool {
+        self.outbox.is_scrub(ticket)
+    }
+
     /// Takes what became of an effect.
     ///
     /// # Errors
@@ -45,6 +50,10 @@ impl Store {
                 Ok(())
             }
             Done::Failed(errno) => {
+                if let Flight::Scrub { file, offset } = flight {
+                    self.scrub_failed(file, offset, errno);
+                    return Ok(());
+                }
                 let (file, offset) = flight.place();
                 Err(StoreError::Device { file, offset, errno })
             }
@@ -78,6 +87,7 @@ impl Store {
                 self.merge_pages(source, buf.expect("a read is answered with its pages"))?;
             }
             Flight::MergeBlob { .. } => self.merge_blob(pages())?,
+            Flight::Scrub { .. } => self.scrubbed(pages()),
         }
         Ok(())
     }
@@ -141,7 +151,8 @@ impl Store {
             | Flight::Manifest
             | Flight::Fetch { .. }
             | Flight::MergePages { .. }
-            | Flight::MergeBlob { .. } => unreachable!("reads need no room, and the log waits for its own"),
+            | Flight::MergeBlob { .. }
+            | Flight::Scrub { .. } => unreachable!("reads need no room, and the log waits for its own"),
         }
     }
 

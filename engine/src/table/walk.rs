@@ -15,10 +15,15 @@ impl ObjTable {
     /// Calls `f` for the records from `cursor` on, one home bucket of the order after the other, until `f` says `false`
     /// at the end of one or the order ends. Returns where to go on, 0 at the end.
     pub fn walk_ordered(&self, cursor: u64, f: &mut HomeVisitor<'_>) -> u64 {
+        self.walk_ordered_of(cursor, |_| true, f)
+    }
+
+    /// The same for the records that `want` accepts: others cost next to nothing. Home buckets without any are shown, too.
+    pub fn walk_ordered_of(&self, cursor: u64, want: impl Fn(Rec) -> bool, f: &mut HomeVisitor<'_>) -> u64 {
         let mut found: Vec<(u64, SlabRef)> = Vec::with_capacity(2 * BUCKET_SLOTS);
         for (at, segment) in self.dir.segments(cursor) {
             for home in segment.home(at)..usize::from(segment.buckets) {
-                self.records_of_home(segment, home, cursor, &mut found);
+                self.records_of_home(segment, home, cursor, &want, &mut found);
                 if !f(&found) {
                     return segment.first_ord(at, home + 1).unwrap_or(0);
                 }
@@ -27,20 +32,27 @@ impl ObjTable {
         0
     }
 
-    fn records_of_home(&self, segment: Segment, home: usize, from: u64, found: &mut Vec<(u64, SlabRef)>) {
+    fn records_of_home(
+        &self,
+        segment: Segment,
+        home: usize,
+        from: u64,
+        want: &impl Fn(Rec) -> bool,
+        found: &mut Vec<(u64, SlabRef)>,
+    ) {
         found.clear();
         let mut no = home;
         for _ in 0..REACH {
             // SAFETY: see `bucket`.
             let bucket = unsafe { self.bucket(segment, no).as_ref() };
-            let mut used = bucket.used();
-            while used != 0 {
-                let at = bucket.get(used.trailing_zeros() as usize);
+            let refs = (0..BUCKET_SLOTS).filter(|slot| bucket.used() >> slot & 1 == 1);
+            let refs = refs.map(|slot| bucket.get(slot));
+            refs.clone().for_each(|at| self.prefetch_at(at));
+            for at in refs.filter(|&at| want(self.rec(at))) {
                 let ord = self.hash(self.key(self.rec(at))).ord();
                 if segment.home(ord) == home && ord >= from {
                     found.push((ord, at));
                 }
-                used &= used - 1;
             }
             if !bucket.is_passed() {
                 break;

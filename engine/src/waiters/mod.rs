@@ -9,14 +9,19 @@
 //! Whose connection waits is known only to the process that proposed the command. A new process, or another leader, stamps
 //! its entries with another *origin*: with its first entry all older waiters are gone, as their connections are.
 //!
+//! Beside them, and no part of the state: keys that whoever executes the log wants to hear of ([`Waiters::listen`]), on
+//! behalf of clients that wait for keys of several groups at once.
+//!
 //! Order: by key, in the order of the log; ready keys in the order in which they became ready. Nothing depends on time.
 
 pub mod codec;
+mod listened;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 
 use crate::keyspace::Kind;
+use listened::Listened;
 
 /// Bytes that all waiters of a group may take together, about: they are part of every checkpoint, whose parts beside the keys
 /// have a limit ([`crate::store::SIDE_BYTES_MAX`]). Beyond, a command answers at once as if its time were up.
@@ -80,6 +85,8 @@ pub struct Waiters {
     serving: Option<(Box<[u8]>, WaiterId)>,
     registered: Option<Registered>,
     news: bool,
+    /// Not replicated: who executes the log wants to hear of these keys.
+    listened: Listened,
 }
 
 impl Waiters {
@@ -97,8 +104,28 @@ impl Waiters {
         *self = Self {
             origin,
             batch: self.batch,
+            news: self.listened.has_heard(),
+            listened: std::mem::take(&mut self.listened),
             ..Self::default()
         };
+    }
+
+    /// From now on [`Waiters::take_heard`] names `key` when it may have become ready; `even_if_gone`: when it goes, too.
+    /// As often as it is called [`Waiters::listen_no_more`] must be.
+    pub fn listen(&mut self, key: &[u8], even_if_gone: bool) {
+        self.listened.add(key, even_if_gone);
+    }
+
+    /// Ends what one call of [`Waiters::listen`] has begun.
+    pub fn listen_no_more(&mut self, key: &[u8], even_if_gone: bool) {
+        self.listened.remove(key, even_if_gone);
+    }
+
+    /// The keys listened to that may have become ready since the last call, in that order, each once. To be called when
+    /// all waiters have had their turn.
+    pub fn take_heard(&mut self) -> Vec<Box<[u8]>> {
+        self.news = !self.ready.is_empty() || self.serving.is_some();
+        self.listened.take_heard()
     }
 
     /// True when nobody waits: no write has anything to signal.
@@ -120,7 +147,7 @@ impl Waiters {
 
     /// The waiter that the operation just executed has become, if it has.
     pub fn take_registered(&mut self) -> Option<Registered> {
-        self.news &= !self.ready.is_empty() || self.serving.is_some();
+        self.news &= !self.ready.is_empty() || self.serving.is_some() || self.listened.has_heard();
         self.registered.take()
     }
 
@@ -167,7 +194,7 @@ impl Waiters {
     /// `key` may have become ready: it was made, or got something new.
     #[inline]
     pub(crate) fn signal(&mut self, key: &[u8]) {
-        if !self.is_empty() {
+        if !self.is_empty() || !self.listened.is_empty() {
             self.note_ready(key);
         }
     }
@@ -175,7 +202,7 @@ impl Waiters {
     /// Whether the removal of a key must be signalled.
     #[inline]
     pub(crate) fn mind_removal(&self) -> bool {
-        self.minding > 0
+        self.minding > 0 || self.listened.minds_removal()
     }
 
     #[cold]
@@ -184,6 +211,7 @@ impl Waiters {
             self.ready.push_back(key.clone());
             self.news = true;
         }
+        self.news |= self.listened.hear(key);
     }
 
     /// All keys are gone.
@@ -195,6 +223,7 @@ impl Waiters {
         let keys = self.by_key.iter().filter(|(_, ids)| minds(ids));
         self.ready.extend(keys.map(|(key, _)| key.clone()));
         self.news |= !self.ready.is_empty();
+        self.news |= self.listened.hear_all_gone();
     }
 
     /// The key whose waiters are to be looked at next; `None`: nothing is left to do.
@@ -203,7 +232,7 @@ impl Waiters {
             Some((key, _)) => Some(key.clone()),
             None => self.ready.front().cloned(),
         };
-        self.news &= key.is_some();
+        self.news &= key.is_some() || self.listened.has_heard();
         key
     }
 
@@ -228,6 +257,13 @@ impl Waiters {
         let id = *ids.range((after, Bound::Unbounded)).find(suits)?;
         self.serving = Some((key.clone(), id));
         Some(id)
+    }
+
+    /// What waits under this name, which is taken out: for whoever has a command carried out on a keyspace of its own.
+    pub(crate) fn take(&mut self, id: WaiterId) -> Option<Waiter> {
+        let waiter = self.by_id.get(&id).cloned();
+        self.cancel(id);
+        waiter
     }
 
     /// Lends out what a waiter is to execute; give it back with [`Waiters::put_back_op`] if it waits on.

@@ -9,4 +9,5 @@ pub mod machine;
 pub mod random;
 pub mod redis;
 pub mod script;
+pub mod seeds;
 pub mod wire;

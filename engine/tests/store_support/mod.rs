@@ -548,7 +548,7 @@ impl Node {
             disk.under_way.clear();
         }
         disk.full = false;
-        let now = machine.ks.now_ms();
+        let (now, executed) = (machine.ks.now_ms(), machine.executed);
         let (machine, store) = open(&mut disk, options)?;
         let mut node = Self {
             machine,
@@ -581,6 +581,8 @@ impl Node {
             node.execute(&past.words, past.now)?;
         }
         node.machine.set_time(now);
+        // Also when there was nothing to execute again: what is random depends on it.
+        node.machine.executed = executed;
         Ok(node)
     }
 

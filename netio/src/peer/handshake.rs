@@ -4,16 +4,20 @@
 //! dialer:    hello
 //! acceptor:  hello, proof of both hellos                       or a refusal
 //! dialer:    proof of both hellos                              or a refusal
-//! hello:     "SLPR" | version u8 = 2 | cluster 16 | from u64 | to u64 | incarnation 16 | nonce 16     (little endian)
+//! hello:     "SLPR" | version u8 | cluster 16 | from u64 | to u64 | incarnation 16 | nonce 16         (little endian)
 //! proof:     HMAC-SHA256(secret, "acceptor" or "dialer" | the dialer's hello | the acceptor's hello)
 //! refusal:   "SLNO" | reason u8
 //! ```
 //! The nonces make a proof good for one link only; the words keep one side's proof from being sent back as the other's.
 //! A node that has lost its data directory may have promised what it does not remember. It has another incarnation then, and
 //! whoever knows the old one refuses it.
+//! Version 2 is said by peers. Version 3 is said by a node that has no number, or does not know whether it still has one: it
+//! asks. `from` and `to` of its hello are 0, and so may be the cluster, if it knows of none; it is answered in version 3 by any
+//! core 0. Both prove the same as peers do, before anything is asked.
+//!
 //! Without a secret the proof says only that nobody configured one. What follows is not encrypted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use hmac::{Hmac, Mac};
@@ -36,11 +40,27 @@ pub struct Identity {
     pub incarnation: u128,
     /// The incarnations of peers, as far as they are known. One that has another is refused.
     pub known: BTreeMap<PeerId, u128>,
+    /// The incarnations of those that belong to the cluster no more.
+    pub removed: BTreeSet<u128>,
+}
+
+impl PeerId {
+    /// Who has no number: as `from` and `to` of one who asks.
+    pub const NOBODY: PeerId = PeerId(0);
+
+    /// True for a core that answers those who ask.
+    fn is_first_core(self) -> bool {
+        self.0 & 0xffff == 0
+    }
 }
 
 const HELLO: &[u8; 4] = b"SLPR";
-const REFUSED: &[u8; 4] = b"SLNO";
+/// Begins a refusal.
+pub(super) const REFUSED: &[u8; 4] = b"SLNO";
+/// Of peers.
 const VERSION: u8 = 2;
+/// Of those who ask, and of what they are answered.
+const ASKING: u8 = 3;
 const HELLO_BYTES: usize = 4 + 1 + 16 + 8 + 8 + 16 + NONCE_BYTES;
 const PROOF_BYTES: usize = 32;
 const REFUSAL_BYTES: usize = 5;
@@ -63,6 +83,10 @@ pub enum Refusal {
     Proof = 5,
     /// The node has another data directory than before.
     Incarnation = 6,
+    /// The node was removed from the cluster.
+    Removed = 7,
+    /// Too many ask at once.
+    Busy = 8,
 }
 
 impl Refusal {
@@ -73,6 +97,8 @@ impl Refusal {
             4 => Self::WrongCore,
             5 => Self::Proof,
             6 => Self::Incarnation,
+            7 => Self::Removed,
+            8 => Self::Busy,
             _ => Self::NotAPeer,
         }
     }
@@ -87,6 +113,8 @@ impl fmt::Display for Refusal {
             Self::WrongCore => "the address is that of another core",
             Self::Proof => "the other node has another cluster secret",
             Self::Incarnation => "the node has lost its data directory, and what it had promised with it",
+            Self::Removed => "the node was removed from the cluster",
+            Self::Busy => "too many nodes ask to join at once",
         })
     }
 }
@@ -98,6 +126,10 @@ pub(super) enum Step {
     Wait,
     /// The other side is who it says; frames follow.
     Open(PeerId, u128),
+    /// The other side asks, and knows the secret; its question follows.
+    Asked,
+    /// The other side is a node of the cluster; the question is to follow.
+    MayAsk,
     /// It is over. `told`: by the other side.
     Refused { why: Refusal, told: bool },
 }
@@ -108,6 +140,8 @@ enum State {
     Dialed {
         to: PeerId,
     },
+    /// The one who asks has said hello.
+    Asks,
     /// The acceptor waits for a hello.
     Accepted,
     /// The acceptor waits for the dialer's proof.
@@ -115,6 +149,8 @@ enum State {
         from: PeerId,
         incarnation: u128,
     },
+    /// The acceptor waits for the proof of one who asks.
+    ProvingAsker,
     Done,
 }
 
@@ -131,12 +167,21 @@ pub(super) struct Handshake {
 impl Handshake {
     /// Begins as the one who dials; `out` gets what is to be sent.
     pub fn dial(identity: &Identity, to: PeerId, nonce: [u8; NONCE_BYTES], out: &mut Vec<u8>) -> Self {
-        let hellos = hello(identity, to, nonce);
-        out.extend_from_slice(&hellos);
+        Self::say(State::Dialed { to }, hello(identity, to, nonce), nonce, out)
+    }
+
+    /// Begins as the one who asks; `out` gets what is to be sent.
+    pub fn ask(identity: &Identity, nonce: [u8; NONCE_BYTES], out: &mut Vec<u8>) -> Self {
+        let hello = asking_hello(identity, PeerId::NOBODY, nonce);
+        Self::say(State::Asks, hello, nonce, out)
+    }
+
+    fn say(state: State, hello: Vec<u8>, nonce: [u8; NONCE_BYTES], out: &mut Vec<u8>) -> Self {
+        out.extend_from_slice(&hello);
         Self {
-            state: State::Dialed { to },
+            state,
             nonce,
-            hellos,
+            hellos: hello,
             lost: None,
         }
     }
@@ -171,7 +216,7 @@ impl Handshake {
             }
             // Whoever speaks another protocol is told so by its first bytes, not when enough of them have come.
             let magic = input.len().min(HELLO.len());
-            if matches!(self.state, State::Dialed { .. } | State::Accepted)
+            if matches!(self.state, State::Dialed { .. } | State::Asks | State::Accepted)
                 && input[..magic] != HELLO[..magic]
                 && input[..magic] != REFUSED[..magic]
             {
@@ -203,20 +248,58 @@ impl Handshake {
                     let Some(theirs) = input.get(..HELLO_BYTES) else {
                         return Step::Wait;
                     };
-                    let (from, incarnation) = match checked(identity, theirs) {
-                        Ok(who) => who,
-                        Err(why) => {
-                            self.lost = (why == Refusal::Incarnation).then(|| sender(theirs));
+                    let mine = if theirs[4] == ASKING {
+                        if let Err(why) = checked_asker(identity, theirs) {
                             return self.refuse(why, out);
                         }
+                        self.state = State::ProvingAsker;
+                        asking_hello(identity, identity.me, self.nonce)
+                    } else {
+                        let (from, incarnation) = match checked(identity, theirs) {
+                            Ok(who) => who,
+                            Err(why) => {
+                                self.lost = (why == Refusal::Incarnation).then(|| sender(theirs));
+                                return self.refuse(why, out);
+                            }
+                        };
+                        self.state = State::Proving { from, incarnation };
+                        hello(identity, from, self.nonce)
                     };
                     self.hellos.extend_from_slice(theirs);
-                    let mine = hello(identity, from, self.nonce);
                     self.hellos.extend_from_slice(&mine);
                     out.extend_from_slice(&mine);
                     out.extend_from_slice(&self.proof(identity, b"acceptor"));
                     *input = &input[HELLO_BYTES..];
-                    self.state = State::Proving { from, incarnation };
+                }
+                State::Asks => {
+                    let Some((theirs, proof)) = input
+                        .get(..HELLO_BYTES + PROOF_BYTES)
+                        .map(|bytes| bytes.split_at(HELLO_BYTES))
+                    else {
+                        return Step::Wait;
+                    };
+                    if let Err(why) = checked_answerer(identity, theirs) {
+                        return self.refuse(why, out);
+                    }
+                    self.hellos.extend_from_slice(theirs);
+                    if !self.proves(identity, b"acceptor", proof) {
+                        return self.refuse(Refusal::Proof, out);
+                    }
+                    out.extend_from_slice(&self.proof(identity, b"dialer"));
+                    *input = &input[HELLO_BYTES + PROOF_BYTES..];
+                    self.state = State::Done;
+                    return Step::MayAsk;
+                }
+                State::ProvingAsker => {
+                    let Some(proof) = input.get(..PROOF_BYTES) else {
+                        return Step::Wait;
+                    };
+                    if !self.proves(identity, b"dialer", proof) {
+                        return self.refuse(Refusal::Proof, out);
+                    }
+                    *input = &input[PROOF_BYTES..];
+                    self.state = State::Done;
+                    return Step::Asked;
                 }
                 State::Proving { from, incarnation } => {
                     let Some(proof) = input.get(..PROOF_BYTES) else {
@@ -236,8 +319,7 @@ impl Handshake {
 
     fn refuse(&mut self, why: Refusal, out: &mut Vec<u8>) -> Step {
         self.state = State::Done;
-        out.extend_from_slice(REFUSED);
-        out.push(why as u8);
+        refuse(why, out);
         Step::Refused { why, told: false }
     }
 
@@ -258,12 +340,27 @@ impl Handshake {
     }
 }
 
+/// What is said in place of the next thing to say.
+pub(super) fn refuse(why: Refusal, out: &mut Vec<u8>) {
+    out.extend_from_slice(REFUSED);
+    out.push(why as u8);
+}
+
 fn hello(identity: &Identity, to: PeerId, nonce: [u8; NONCE_BYTES]) -> Vec<u8> {
+    write_hello(VERSION, identity, (identity.me, to), nonce)
+}
+
+/// Of one who asks, who is nobody, and of the one who answers.
+fn asking_hello(identity: &Identity, from: PeerId, nonce: [u8; NONCE_BYTES]) -> Vec<u8> {
+    write_hello(ASKING, identity, (from, PeerId::NOBODY), nonce)
+}
+
+fn write_hello(version: u8, identity: &Identity, (from, to): (PeerId, PeerId), nonce: [u8; NONCE_BYTES]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(2 * HELLO_BYTES);
     bytes.extend_from_slice(HELLO);
-    bytes.push(VERSION);
+    bytes.push(version);
     bytes.extend_from_slice(&identity.cluster.to_le_bytes());
-    bytes.extend_from_slice(&identity.me.0.to_le_bytes());
+    bytes.extend_from_slice(&from.0.to_le_bytes());
     bytes.extend_from_slice(&to.0.to_le_bytes());
     bytes.extend_from_slice(&identity.incarnation.to_le_bytes());
     bytes.extend_from_slice(&nonce);
@@ -277,26 +374,66 @@ fn sender(hello: &[u8]) -> PeerId {
     ))
 }
 
-/// Who says this hello, and its incarnation, if it is meant for us.
-fn checked(identity: &Identity, hello: &[u8]) -> Result<(PeerId, u128), Refusal> {
-    let number = |at: usize| u64::from_le_bytes(hello[at..at + 8].try_into().expect("eight bytes were cut"));
+/// Whom this hello is said to.
+fn receiver(hello: &[u8]) -> PeerId {
+    PeerId(u64::from_le_bytes(
+        hello[29..37].try_into().expect("eight bytes were cut"),
+    ))
+}
+
+/// The cluster and the incarnation of whoever says this hello, in this version.
+fn read_hello(version: u8, hello: &[u8]) -> Result<(u128, u128), Refusal> {
+    let name = |at: usize| u128::from_le_bytes(hello[at..at + 16].try_into().expect("sixteen bytes were cut"));
     if &hello[..4] != HELLO {
         return Err(Refusal::NotAPeer);
     }
-    if hello[4] != VERSION {
+    if hello[4] != version {
         return Err(Refusal::Version);
     }
-    if hello[5..21] != identity.cluster.to_le_bytes() {
+    Ok((name(5), name(37)))
+}
+
+/// Who says this hello, and its incarnation, if it is meant for us.
+fn checked(identity: &Identity, hello: &[u8]) -> Result<(PeerId, u128), Refusal> {
+    let (cluster, incarnation) = read_hello(VERSION, hello)?;
+    if cluster != identity.cluster {
         return Err(Refusal::Cluster);
     }
-    let (from, to) = (sender(hello), PeerId(number(29)));
-    if to != identity.me || from == to {
+    let from = sender(hello);
+    if receiver(hello) != identity.me || from == identity.me {
         return Err(Refusal::WrongCore);
     }
-    let incarnation = u128::from_le_bytes(hello[37..53].try_into().expect("sixteen bytes were cut"));
+    if identity.removed.contains(&incarnation) {
+        return Err(Refusal::Removed);
+    }
     match identity.known.get(&from) {
         Some(&known) if known != incarnation => Err(Refusal::Incarnation),
         _ => Ok((from, incarnation)),
+    }
+}
+
+/// Whether one who asks, and says this hello, can be answered. Whoever was removed can: with that, which is then proved.
+fn checked_asker(identity: &Identity, hello: &[u8]) -> Result<(), Refusal> {
+    let (cluster, _) = read_hello(ASKING, hello)?;
+    if cluster != 0 && cluster != identity.cluster {
+        return Err(Refusal::Cluster);
+    }
+    let meant = (sender(hello), receiver(hello)) == (PeerId::NOBODY, PeerId::NOBODY);
+    if !meant || !identity.me.is_first_core() || identity.me == PeerId::NOBODY {
+        return Err(Refusal::WrongCore);
+    }
+    Ok(())
+}
+
+/// Whether whoever says this hello is the one to ask.
+fn checked_answerer(identity: &Identity, hello: &[u8]) -> Result<(), Refusal> {
+    let (cluster, _) = read_hello(ASKING, hello)?;
+    if identity.cluster != 0 && cluster != identity.cluster {
+        return Err(Refusal::Cluster);
+    }
+    match receiver(hello) {
+        PeerId::NOBODY => Ok(()),
+        _ => Err(Refusal::WrongCore),
     }
 }
 
@@ -311,13 +448,44 @@ mod tests {
             secret: b"between us".to_vec(),
             incarnation: u128::from(me) * 100,
             known: BTreeMap::new(),
+            removed: BTreeSet::new(),
         }
+    }
+
+    /// Core 0 of a node.
+    fn answerer() -> Identity {
+        identity(3 << 16)
+    }
+
+    /// One who knows of no cluster.
+    fn asker() -> Identity {
+        let cluster = 0;
+        let asker = identity(0);
+        Identity { cluster, ..asker }
     }
 
     /// Lets both sides talk, a few bytes at a time, until neither says anything.
     fn talk(dialer: &Identity, to: u64, acceptor: &Identity, piece: usize) -> (Step, Step) {
-        let (mut there, mut back) = (Vec::new(), Vec::new());
-        let mut dialing = Handshake::dial(dialer, PeerId(to), [1; NONCE_BYTES], &mut there);
+        let mut there = Vec::new();
+        let dialing = Handshake::dial(dialer, PeerId(to), [1; NONCE_BYTES], &mut there);
+        talk_from(dialing, there, dialer, acceptor, piece)
+    }
+
+    /// The same with one who asks.
+    fn ask(asker: &Identity, acceptor: &Identity, piece: usize) -> (Step, Step) {
+        let mut there = Vec::new();
+        let asking = Handshake::ask(asker, [1; NONCE_BYTES], &mut there);
+        talk_from(asking, there, asker, acceptor, piece)
+    }
+
+    fn talk_from(
+        mut dialing: Handshake,
+        mut there: Vec<u8>,
+        dialer: &Identity,
+        acceptor: &Identity,
+        piece: usize,
+    ) -> (Step, Step) {
+        let mut back = Vec::new();
         let mut accepting = Handshake::accept([2; NONCE_BYTES]);
         let (mut dialer_got, mut acceptor_got) = (Vec::new(), Vec::new());
         let (mut ends, mut quiet) = ((Step::Wait, Step::Wait), false);
@@ -392,6 +560,59 @@ mod tests {
         let mut accepting = Handshake::accept([2; NONCE_BYTES]);
         accepting.advance(&old, &mut &hello[..], &mut answer);
         assert_eq!(accepting.lost(), Some(PeerId(2)), "whoever refuses can name it");
+    }
+
+    #[test]
+    fn who_knows_the_secret_may_ask_core_0_however_the_bytes_are_cut() {
+        for piece in 1..120 {
+            assert_eq!(
+                ask(&asker(), &answerer(), piece),
+                (Step::MayAsk, Step::Asked),
+                "pieces of {piece}"
+            );
+        }
+        // Also one who knows the cluster, and one who was removed from it.
+        let (member, mut answerer) = (identity(2), answerer());
+        answerer.removed.insert(member.incarnation);
+        assert_eq!(ask(&member, &answerer, 9), (Step::MayAsk, Step::Asked));
+    }
+
+    #[test]
+    fn who_may_not_ask_is_refused_and_told_why() {
+        let ends = |why, told| (refused(why, told), refused(why, !told));
+        let mut foreign = asker();
+        foreign.cluster = 8;
+        assert_eq!(ask(&foreign, &answerer(), 9), ends(Refusal::Cluster, true));
+        let mut ignorant = asker();
+        ignorant.secret = b"what was it?".to_vec();
+        assert_eq!(ask(&ignorant, &answerer(), 9), ends(Refusal::Proof, false));
+        assert_eq!(ask(&asker(), &identity(3 << 16 | 1), 9), ends(Refusal::WrongCore, true));
+        // Nobody, who asks himself, answers nobody.
+        assert_eq!(ask(&asker(), &asker(), 9), ends(Refusal::WrongCore, true));
+    }
+
+    #[test]
+    fn a_proof_given_to_ask_opens_no_link() {
+        let (mut said, mut answer) = (Vec::new(), Vec::new());
+        let mut asking = Handshake::ask(&asker(), [1; NONCE_BYTES], &mut said);
+        let mut first = Handshake::accept([2; NONCE_BYTES]);
+        first.advance(&answerer(), &mut &said[..], &mut answer);
+        asking.advance(&asker(), &mut &answer[..], &mut said);
+        // The same bytes as if a peer had sent them: the version is among what is proved.
+        said[4] = VERSION;
+        said[5..21].copy_from_slice(&7u128.to_le_bytes());
+        said[29..37].copy_from_slice(&answerer().me.0.to_le_bytes());
+        let step = Handshake::accept([2; NONCE_BYTES]).advance(&answerer(), &mut &said[..], &mut answer);
+        assert_eq!(step, refused(Refusal::Proof, false));
+    }
+
+    #[test]
+    fn a_node_that_was_removed_is_refused_as_a_peer() {
+        let mut old = identity(1);
+        old.removed.insert(identity(2).incarnation);
+        let refused = |told| refused(Refusal::Removed, told);
+        assert_eq!(talk(&old, 2, &identity(2), 9), (refused(false), refused(true)));
+        assert_eq!(talk(&identity(2), 1, &old, 9), (refused(true), refused(false)));
     }
 
     #[test]

@@ -21,6 +21,10 @@ pub(super) enum Phase {
     Connecting,
     /// The first bytes are exchanged.
     Greeting(Handshake),
+    /// A question, if we were dialed, or the answer to ours is to come: one frame.
+    Asking,
+    /// The question has come; we owe the answer.
+    Answering,
     /// Frames flow.
     Open,
     /// Nothing more is sent or taken in; waiting for the ring to let go.
@@ -53,6 +57,8 @@ pub(super) struct Link {
     pub send_pending: bool,
     /// A connect is under way.
     pub connect_pending: bool,
+    /// What we dialed for: to ask this.
+    pub question: Option<Bytes>,
 }
 
 impl Link {
@@ -64,7 +70,7 @@ impl Link {
         Self {
             fd,
             peer,
-            dialed: peer.is_some(),
+            dialed: matches!(phase, Phase::Connecting),
             phase,
             since: now,
             input: BytesMut::new(),
@@ -76,7 +82,13 @@ impl Link {
             vectors: Box::new([NOTHING; SEND_FRAMES]),
             send_pending: false,
             connect_pending: false,
+            question: None,
         }
+    }
+
+    /// One who has proved to know the secret asks, or we do.
+    pub fn is_asking(&self) -> bool {
+        matches!(self.phase, Phase::Asking | Phase::Answering)
     }
 
     pub fn is_open(&self) -> bool {

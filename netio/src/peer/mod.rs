@@ -8,4 +8,4 @@ mod net;
 
 pub use dialing::{DIAL_FIRST, DIAL_LONGEST};
 pub use handshake::{Identity, PeerId, Refusal};
-pub use net::{LinkEnd, PeerEvent, PeerNet, PeerOptions};
+pub use net::{AskerId, LinkEnd, PeerEvent, PeerNet, PeerOptions};

@@ -4,7 +4,7 @@
 //! to be sent meanwhile goes together into the next send. Memory handed to the kernel belongs to the link until the
 //! operation's completion, and a link is dropped only when no operation of it is left.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::io;
 use std::mem::MaybeUninit;
@@ -20,12 +20,24 @@ use slotcore_rt::ring::{Class, Completion, Ring};
 use slotcore_rt::rng::SeededRng;
 
 use super::dialing::Dialing;
-use super::handshake::{Handshake, Identity, NONCE_BYTES, PeerId, Refusal, Step};
+use super::handshake::{Handshake, Identity, NONCE_BYTES, PeerId, REFUSED, Refusal, Step, refuse};
 use super::link::{Link, Phase, SEND_FRAMES};
 use crate::socket;
 
 /// A link that is not open after this long is given up.
 const OPEN_WITHIN: Duration = Duration::from_secs(2);
+/// One who asks is given up when there is no answer after this long: several elections of whoever has to decide.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// Most who ask at once: nodes are started by people, and each asks again.
+const ASKERS_MAX: usize = 8;
+/// Most accepted connections that have proved nothing yet: more than a cluster has nodes. One more ends the oldest.
+const STRANGERS_MAX: usize = 64;
+/// Longest question, in bytes: addresses of a node.
+const QUESTION_BYTES_MAX: usize = 4 << 10;
+/// Longest answer, in bytes: some hundred for each node of a cluster.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
+/// Bytes before a question or an answer that say how long it is: a little-endian number.
+const LENGTH_BYTES: usize = 4;
 /// Seconds of silence before TCP probes a peer. (Whether it lives is Raft's business, which hears of it much sooner.)
 const KEEPALIVE_S: u32 = 15;
 
@@ -73,6 +85,8 @@ pub enum LinkEnd {
     Unreadable,
     /// The peer is not among those wanted any more.
     Unwanted,
+    /// Another connection came, and too many have not said yet who they are.
+    Crowded,
 }
 
 impl fmt::Display for LinkEnd {
@@ -87,6 +101,7 @@ impl fmt::Display for LinkEnd {
             Self::FrameLength(n) => write!(f, "a frame of {n} bytes is not possible"),
             Self::Backlog => f.write_str("the other side does not keep up"),
             Self::Unreadable => f.write_str("a frame could not be read"),
+            Self::Crowded => f.write_str("too many connections that do not say who they are"),
             Self::Unwanted => f.write_str("the other side is no peer any more"),
         }
     }
@@ -103,7 +118,15 @@ pub enum PeerEvent {
     Down(PeerId, LinkEnd),
     /// A try failed, or a stranger was turned away.
     Failed(Option<PeerId>, LinkEnd),
+    /// One who knows the secret asks this, and waits for [`PeerNet::answer`].
+    Asked(AskerId, Bytes),
+    /// What came of [`PeerNet::ask`].
+    Answered(Result<Bytes, LinkEnd>),
 }
+
+/// One who asks. Never used again for another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AskerId(pub u64);
 
 /// Where a peer is, and when it is dialed.
 struct Target {
@@ -125,6 +148,8 @@ pub struct PeerNet {
     open: BTreeMap<PeerId, u64>,
     addresses: BTreeMap<u64, Box<(libc::sockaddr_storage, u32)>>,
     events: VecDeque<PeerEvent>,
+    /// To be asked, and where.
+    questions: VecDeque<(SocketAddr, Bytes)>,
     now: Tick,
 }
 
@@ -157,6 +182,7 @@ impl PeerNet {
             open: BTreeMap::new(),
             addresses: BTreeMap::new(),
             events: VecDeque::new(),
+            questions: VecDeque::new(),
             now: Tick::ZERO,
         }
     }
@@ -196,6 +222,30 @@ impl PeerNet {
             let dialing = Dialing::new(now);
             self.targets.insert(peer, Target { address, dialing });
         }
+    }
+
+    /// Asks whoever listens for peers at `address`, core 0 of a node, to be answered by [`PeerEvent::Answered`]. Who asks has to
+    /// know the secret, and the cluster unless that is 0. `question`: at most 4 KiB.
+    pub fn ask(&mut self, address: SocketAddr, question: &[u8]) {
+        assert!(question.len() <= QUESTION_BYTES_MAX, "longer than a question can be");
+        self.questions.push_back((address, framed(question)));
+    }
+
+    /// Answers one who asks; whoever has gone is not there to hear it. `answer`: at most 1 MiB.
+    pub fn answer(&mut self, asker: AskerId, answer: &[u8]) {
+        assert!(answer.len() <= ANSWER_BYTES_MAX, "longer than an answer can be");
+        if let Some(link) = self.links.get_mut(&asker.0)
+            && matches!(link.phase, Phase::Answering)
+        {
+            // Its last word: then it is closed.
+            link.greeting.extend_from_slice(&framed(answer));
+            link.phase = Phase::Closing;
+        }
+    }
+
+    /// From now on whoever has one of these incarnations is refused as a peer, and told why.
+    pub fn set_removed(&mut self, removed: BTreeSet<u128>) {
+        self.identity.removed = removed;
     }
 
     /// True while frames flow to and from `peer`.
@@ -262,13 +312,18 @@ impl PeerNet {
         let late: Vec<_> = self
             .links
             .iter()
-            .filter(|(_, link)| link.is_late(now))
+            .filter(|(_, link)| link.deadline().is_some_and(|at| at < now))
             .map(|(&id, _)| id)
             .collect();
         for id in late {
             self.end(id, LinkEnd::Late);
         }
         self.dial_due(ring)?;
+        while let Some((address, question)) = self.questions.pop_front() {
+            if let Err(error) = self.dial(ring, address, None, Some(question))? {
+                self.events.push_back(PeerEvent::Answered(Err(no_socket(&error))));
+            }
+        }
         if let Some(listener) = &self.listener
             && !self.accept_armed
         {
@@ -299,8 +354,7 @@ impl PeerNet {
             .targets
             .range((Bound::Excluded(self.identity.me), Bound::Unbounded));
         let dials = mine.filter_map(|(_, target)| target.dialing.due());
-        let opening = self.links.values().filter(|link| !link.is_open() && !link.is_closing());
-        dials.chain(opening.map(|link| link.since + OPEN_WITHIN)).min()
+        dials.chain(self.links.values().filter_map(Link::deadline)).min()
     }
 
     fn dial_due(&mut self, ring: &mut Ring) -> io::Result<()> {
@@ -311,32 +365,38 @@ impl PeerNet {
             .filter_map(|(&peer, target)| (me < peer && target.dialing.is_due(now)).then_some((peer, target.address)))
             .collect();
         for (peer, address) in due {
-            let fd = match socket::stream(address) {
-                Ok(fd) => fd,
-                Err(error) => {
-                    self.failed(
-                        peer,
-                        LinkEnd::Io(error.raw_os_error().unwrap_or(libc::EIO)),
-                        Duration::ZERO,
-                    );
-                    continue;
-                }
-            };
-            let id = self.next_link;
-            self.next_link += 1;
-            let target = &**self
-                .addresses
-                .entry(id)
-                .or_insert(Box::new(socket::to_storage(address)));
-            let connect =
-                opcode::Connect::new(types::Fd(fd.as_raw_fd()), (&raw const target.0).cast(), target.1).build();
-            let mut link = Link::new(fd, Some(peer), Phase::Connecting, now);
-            link.connect_pending = true;
-            self.links.insert(id, link);
-            // SAFETY: the address lies in a box that is kept until the link is gone, which waits for the completion.
-            unsafe { ring.push(Class::Peer, token(Op::Connect, id), connect)? };
+            if let Err(error) = self.dial(ring, address, Some(peer), None)? {
+                self.failed(peer, no_socket(&error), Duration::ZERO);
+            }
         }
         Ok(())
+    }
+
+    /// Begins to connect, with a peer or to ask. The inner error: there is no socket.
+    fn dial(
+        &mut self,
+        ring: &mut Ring,
+        address: SocketAddr,
+        peer: Option<PeerId>,
+        question: Option<Bytes>,
+    ) -> io::Result<Result<(), io::Error>> {
+        let fd = match socket::stream(address) {
+            Ok(fd) => fd,
+            Err(error) => return Ok(Err(error)),
+        };
+        let id = self.next_link;
+        self.next_link += 1;
+        let target = &**self
+            .addresses
+            .entry(id)
+            .or_insert(Box::new(socket::to_storage(address)));
+        let connect = opcode::Connect::new(types::Fd(fd.as_raw_fd()), (&raw const target.0).cast(), target.1).build();
+        let mut link = Link::new(fd, peer, Phase::Connecting, self.now);
+        (link.connect_pending, link.question) = (true, question);
+        self.links.insert(id, link);
+        // SAFETY: the address lies in a box that is kept until the link is gone, which waits for the completion.
+        unsafe { ring.push(Class::Peer, token(Op::Connect, id), connect)? };
+        Ok(Ok(()))
     }
 
     fn nonce(&mut self) -> [u8; NONCE_BYTES] {
@@ -353,6 +413,12 @@ impl PeerNet {
         // SAFETY: the kernel made this descriptor for us in this very completion.
         let fd = unsafe { OwnedFd::from_raw_fd(c.result) };
         socket::tune(fd.as_raw_fd(), KEEPALIVE_S);
+        let mut strangers = self.links.iter().filter(|(_, link)| !link.dialed && link.is_greeting());
+        if strangers.clone().count() >= STRANGERS_MAX
+            && let Some((&oldest, _)) = strangers.next()
+        {
+            self.end(oldest, LinkEnd::Crowded);
+        }
         let handshake = Handshake::accept(self.nonce());
         let id = self.next_link;
         self.next_link += 1;
@@ -372,8 +438,10 @@ impl PeerNet {
             return;
         }
         socket::tune(link.fd.as_raw_fd(), KEEPALIVE_S);
-        let peer = link.peer.expect("who is dialed is known");
-        let handshake = Handshake::dial(&self.identity, peer, nonce, &mut link.greeting);
+        let handshake = match link.peer {
+            Some(peer) => Handshake::dial(&self.identity, peer, nonce, &mut link.greeting),
+            None => Handshake::ask(&self.identity, nonce, &mut link.greeting),
+        };
         link.phase = Phase::Greeting(handshake);
     }
 
@@ -410,9 +478,29 @@ impl PeerNet {
                     }
                     self.identity.known.insert(peer, incarnation);
                 }
+                Step::Asked => {
+                    (link.phase, link.since) = (Phase::Asking, self.now);
+                    if self
+                        .links
+                        .values()
+                        .filter(|link| link.is_asking() && !link.dialed)
+                        .count()
+                        > ASKERS_MAX
+                    {
+                        return self.turn_away(id, Refusal::Busy);
+                    }
+                }
+                Step::MayAsk => {
+                    let question = link.question.take().unwrap_or_default();
+                    link.greeting.extend_from_slice(&question);
+                    (link.phase, link.since) = (Phase::Asking, self.now);
+                }
             }
         }
-        self.take_frames(id);
+        match self.links.get(&id) {
+            Some(link) if link.is_asking() => self.take_question(id),
+            _ => self.take_frames(id),
+        }
     }
 
     /// A link has proved to lead to `peer`. False: it is not wanted.
@@ -430,6 +518,51 @@ impl PeerNet {
         self.open.insert(peer, id);
         self.events.push_back(PeerEvent::Up(peer));
         true
+    }
+
+    /// The one frame of a link that is there to ask: a question, or the answer to ours.
+    fn take_question(&mut self, id: u64) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        if link.dialed && link.input.starts_with(REFUSED) {
+            // Refused by who had proved itself before: there were others.
+            let (why, told) = (Refusal::Busy, true);
+            return self.end(id, LinkEnd::Refused { why, told });
+        }
+        let longest = LENGTH_BYTES
+            + if link.dialed {
+                ANSWER_BYTES_MAX
+            } else {
+                QUESTION_BYTES_MAX
+            };
+        match link.next_frame(longest) {
+            // Whoever asks says one thing, and nothing more.
+            Ok(_) if matches!(link.phase, Phase::Answering) => {
+                if !link.input.is_empty() {
+                    self.end(id, LinkEnd::Unreadable);
+                }
+            }
+            Ok(Some(frame)) if link.dialed => {
+                link.phase = Phase::Closing;
+                socket::shutdown(link.fd.as_raw_fd());
+                self.events
+                    .push_back(PeerEvent::Answered(Ok(frame.slice(LENGTH_BYTES..))));
+            }
+            Ok(Some(frame)) => {
+                link.phase = Phase::Answering;
+                self.events
+                    .push_back(PeerEvent::Asked(AskerId(id), frame.slice(LENGTH_BYTES..)));
+            }
+            Ok(None) => {}
+            Err(length) => self.end(id, LinkEnd::FrameLength(length)),
+        }
+    }
+
+    /// Says why, and ends.
+    fn turn_away(&mut self, id: u64, why: Refusal) {
+        if let Some(link) = self.links.get_mut(&id) {
+            refuse(why, &mut link.greeting);
+        }
+        self.end(id, LinkEnd::Refused { why, told: false });
     }
 
     fn take_frames(&mut self, id: u64) {
@@ -486,6 +619,8 @@ impl PeerNet {
         if was_open && let Some(peer) = peer {
             self.open.remove(&peer);
             self.events.push_back(PeerEvent::Down(peer, end));
+        } else if dialed && peer.is_none() {
+            self.events.push_back(PeerEvent::Answered(Err(end)));
         } else {
             self.events.push_back(PeerEvent::Failed(peer, end));
         }
@@ -549,7 +684,27 @@ fn arm(ring: &mut Ring, id: u64, link: &mut Link, longest: usize) -> io::Result<
 }
 
 impl Link {
-    fn is_late(&self, now: Tick) -> bool {
-        !self.is_open() && !self.is_closing() && now.since(self.since) > OPEN_WITHIN
+    /// When it is given up if nothing more comes of it.
+    fn deadline(&self) -> Option<Tick> {
+        let within = match self.phase {
+            Phase::Connecting | Phase::Greeting(_) => OPEN_WITHIN,
+            Phase::Asking | Phase::Answering => ANSWER_WITHIN,
+            Phase::Open | Phase::Closing => return None,
+        };
+        Some(self.since + within)
     }
+
+    fn is_greeting(&self) -> bool {
+        matches!(self.phase, Phase::Greeting(_))
+    }
+}
+
+/// With its length before it.
+fn framed(bytes: &[u8]) -> Bytes {
+    let len = u32::try_from(bytes.len()).expect("its length was looked at");
+    [&len.to_le_bytes()[..], bytes].concat().into()
+}
+
+fn no_socket(error: &io::Error) -> LinkEnd {
+    LinkEnd::Io(error.raw_os_error().unwrap_or(libc::EIO))
 }

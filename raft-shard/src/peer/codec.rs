@@ -3,20 +3,19 @@
 use bytes::Bytes;
 use openraft::EntryPayload;
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderError, TransferLeaderRequest,
-    TransferLeaderResponse, VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, TransferLeaderError, TransferLeaderRequest, TransferLeaderResponse,
+    VoteRequest, VoteResponse,
 };
 use openraft::vote::RaftLeaderId;
 use slotcore_engine::varint::{put_bytes, put_len, put_u64, take, take_len, take_u64};
 use slotcore_rt::ids::{GroupId, LogIndex, Term};
 
 use super::frame::BadFrame;
-use super::message::{Answer, CallId, Message, Request};
+use super::message::{Answer, CallId, Message, Request, SnapshotAnswer, SnapshotPart};
 use crate::membership;
 use crate::runtime::Runtime;
 use crate::types::{
-    Entry, LeaderId, LogId, Membership, Payload, RaftTypes, Snapshot, SnapshotMeta, StoredMembership, Vote, log_id,
-    position,
+    Entry, LeaderId, LogId, Membership, Payload, RaftTypes, SnapshotMeta, StoredMembership, Vote, log_id, position,
 };
 
 /// Kinds of messages; never used again for anything else.
@@ -25,13 +24,14 @@ mod kind {
     pub const HEARTBEAT: u8 = 2;
     pub const VOTE: u8 = 3;
     pub const PRE_VOTE: u8 = 4;
-    pub const SNAPSHOT: u8 = 5;
+    // 5 was a snapshot in one piece.
     pub const TRANSFER: u8 = 6;
+    pub const SNAPSHOT: u8 = 7;
     pub const CARRIED: u8 = 16;
     pub const APPEND_ANSWER: u8 = 0x81;
     pub const VOTE_ANSWER: u8 = 0x83;
-    pub const SNAPSHOT_ANSWER: u8 = 0x85;
     pub const TRANSFER_ANSWER: u8 = 0x86;
+    pub const SNAPSHOT_ANSWER: u8 = 0x87;
 }
 
 /// What an entry carries.
@@ -85,7 +85,7 @@ pub fn encode<RT: Runtime>(out: &mut Vec<u8>, group: GroupId, message: &Message<
             put_log_id(out, request.last_log_id.as_ref());
             out.push(u8::from(request.leadership_transfer));
         }
-        Message::Request(_, Request::Snapshot(vote, snapshot)) => put_snapshot(out, vote, snapshot),
+        Message::Request(_, Request::Snapshot(vote, part)) => put_part(out, vote, part),
         Message::Request(_, Request::Transfer(request)) => {
             put_vote(out, request.from_leader());
             put_u64(out, *request.to_node_id());
@@ -108,7 +108,10 @@ pub fn encode<RT: Runtime>(out: &mut Vec<u8>, group: GroupId, message: &Message<
             put_log_id(out, answer.last_log_id.as_ref());
             out.push(u8::from(answer.vote_granted));
         }
-        Message::Answer(_, Answer::Snapshot(answer)) => put_vote(out, &answer.vote),
+        Message::Answer(_, Answer::Snapshot(answer)) => {
+            put_vote(out, &answer.vote);
+            put_u64(out, answer.have);
+        }
         Message::Answer(_, Answer::Transfer(answer)) => match answer {
             Ok(()) => out.push(transfer::DONE),
             Err(TransferLeaderError::VoteChanged { expected, actual }) => {
@@ -168,12 +171,15 @@ fn put_membership(out: &mut Vec<u8>, members: &Membership) {
     put_bytes(out, &bytes);
 }
 
-fn put_snapshot(out: &mut Vec<u8>, vote: &Vote, snapshot: &Snapshot) {
+fn put_part(out: &mut Vec<u8>, vote: &Vote, part: &SnapshotPart) {
     put_vote(out, vote);
-    put_log_id(out, snapshot.meta.last_log_id.as_ref());
-    put_log_id(out, snapshot.meta.last_membership.log_id().as_ref());
-    put_membership(out, snapshot.meta.last_membership.membership());
-    put_bytes(out, &snapshot.snapshot);
+    put_log_id(out, part.meta.last_log_id.as_ref());
+    put_log_id(out, part.meta.last_membership.log_id().as_ref());
+    put_membership(out, part.meta.last_membership.membership());
+    put_u64(out, part.total);
+    put_u64(out, u64::from(part.crc));
+    put_u64(out, part.offset);
+    put_bytes(out, &part.bytes);
 }
 
 /// Reads the message at `at`, which moves behind it. Payloads share the frame's memory.
@@ -201,8 +207,8 @@ impl Reader<'_> {
             kind::VOTE => Message::Request(call, Request::Vote(self.vote_request()?)),
             kind::PRE_VOTE => Message::Request(call, Request::PreVote(self.vote_request()?)),
             kind::SNAPSHOT => {
-                let (vote, snapshot) = self.snapshot()?;
-                Message::Request(call, Request::Snapshot(vote, snapshot))
+                let (vote, part) = self.part()?;
+                Message::Request(call, Request::Snapshot(vote, part))
             }
             kind::TRANSFER => {
                 let (from, to) = (self.vote()?, self.number()?);
@@ -214,7 +220,10 @@ impl Reader<'_> {
                 let (vote, last) = (self.vote()?, self.log_id()?);
                 Message::Answer(call, Answer::Vote(VoteResponse::new(vote, last, self.flag()?)))
             }
-            kind::SNAPSHOT_ANSWER => Message::Answer(call, Answer::Snapshot(SnapshotResponse::new(self.vote()?))),
+            kind::SNAPSHOT_ANSWER => {
+                let (vote, have) = (self.vote()?, self.number()?);
+                Message::Answer(call, Answer::Snapshot(SnapshotAnswer { vote, have }))
+            }
             kind::TRANSFER_ANSWER => Message::Answer(call, Answer::Transfer(self.transfer_answer()?)),
             kind::CARRIED if group.0 == 0 && call.0 == 0 => Message::Carried(self.bytes()?),
             _ => return None,
@@ -300,14 +309,20 @@ impl Reader<'_> {
         Some(request)
     }
 
-    fn snapshot(&mut self) -> Option<(Vote, Snapshot)> {
+    fn part(&mut self) -> Option<(Vote, SnapshotPart)> {
         let (vote, last, members_at) = (self.vote()?, self.log_id()?, self.log_id()?);
         let meta = SnapshotMeta {
             last_log_id: last,
             last_membership: StoredMembership::new(members_at, self.membership()?),
         };
-        let snapshot = self.bytes()?;
-        Some((vote, Snapshot { meta, snapshot }))
+        let part = SnapshotPart {
+            meta,
+            total: self.number()?,
+            crc: self.number()?.try_into().ok()?,
+            offset: self.number()?,
+            bytes: self.bytes()?,
+        };
+        Some((vote, part))
     }
 
     fn append_answer<RT: Runtime>(&mut self) -> Option<AppendEntriesResponse<RaftTypes<RT>>> {

@@ -15,6 +15,7 @@ use slotcore_rt::ids::{GroupId, ReplicaId};
 use super::codec;
 use super::frame::{self, BadFrame, FrameBuilder};
 use super::message::{Answer, CallId, Message, Request};
+use super::send_snapshot::PART_BYTES;
 use super::serve::{GroupServer, Serve};
 use crate::inbound::Inbound;
 use crate::runtime::Runtime;
@@ -34,6 +35,7 @@ type Call<RT> = (Peer, oneshot::Sender<Answer<RT>>);
 /// See the module's text. Everything happens on one core, in its tasks.
 pub struct PeerHub<RT: Runtime> {
     patience: Duration,
+    part_bytes: Cell<usize>,
     next_call: Cell<u64>,
     calls: RefCell<BTreeMap<CallId, Call<RT>>>,
     outboxes: RefCell<BTreeMap<Peer, Outbox>>,
@@ -75,6 +77,7 @@ impl<RT: Runtime> PeerHub<RT> {
     pub fn new(patience: Duration, first_call: u64) -> Rc<Self> {
         Rc::new(Self {
             patience,
+            part_bytes: Cell::new(PART_BYTES),
             next_call: Cell::new(first_call),
             calls: RefCell::default(),
             outboxes: RefCell::default(),
@@ -84,6 +87,19 @@ impl<RT: Runtime> PeerHub<RT> {
             carried: RefCell::default(),
             stats: Cell::default(),
         })
+    }
+
+    /// Snapshots are sent in parts of so many bytes.
+    pub fn set_part_bytes(&self, bytes: usize) {
+        self.part_bytes.set(bytes.max(1));
+    }
+
+    pub(super) fn part_bytes(&self) -> usize {
+        self.part_bytes.get()
+    }
+
+    pub(super) fn patience(&self) -> Duration {
+        self.patience
     }
 
     /// From now on requests for `group` are carried out by the replica behind `inbound`.
@@ -115,6 +131,17 @@ impl<RT: Runtime> PeerHub<RT> {
         group: GroupId,
         request: Request<RT>,
     ) -> impl Future<Output = Result<Answer<RT>, Unreachable<RaftTypes<RT>>>> + use<RT> + 'static {
+        self.call_within(self.patience, to, group, request)
+    }
+
+    /// The same with another patience.
+    pub(super) fn call_within(
+        self: &Rc<Self>,
+        patience: Duration,
+        to: Peer,
+        group: GroupId,
+        request: Request<RT>,
+    ) -> impl Future<Output = Result<Answer<RT>, Unreachable<RaftTypes<RT>>>> + use<RT> + 'static {
         let id = CallId(self.next_call.get());
         self.next_call.set(id.0 + 1);
         let (sender, receiver) = LocalOneshot::channel();
@@ -125,10 +152,12 @@ impl<RT: Runtime> PeerHub<RT> {
             self.push(to, group, &Message::Request(id, request));
         }
         async move {
+            // Whoever gives up waiting lets go of it.
+            let _waiting = waiting;
             if silent {
                 return Err(Unreachable::from_string("this core is silent"));
             }
-            match RT::timeout(waiting.hub.patience, receiver).await {
+            match RT::timeout(patience, receiver).await {
                 Ok(Ok(answer)) => Ok(answer),
                 Ok(Err(_)) => Err(Unreachable::from_string("the link was lost")),
                 Err(_) => Err(Unreachable::from_string("no answer in time")),

@@ -17,6 +17,7 @@ use slotcore_rt::ids::{GroupId, ReplicaId};
 
 use super::hub::{Peer, PeerHub};
 use super::message::{Answer, Request};
+use super::send_snapshot;
 use crate::runtime::Runtime;
 use crate::types::{RaftTypes, Snapshot, Vote};
 
@@ -33,9 +34,9 @@ pub struct Links<RT: Runtime> {
 
 /// The link to one replica.
 pub struct Link<RT: Runtime> {
-    hub: Rc<PeerHub<RT>>,
-    group: GroupId,
-    to: Peer,
+    pub(super) hub: Rc<PeerHub<RT>>,
+    pub(super) group: GroupId,
+    pub(super) to: Peer,
     heartbeats: bool,
 }
 
@@ -135,10 +136,10 @@ impl<RT: Runtime> RaftNetworkV2<RaftTypes<RT>> for Link<RT> {
         &mut self,
         vote: Vote,
         snapshot: Snapshot,
-        _cancel: impl Future<Output = ReplicationClosed> + 'static,
+        cancel: impl Future<Output = ReplicationClosed> + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<RaftTypes<RT>>, StreamingError<RaftTypes<RT>>> {
-        ask!(self, Request::Snapshot(vote, snapshot), Snapshot)
+        send_snapshot::send(self, vote, snapshot, cancel).await
     }
 
     async fn transfer_leader(

@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, TransferLeaderResponse,
-    VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, TransferLeaderResponse, VoteRequest,
+    VoteResponse,
 };
 
 use crate::runtime::Runtime;
-use crate::types::{RaftTypes, Snapshot, Vote};
+use crate::types::{RaftTypes, SnapshotMeta, Vote};
 
 /// Numbers the requests of one process; the answer carries the number of its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,10 +24,34 @@ pub enum Request<RT: Runtime> {
     Vote(VoteRequest<RaftTypes<RT>>),
     /// Somebody wants to know whether it would get the vote.
     PreVote(VoteRequest<RaftTypes<RT>>),
-    /// A whole state.
-    Snapshot(Vote, Snapshot),
+    /// A part of a whole state, from the leader of this vote.
+    Snapshot(Vote, SnapshotPart),
     /// The leader hands over.
     Transfer(TransferLeaderRequest<RaftTypes<RT>>),
+}
+
+/// Some of the bytes of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotPart {
+    /// What the snapshot stands for.
+    pub meta: SnapshotMeta,
+    /// Bytes of the whole.
+    pub total: u64,
+    /// CRC-32C of the whole.
+    pub crc: u32,
+    /// Where these are.
+    pub offset: u64,
+    /// These, sharing memory with the whole or with the frame.
+    pub bytes: Bytes,
+}
+
+/// What became of a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SnapshotAnswer {
+    /// The vote of whoever answers.
+    pub vote: Vote,
+    /// Bytes of the snapshot it has, from the first on: what it wants next. All of them: it is installed.
+    pub have: u64,
 }
 
 /// Answers, by kind of request.
@@ -37,8 +61,8 @@ pub enum Answer<RT: Runtime> {
     Append(AppendEntriesResponse<RaftTypes<RT>>),
     /// To requests for a vote, and before.
     Vote(VoteResponse<RaftTypes<RT>>),
-    /// To a snapshot.
-    Snapshot(SnapshotResponse<RaftTypes<RT>>),
+    /// To a part of a snapshot.
+    Snapshot(SnapshotAnswer),
     /// To a transfer.
     Transfer(TransferLeaderResponse<RaftTypes<RT>>),
 }

@@ -10,9 +10,11 @@ pub mod frame;
 pub mod hub;
 pub mod links;
 pub mod message;
+mod send_snapshot;
 mod serve;
+mod take_snapshot;
 
 pub use frame::{BadFrame, FrameBuilder};
 pub use hub::PeerHub;
 pub use links::Links;
-pub use message::{Answer, CallId, Message, Request};
+pub use message::{Answer, CallId, Message, Request, SnapshotAnswer, SnapshotPart};

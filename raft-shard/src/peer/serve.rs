@@ -11,12 +11,13 @@ use openraft_rt::{Mpsc, MpscReceiver};
 use slotcore_rt::ids::GroupId;
 
 use super::hub::{Peer, PeerHub};
-use super::message::{Answer, CallId, Message, Request};
+use super::message::{Answer, CallId, Message, Request, SnapshotAnswer, SnapshotPart};
+use super::take_snapshot::{Arrived, Arriving};
 use crate::inbound::Inbound;
 use crate::runtime::Runtime;
 use crate::runtime::mpsc::{LocalMpsc, Sender};
 use crate::state_machine::StateMachine;
-use crate::types::RaftTypes;
+use crate::types::{RaftTypes, Snapshot, Vote};
 
 /// Appends of one peer and group under way at once: as many as it has entries of in flight, so that the log flushes them
 /// together.
@@ -38,6 +39,8 @@ pub(super) struct GroupServer<RT: Runtime, S: StateMachine> {
     inbound: Inbound<RT, S>,
     hub: Weak<PeerHub<RT>>,
     appenders: RefCell<BTreeMap<Peer, Sender<Append<RT>>>>,
+    /// The snapshot that comes, if one does: a group has one leader, and needs no other state than its newest.
+    arriving: Rc<RefCell<Arriving>>,
 }
 
 impl<RT: Runtime, S: StateMachine> GroupServer<RT, S> {
@@ -47,6 +50,7 @@ impl<RT: Runtime, S: StateMachine> GroupServer<RT, S> {
             inbound,
             hub,
             appenders: RefCell::default(),
+            arriving: Rc::default(),
         })
     }
 
@@ -82,8 +86,13 @@ impl<RT: Runtime, S: StateMachine> Serve<RT> for GroupServer<RT, S> {
             return;
         }
         let (inbound, hub, group) = (self.inbound.clone(), self.hub.clone(), self.group);
+        let arriving = self.arriving.clone();
         drop(RT::spawn(async move {
-            if let Some(answer) = carry_out(&inbound, request).await
+            let answer = match request {
+                Request::Snapshot(vote, part) => take_part(&inbound, &arriving, from, vote, part).await,
+                request => carry_out(&inbound, request).await,
+            };
+            if let Some(answer) = answer
                 && let Some(hub) = hub.upgrade()
             {
                 hub.push(from, group, &Message::Answer(call, answer));
@@ -96,13 +105,36 @@ impl<RT: Runtime, S: StateMachine> Serve<RT> for GroupServer<RT, S> {
 async fn carry_out<RT: Runtime, S: StateMachine>(inbound: &Inbound<RT, S>, request: Request<RT>) -> Option<Answer<RT>> {
     match request {
         Request::Append(_) | Request::Heartbeat(_) => unreachable!("appends go through their queue"),
+        Request::Snapshot(..) => unreachable!("parts are put together first"),
         Request::Vote(request) => inbound.vote(request).await.ok().map(Answer::Vote),
         Request::PreVote(request) => inbound.pre_vote(request).await.ok().map(Answer::Vote),
-        Request::Snapshot(vote, snapshot) => inbound
-            .install_snapshot(vote, snapshot)
-            .await
-            .ok()
-            .map(Answer::Snapshot),
         Request::Transfer(request) => inbound.transfer_leader(request).await.ok().map(Answer::Transfer),
     }
+}
+
+/// Takes in a part of a snapshot, and the whole when it is one. `None` when this replica has stopped.
+async fn take_part<RT: Runtime, S: StateMachine>(
+    inbound: &Inbound<RT, S>,
+    arriving: &RefCell<Arriving>,
+    from: Peer,
+    vote: Vote,
+    part: SnapshotPart,
+) -> Option<Answer<RT>> {
+    let total = part.total;
+    let arrived = arriving.borrow_mut().take(from, part);
+    let answer = match arrived {
+        Arrived::Bytes(have) => SnapshotAnswer {
+            vote: inbound.own_vote(),
+            have,
+        },
+        Arrived::Whole(meta, snapshot) => SnapshotAnswer {
+            vote: inbound
+                .install_snapshot(vote, Snapshot { meta, snapshot })
+                .await
+                .ok()?
+                .vote,
+            have: total,
+        },
+    };
+    Some(Answer::Snapshot(answer))
 }

@@ -10,14 +10,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use slotcore_raft_shard::options::Planted;
 use slotcore_raft_shard::runtime::sim::SimRuntime;
-use slotcore_raft_shard::{Consensus, Group, GroupOptions, GroupState, LogHub, Role};
+use slotcore_raft_shard::{Consensus, Group, GroupOptions, GroupState, LogHub, MemoryLog, Role};
 use slotcore_rt::ids::{GroupId, LogIndex, ReplicaId};
 use slotcore_rt::rng::SeededRng;
 use slotcore_rt::sim::exec::{self, RunEnd};
 use slotcore_rt::sim::{NodeId, Sim, SimNet};
 
 use super::machine::{DurableSnapshot, Machine};
-use super::memory_log::MemoryLog;
 use super::oracle::Oracle;
 use slotcore_raft_shard::sim_wire::{self, Links, PATIENCE};
 
@@ -208,6 +207,12 @@ impl Cluster {
     /// Whether the replica's disk holds a snapshot, taken there or sent by a leader.
     pub fn holds_snapshot(&self, id: u64) -> bool {
         self.replicas[id as usize - 1].snapshot.borrow().is_some()
+    }
+
+    /// Of how many entries the replica's durable snapshot is.
+    pub fn snapshot_len(&self, id: u64) -> usize {
+        let snapshot = self.replicas[id as usize - 1].snapshot.borrow();
+        snapshot.as_ref().map_or(0, |(_, data)| data.len() / 16)
     }
 
     /// Calls `ask` with the replica's group, when it is up and open.

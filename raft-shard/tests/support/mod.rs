@@ -3,6 +3,5 @@
 
 pub mod cluster;
 pub mod machine;
-pub mod memory_log;
 pub mod oracle;
 pub mod puppet;

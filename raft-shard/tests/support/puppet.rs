@@ -14,18 +14,16 @@ use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest, V
 use openraft::vote::RaftLeaderId;
 use slotcore_raft_shard::runtime::sim::SimRuntime;
 use slotcore_raft_shard::types::{
-    CommittedLeaderId, Entry, LeaderId, LogId, Membership, Payload, RaftTypes, Snapshot, SnapshotMeta,
-    StoredMembership, Vote,
+    CommittedLeaderId, Entry, LeaderId, LogId, Membership, Payload, RaftTypes, SnapshotMeta, StoredMembership, Vote,
 };
-use slotcore_raft_shard::{Applied, Consensus, Group, GroupOptions, GroupState, LogHub, Role};
+use slotcore_raft_shard::{Applied, Consensus, Group, GroupOptions, GroupState, LogHub, MemoryLog, Role};
 use slotcore_rt::ids::{GroupId, LogIndex, ReplicaId};
 use slotcore_rt::sim::exec::{self, RunEnd};
 use slotcore_rt::sim::net::{Endpoint, NetEvent};
 use slotcore_rt::sim::{NodeId, Sim, SimNet};
 
 use super::machine::{DurableSnapshot, Machine};
-use super::memory_log::MemoryLog;
-use slotcore_raft_shard::peer::{CallId, FrameBuilder, codec, frame};
+use slotcore_raft_shard::peer::{CallId, FrameBuilder, SnapshotPart, codec, frame};
 use slotcore_raft_shard::sim_wire::{self, Answer, Links, Message, Request};
 
 /// The group of all of them.
@@ -320,7 +318,14 @@ pub fn snapshot(vote: Vote, at: LogId, members_at: LogId, voters: &[u64], learne
         last_log_id: Some(at),
         last_membership: StoredMembership::new(Some(members_at), membership(voters, learners)),
     };
-    Request::Snapshot(vote, Snapshot { meta, snapshot: state })
+    let part = SnapshotPart {
+        meta,
+        total: state.len() as u64,
+        crc: crc32c::crc32c(&state),
+        offset: 0,
+        bytes: state,
+    };
+    Request::Snapshot(vote, part)
 }
 
 pub fn granted(request: &VoteRequest<C>) -> VoteResponse<C> {

@@ -132,10 +132,18 @@ impl DataDir {
         self.core_dir(core, "store")
     }
 
-    /// Where [`DataDir::core_log`] and [`DataDir::core_store`] are, whether they are there or not.
-    pub fn core_paths(&self, core: CoreId) -> (PathBuf, PathBuf) {
+    /// Where [`DataDir::core_log`], [`DataDir::core_store`] and [`DataDir::core_snapshot`] are, whether they are there or not.
+    pub fn core_paths(&self, core: CoreId) -> (PathBuf, PathBuf, PathBuf) {
         let dir = self.path.join(format!("core-{core}"));
-        (dir.join("log"), dir.join("store"))
+        (dir.join("log"), dir.join("store"), dir.join("snapshot"))
+    }
+
+    /// The directory of a core's snapshot, `core-<c>/snapshot`, created when it is not there.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn core_snapshot(&self, core: CoreId) -> Result<PathBuf, DiskError> {
+        self.core_dir(core, "snapshot")
     }
 
     fn core_dir(&self, core: CoreId, name: &str) -> Result<PathBuf, DiskError> {

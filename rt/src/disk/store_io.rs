@@ -2,8 +2,9 @@
 //!
 //! Reads and writes are handed to the ring; whatever may block (creating, syncing, opening, deleting) goes to the
 //! [`StoreWorker`](super::StoreWorker). Each operation ends with one [`StoreOutcome`] that has its caller's ticket, in any
-//! order. Files are created when they are first written, opened when they are first read, and stay open, as many as
-//! [`OPEN_FILES_MAX`]; one that is deleted or closed stays readable for operations under way. So many reads are in the
+//! order. Files are created when they are first written, and stay open until they are finished or deleted: to be created
+//! again would empty them. Others are opened when they are first read, and stay open, as many as [`OPEN_FILES_MAX`]; one
+//! that is deleted or closed stays readable for operations under way. So many reads are in the
 //! kernel's hands at once ([`READS_IN_FLIGHT_MAX`]); more wait here in order, those that somebody waits for first.
 //!
 //! A failure names file and offset. Whether it ends the process is for the caller to say: it depends on what the file is
@@ -22,9 +23,9 @@ use crate::disk::store_dir::{StoreDir, StoreFile, StoreFileName};
 use crate::disk::store_worker::{StoreClient, StoreReport, StoreRequest};
 use crate::ring::{Class, Completion, Ring};
 
-/// Files a core keeps open: 16 GiB of full files. A process may have 1,024 open files where nobody raised the limit, and
-/// connections need most of them.
-pub const OPEN_FILES_MAX: usize = 256;
+/// Files a core keeps open besides those being written: 16 GiB of full files. A process may have 1,024 open files where
+/// nobody raised the limit, and connections need most of them.
+pub const OPEN_FILES_MAX: usize = if cfg!(test) { 8 } else { 256 };
 /// Reads a core has in the kernel's hands: what makes a good device busy. More would only wait there, and fill the
 /// completion queue that sockets share.
 pub const READS_IN_FLIGHT_MAX: usize = 256;
@@ -126,6 +127,8 @@ struct OpenFile {
     file: Rc<StoreFile>,
     /// When it was last used, counted in operations.
     used: u64,
+    /// It was created here and is not finished.
+    is_written: bool,
 }
 
 /// See the module's text.
@@ -402,7 +405,8 @@ impl StoreIo {
         let name = report.request.file();
         match (report.request, report.result) {
             (StoreRequest::Create { .. } | StoreRequest::Open { .. }, Ok(file)) => {
-                self.enter(file.expect("a file that was opened is reported with it"));
+                let is_written = matches!(report.request, StoreRequest::Create { .. });
+                self.enter(file.expect("a file that was opened is reported with it"), is_written);
                 for transfer in self.opening.remove(&name).unwrap_or_default() {
                     self.start(ring, transfer)?;
                 }
@@ -415,6 +419,9 @@ impl StoreIo {
             }
             (StoreRequest::Finish { .. }, result) => {
                 let ticket = self.finishing.remove(&name).expect("each finish is reported once");
+                if let Some(open) = self.open.get_mut(&name) {
+                    open.is_written = false;
+                }
                 let result = result
                     .map(drop)
                     .map_err(|error| self.failure(StoreOp::Finish, name, 0, error.errno()));
@@ -430,22 +437,22 @@ impl StoreIo {
         Ok(())
     }
 
-    /// Keeps a file open; the one that was not used for longest is closed when there are too many.
-    fn enter(&mut self, file: StoreFile) {
-        // One that is being written has just been used, and few are at a time: it is never the oldest.
+    /// Keeps a file open; the one that was not used for longest is closed when there are too many, but none that is being
+    /// written: it can be that nobody writes to it while hundreds of others are read.
+    fn enter(&mut self, file: StoreFile, is_written: bool) {
+        let closable = self.open.iter().filter(|(_, open)| !open.is_written);
         if self.open.len() >= OPEN_FILES_MAX
-            && let Some(oldest) = self
-                .open
-                .iter()
-                .min_by_key(|(_, open)| open.used)
-                .map(|(name, _)| *name)
+            && let Some(oldest) = closable.min_by_key(|(_, open)| open.used).map(|(name, _)| *name)
         {
             self.open.remove(&oldest);
         }
         self.uses += 1;
-        let (name, used) = (file.name, self.uses);
-        let file = Rc::new(file);
-        self.open.insert(name, OpenFile { file, used });
+        let open = OpenFile {
+            used: self.uses,
+            is_written,
+            file: Rc::new(file),
+        };
+        self.open.insert(open.file.name, open);
     }
 }
 
@@ -551,6 +558,41 @@ mod tests {
         assert!(read >= 750);
         drop(bench.io);
         drop(bench.worker);
+    }
+
+    #[test]
+    fn a_file_that_is_being_written_keeps_what_it_has_while_many_others_are_opened() {
+        let tmp = TestDir::new("store-io-many");
+        let mut bench = Bench::new(&tmp);
+        let others: Vec<StoreFileName> = (1..2 * OPEN_FILES_MAX as u64).map(|id| bench.file(id)).collect();
+        let slow = sorted(1000);
+        for page in 0..2_u8 {
+            let mut buf = AlignedBuf::with_capacity(4096);
+            buf.extend_from_slice(&[page + 1; 4096]);
+            let at = u64::from(page) * 4096;
+            bench.io.write(&mut bench.ring, StoreTicket(1), slow, at, buf).unwrap();
+            assert!(bench.settle().iter().all(|outcome| outcome.result.is_ok()));
+            for &other in &others {
+                let (ring, urgency) = (&mut bench.ring, ReadUrgency::Fetch);
+                bench.io.read(ring, StoreTicket(2), other, 0, 4096, urgency).unwrap();
+                bench.settle();
+            }
+            assert!(bench.io.open.len() <= OPEN_FILES_MAX);
+        }
+        bench.io.finish(StoreTicket(3), slow, 2 * 4096);
+        assert!(bench.settle().iter().all(|outcome| outcome.result.is_ok()));
+        for page in 0..2_u8 {
+            let (ring, urgency, at) = (&mut bench.ring, ReadUrgency::Fetch, u64::from(page) * 4096);
+            bench.io.read(ring, StoreTicket(4), slow, at, 4096, urgency).unwrap();
+            assert_eq!(bench.settle()[0].buf.as_ref().unwrap()[..], [page + 1; 4096]);
+        }
+        // Finished, it is one of many.
+        for &other in &others {
+            let (ring, urgency) = (&mut bench.ring, ReadUrgency::Fetch);
+            bench.io.read(ring, StoreTicket(2), other, 0, 4096, urgency).unwrap();
+            bench.settle();
+        }
+        assert!(!bench.io.open.contains_key(&slow));
     }
 
     #[test]

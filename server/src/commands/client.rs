@@ -356,7 +356,8 @@ pub(super) fn line_of(ctx: &ServerCtx<'_>, conn: &ClientState) -> String {
     line(conn, ctx.buffers.of(ctx.slot), ctx.now)
 }
 
-/// One client as CLIENT LIST and CLIENT INFO print it: the fields of Redis 7.2, in its order.
+/// One client as CLIENT LIST and CLIENT INFO print it: the fields of Redis 7.2, in its order, and behind them `watch`, which
+/// came later and which who reads by place must not meet in between.
 fn line(client: &ClientState, buffers: BufferUse, now: Tick) -> String {
     let mut flags = String::new();
     for (flag, set) in [
@@ -383,9 +384,9 @@ fn line(client: &ClientState, buffers: BufferUse, now: Tick) -> String {
     let mut line = String::with_capacity(320);
     write!(
         line,
-        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db=0 sub={} psub={} ssub={} multi={} watch={} \
+        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub={} psub={} ssub={} multi={} \
          qbuf={} qbuf-free={} argv-mem=0 multi-mem={} rbs=0 rbp=0 obl={} oll=0 omem={} tot-mem={} events={} cmd={} user={} \
-         redir={} resp={} lib-name={} lib-ver={}",
+         redir={} resp={} lib-name={} lib-ver={} watch={}",
         client.id,
         client.peer,
         client.local,
@@ -393,11 +394,11 @@ fn line(client: &ClientState, buffers: BufferUse, now: Tick) -> String {
         text(&client.name),
         now.since(client.created_at).as_secs(),
         now.since(client.last_command_at).as_secs(),
+        client.database,
         client.subscriptions[0],
         client.subscriptions[1],
         client.subscriptions[2],
         client.queued,
-        client.watched,
         buffers.query_bytes,
         buffers.query_free_bytes,
         client.queued_bytes,
@@ -411,6 +412,7 @@ fn line(client: &ClientState, buffers: BufferUse, now: Tick) -> String {
         client.proto,
         text(&client.lib_name),
         text(&client.lib_ver),
+        client.watched,
     )
     .expect("a String takes whatever is written to it");
     line

@@ -13,13 +13,15 @@
 use std::fmt::Write as _;
 
 use slotcore_engine::cmd::{Args, Reply, ServerCmd};
-use slotcore_engine::ord::{SLOTS, slot_of};
+use slotcore_engine::ord::{SLOTS, slot_of_bytes};
 use slotcore_rt::ids::CoreId;
 
 use super::arguments::{NOT_AN_INTEGER, integer, quoted, refuse};
 use super::{Flow, ServerCtx};
 use crate::clients::ClientState;
 use crate::cluster_map::ClusterMap;
+use crate::leadership::ClusterView;
+use crate::nodes::Node;
 
 /// How far a node's bus port is above its port. Nobody listens there; clients want to read a number.
 const BUS_PORT_OFFSET: u32 = 10_000;
@@ -65,7 +67,7 @@ pub(super) fn my_id(ctx: &ServerCtx<'_>, out: &mut dyn Reply) -> Flow {
 
 /// `CLUSTER KEYSLOT key`
 pub(super) fn key_slot(args: Args<'_>, out: &mut dyn Reply) -> Flow {
-    out.int(i64::from(slot_of(args.get(2))));
+    out.int(i64::from(slot_of_bytes(args.get(2))));
     Flow::Done
 }
 
@@ -122,40 +124,70 @@ pub(super) fn shards(ctx: &ServerCtx<'_>, out: &mut dyn Reply) -> Flow {
     Flow::Done
 }
 
-/// `CLUSTER NODES`: `id host:port@bus-port flags master ping pong epoch link-state range`, a line a node. Replicas name
-/// their master and no range.
+/// `CLUSTER NODES`: a line a node.
 pub(super) fn nodes(ctx: &ServerCtx<'_>, out: &mut dyn Reply) -> Flow {
     let mut text = String::with_capacity(ctx.cluster.cores() * 112);
-    let myself = my_name(ctx);
     for core in cores(ctx.cluster) {
-        let (range, endpoints) = (ctx.cluster.range_of(core), endpoints(ctx, core));
-        for (number, endpoint) in endpoints.iter().enumerate() {
-            let (flag, master) = match number {
-                0 => ("master", "-"),
-                _ => ("slave", endpoints[0].id.as_str()),
-            };
-            let whose = if endpoint.id == myself { "myself," } else { "" };
-            write!(
-                text,
-                "{} {}:{}@{} {whose}{flag} {master} 0 0 {} connected",
-                endpoint.id,
-                endpoint.host,
-                endpoint.port,
-                u32::from(endpoint.port) + BUS_PORT_OFFSET,
-                epoch(core),
-            )
-            .expect("a String takes whatever is written to it");
-            if number == 0 {
-                write!(text, " {}", range.start()).expect("a String takes whatever is written to it");
-                if range.start() != range.end() {
-                    write!(text, "-{}", range.end()).expect("a String takes whatever is written to it");
-                }
-            }
+        let endpoints = endpoints(ctx, core);
+        for number in 0..endpoints.len() {
+            describe(ctx, core, &endpoints, number, &mut text);
             text.push('\n');
         }
     }
     out.verbatim(text.as_bytes());
     Flow::Done
+}
+
+/// `CLUSTER REPLICAS node-id`: the lines of those that follow that master.
+pub(super) fn replicas(ctx: &ServerCtx<'_>, args: Args<'_>, out: &mut dyn Reply) -> Flow {
+    let id = args.get(2);
+    for core in cores(ctx.cluster) {
+        let endpoints = endpoints(ctx, core);
+        match endpoints.iter().position(|endpoint| endpoint.id.as_bytes() == id) {
+            None => {}
+            Some(0) => {
+                out.array(endpoints.len() - 1);
+                for number in 1..endpoints.len() {
+                    let mut line = String::new();
+                    describe(ctx, core, &endpoints, number, &mut line);
+                    out.bulk(line.as_bytes());
+                }
+                return Flow::Done;
+            }
+            Some(_) => return refuse(out, "ERR The specified node is not a master"),
+        }
+    }
+    out.error(&format!("ERR Unknown node {}", quoted(id)));
+    Flow::Done
+}
+
+/// Writes `id host:port@bus-port flags master ping pong epoch link-state range` of one of those that have the slots of
+/// `core`. Replicas name their master and no range.
+fn describe(ctx: &ServerCtx<'_>, core: CoreId, endpoints: &[Endpoint], number: usize, text: &mut String) {
+    const WRITES: &str = "a String takes whatever is written to it";
+    let endpoint = &endpoints[number];
+    let (flag, master) = match number {
+        0 => ("master", "-"),
+        _ => ("slave", endpoints[0].id.as_str()),
+    };
+    let whose = if endpoint.id == my_name(ctx) { "myself," } else { "" };
+    write!(
+        text,
+        "{} {}:{}@{} {whose}{flag} {master} 0 0 {} connected",
+        endpoint.id,
+        endpoint.host,
+        endpoint.port,
+        u32::from(endpoint.port) + BUS_PORT_OFFSET,
+        epoch(core),
+    )
+    .expect(WRITES);
+    if number == 0 {
+        let range = ctx.cluster.range_of(core);
+        write!(text, " {}", range.start()).expect(WRITES);
+        if range.start() != range.end() {
+            write!(text, "-{}", range.end()).expect(WRITES);
+        }
+    }
 }
 
 /// `CLUSTER LINKS`: cores talk by memory.
@@ -238,23 +270,23 @@ fn endpoints(ctx: &ServerCtx<'_>, core: CoreId) -> Vec<Endpoint> {
             port: node.port,
         }];
     };
-    let leader = view.leader_or_me(core);
-    let mut endpoints: Vec<(bool, Endpoint)> = view
-        .nodes
-        .nodes
-        .iter()
-        .map(|node| {
-            let endpoint = Endpoint {
-                id: view.nodes.endpoint_id(node.number, core),
-                host: node.host.clone(),
-                port: node.core_port(core),
-            };
-            (node.number != leader, endpoint)
+    holders(view, core)
+        .into_iter()
+        .map(|node| Endpoint {
+            id: view.nodes.endpoint_id(node.number, core),
+            host: node.host.clone(),
+            port: node.core_port(core),
         })
-        .collect();
-    // The leader comes first, the others as they are numbered.
-    endpoints.sort_by_key(|(follows, _)| *follows);
-    endpoints.into_iter().map(|(_, endpoint)| endpoint).collect()
+        .collect()
+}
+
+/// The nodes that have replicas of the group of `core`, as far as known: its leader first, the others as they are numbered.
+fn holders(view: &ClusterView, core: CoreId) -> Vec<&Node> {
+    let (leader, known) = (view.leader_or_me(core), view.steering.order(core).holders);
+    let holds = |node: &&Node| node.number == leader || known.is_empty() || known.contains(&node.number);
+    let mut nodes: Vec<&Node> = view.nodes.nodes.iter().filter(holds).collect();
+    nodes.sort_by_key(|node| node.number != leader);
+    nodes
 }
 
 /// The name of the core that answers.
@@ -273,4 +305,32 @@ fn epoch(core: CoreId) -> u32 {
 fn slot(text: &[u8]) -> Result<u16, &'static str> {
     let number = integer(text).ok_or(NOT_AN_INTEGER)?;
     u16::try_from(number).ok().filter(|&slot| slot < SLOTS).ok_or(BAD_SLOT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metadata::ClusterState;
+    use crate::nodes::{NodeNumber, list_for_tests};
+
+    #[test]
+    fn only_who_has_a_replica_is_named() {
+        let view = ClusterView::new(list_for_tests(2, 4));
+        let named = |core| {
+            holders(&view, CoreId(core))
+                .iter()
+                .map(|node| node.number.0)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(named(0), [2, 1, 3, 4], "nothing is known yet");
+        let mut state = ClusterState::default();
+        let group = state.groups.entry(CoreId(0)).or_default();
+        group.holders = [1, 3].map(NodeNumber).into();
+        view.steering.decide(&state);
+        view.leaders.set(CoreId(0), Some(NodeNumber(3)));
+        assert_eq!(named(0), [3, 1]);
+        view.leaders.set(CoreId(0), Some(NodeNumber(4)));
+        assert_eq!(named(0), [4, 1, 3], "whoever leads has one");
+        assert_eq!(named(1), [2, 1, 3, 4]);
+    }
 }

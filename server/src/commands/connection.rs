@@ -1,12 +1,17 @@
 //! PING, ECHO, HELLO, AUTH, SELECT, QUIT, RESET.
 
+use slotcore_engine::cmd::stored::selected;
 use slotcore_engine::cmd::{Args, Reply};
+use slotcore_engine::database::Database;
+use slotcore_rt::ids::CoreId;
 
 use super::acl::note_denial;
-use super::arguments::{NOT_AN_INTEGER, SYNTAX, integer, is, is_attribute, quoted, refuse};
+use super::arguments::{SYNTAX, integer, is, is_attribute, quoted, refuse};
+use super::replication::hello_role;
 use super::{Flow, REDIS_VERSION, ServerCtx};
 use crate::acl::{Context, DEFAULT_USER};
 use crate::clients::{ClientState, Endpoint};
+use crate::leadership::ClusterView;
 use crate::logging::Event;
 
 const WRONGPASS: &str = "WRONGPASS invalid username-password pair or user is disabled.";
@@ -84,7 +89,7 @@ pub(super) fn hello(ctx: &mut ServerCtx<'_>, conn: &mut ClientState, args: Args<
 }
 
 /// The answer to a HELLO that succeeded, for a writer of the connection's new protocol version.
-pub fn hello_reply(conn: &ClientState, out: &mut dyn Reply) {
+pub fn hello_reply(conn: &ClientState, view: Option<&ClusterView>, core: CoreId, out: &mut dyn Reply) {
     out.map(7);
     for (name, value) in [("server", "redis"), ("version", REDIS_VERSION)] {
         out.bulk(name.as_bytes());
@@ -94,7 +99,10 @@ pub fn hello_reply(conn: &ClientState, out: &mut dyn Reply) {
     out.int(i64::from(conn.proto));
     out.bulk(b"id");
     out.int(i64::try_from(conn.id.0).unwrap_or(i64::MAX));
-    for (name, value) in [("mode", mode(conn.endpoint)), ("role", "master")] {
+    for (name, value) in [
+        ("mode", mode(conn.endpoint)),
+        ("role", hello_role(view, core, conn.endpoint)),
+    ] {
         out.bulk(name.as_bytes());
         out.bulk(value.as_bytes());
     }
@@ -167,15 +175,17 @@ fn authenticate(
     Err(WRONGPASS)
 }
 
-/// `SELECT index`: there is one database.
-pub(super) fn select(args: Args<'_>, out: &mut dyn Reply) -> Flow {
-    match integer(args.get(1)) {
-        Some(0) => out.ok(),
-        Some(index) if i32::try_from(index).is_err() => {
-            out.error("ERR value is out of range, value must between -2147483648 and 2147483647");
+/// `SELECT index`: a node of a cluster has one database.
+pub(super) fn select(conn: &mut ClientState, args: Args<'_>, out: &mut dyn Reply) -> Flow {
+    match selected(args.get(1)) {
+        Err(text) => out.error(text),
+        Ok(database) if database != Database::ZERO && conn.endpoint == Endpoint::Core => {
+            out.error("ERR SELECT is not allowed in cluster mode");
         }
-        Some(_) => out.error("ERR DB index is out of range"),
-        None => out.error(NOT_AN_INTEGER),
+        Ok(database) => {
+            conn.database = database;
+            out.ok();
+        }
     }
     Flow::Done
 }

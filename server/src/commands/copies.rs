@@ -8,7 +8,6 @@ use super::arguments::{NOT_AN_INTEGER, integer};
 use super::{Flow, ServerCtx};
 use crate::config::Durability;
 use crate::copies::Copies;
-use crate::leadership::ClusterView;
 
 /// A time-out beyond this is none: nobody lives to see it, and sums of times do not overflow.
 const TIMEOUT_MS_MAX: u64 = 100 * 365 * 24 * 3600 * 1000;
@@ -61,15 +60,14 @@ impl CopyWish {
     }
 }
 
-/// Copies that there are of every command that was answered: it is in the logs of a majority. `durably`: only durable ones
-/// count.
-pub(crate) fn certain_copies(view: Option<&ClusterView>, durability: Durability, durably: bool) -> Copies {
+/// Copies that there are of every command that was answered: it is in the logs of a majority of those that vote in its group, so of
+/// `others` besides one. `durably`: only durable ones count.
+pub(crate) fn certain_copies(others: usize, durability: Durability, durably: bool) -> Copies {
     let always = durability == Durability::Always;
-    let majority = view.map_or(0, |view| view.nodes.nodes.len() / 2);
     Copies {
         local: always,
-        // A cluster has a handful of nodes.
-        replicas: if durably && !always { 0 } else { majority as u16 },
+        // A group has a handful of voters.
+        replicas: if durably && !always { 0 } else { others as u16 },
     }
 }
 
@@ -86,7 +84,8 @@ pub(crate) fn write_copies(copies: Copies, both: bool, out: &mut dyn Reply) {
 pub(super) fn at_once(ctx: &ServerCtx<'_>, cmd: ServerCmd, args: Args<'_>, out: &mut dyn Reply) -> Flow {
     match CopyWish::of(cmd, &args) {
         Ok(wish) => {
-            let certain = certain_copies(ctx.view, ctx.config.settings().durability, wish.both);
+            let others = ctx.view.map_or(0, |view| view.leaders.certain_copies());
+            let certain = certain_copies(others, ctx.config.settings().durability, wish.both);
             write_copies(certain, wish.both, out);
         }
         Err(text) => out.error(text),

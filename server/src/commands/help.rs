@@ -18,6 +18,8 @@ pub(super) fn write(container: &str, lines: &[&str], out: &mut dyn Reply) -> Flo
     Flow::Done
 }
 
+pub(super) const MODULE: &[&str] = &["LIST", "    Return a list of loaded modules."];
+
 pub(super) const CLIENT: &[&str] = &[
     "CACHING (YES|NO)",
     "    Enable/disable tracking of the keys for next command in OPTIN/OPTOUT modes.",
@@ -111,6 +113,10 @@ pub(super) const CLUSTER: &[&str] = &[
     "    Return number of failure reports for <node-id>.",
     "COUNTKEYSINSLOT <slot>",
     "    Return the number of keys in <slot>.",
+    "DRAIN <node> [<replicas>]",
+    "    Have the replicas of node number <node> move elsewhere, with <replicas> of each group from now on.",
+    "FAILOVER [FORCE|TAKEOVER]",
+    "    Promote current replica node to being a master.",
     "GETKEYSINSLOT <slot> <count>",
     "    Return key names stored by current node in a slot.",
     "INFO",
@@ -124,6 +130,12 @@ pub(super) const CLUSTER: &[&str] = &[
     "NODES",
     "    Return cluster configuration seen by node. Output format:",
     "    <id> <ip:port> <flags> <master> <pings> <pongs> <epoch> <link> <slot> ...",
+    "REMOVE-NODE <node>",
+    "    Remove node number <node>, which was drained, from the cluster.",
+    "REPLICAS <node-id>",
+    "    Return <node-id> replicas.",
+    "SET-REPLICAS <replicas>",
+    "    Have <replicas> nodes replicate each group.",
     "SLOTS",
     "    Return information about slots range mappings. Each range is made of:",
     "    start, end, master and replicas IP addresses, ports and ids",

@@ -1,16 +1,18 @@
 //! INFO: what the server knows of itself, in the sections and under the names of Redis where it has such a thing.
 //!
-//! Fields of Redis that can have no value here (forks, RDB, replicas) are left out, except those that clients are known to
+//! Fields of Redis that can have no value here (forks, RDB) are left out, except those that clients are known to
 //! read: these tell the truth in Redis's words (no save is under way, the last one succeeded).
 
 use std::fmt::{Display, Write as _};
 
 use slotcore_engine::cmd::{Args, Reply};
+use slotcore_engine::database::Database;
 use slotcore_rt::process::{self, ProcessUse};
 
 use super::arguments::is;
 use super::connection::mode;
 use super::memory::{percent, ratio};
+use super::replication::{followers_of, master_of};
 use super::shown::Shown;
 use super::{Flow, REDIS_VERSION};
 use crate::clients::Endpoint;
@@ -175,8 +177,9 @@ fn memory(shown: &Shown<'_>, used: &ProcessUse, page: &mut Page) {
     page.put("number_of_cached_scripts", scripts.cached);
     page.put("number_of_functions", scripts.functions);
     page.put("number_of_libraries", scripts.libraries);
-    page.bytes("maxmemory", shown.config.settings().memory_bytes_max);
-    page.put("maxmemory_policy", "noeviction");
+    page.bytes("maxmemory", shown.config.settings().dataset_bytes_max);
+    page.bytes("dataset", shown.facts.store.dataset_bytes);
+    page.put("maxmemory_policy", shown.config.settings().eviction_policy.name());
     page.put(
         "mem_fragmentation_ratio",
         format_args!("{:.2}", ratio(used.rss_bytes, total)),
@@ -256,6 +259,13 @@ fn store(shown: &Shown<'_>, _: &ProcessUse, page: &mut Page) {
     page.put("commands_waited_for_files", facts.cold.waits);
     page.put("commands_run_again", facts.cold.reruns);
     page.put("writes_held_back", facts.cold.writes_held);
+    page.put("scrub_rounds", facts.scrub.rounds);
+    page.put("scrub_read_bytes", facts.scrub.bytes);
+    page.put("scrub_round_bytes", facts.scrub.round_bytes);
+    page.put("scrub_damages", facts.scrub.damages);
+    let damage = facts.scrub_last_damage;
+    let damage = damage.map(|(file, offset)| format!("{file} at byte {offset}"));
+    page.put("scrub_last_damage", damage.unwrap_or_default());
     page.put("cache_evicted_keys", facts.evicted_keys);
     page.put("cache_evicted_bytes", facts.evicted_bytes);
 }
@@ -292,7 +302,9 @@ fn stats(shown: &Shown<'_>, _: &ProcessUse, page: &mut Page) {
     page.put("sync_partial_ok", 0);
     page.put("sync_partial_err", 0);
     page.put("expired_keys", data.expired);
-    page.put("evicted_keys", 0);
+    page.put("evicted_keys", data.evicted);
+    page.put("total_eviction_exceeded_time", shown.facts.over_limit_ms);
+    page.put("current_eviction_exceeded_time", shown.facts.over_limit_now_ms);
     page.put("evicted_clients", 0);
     page.put("oom_refusals", net.oom_refusals);
     page.put("keyspace_hits", data.hits);
@@ -319,12 +331,35 @@ fn stats(shown: &Shown<'_>, _: &ProcessUse, page: &mut Page) {
 }
 
 fn replication(shown: &Shown<'_>, _: &ProcessUse, page: &mut Page) {
-    page.put("role", "master");
-    page.put("connected_slaves", 0);
+    let offset = shown.facts.raft_commit_index;
+    match master_of(shown) {
+        None => page.put("role", "master"),
+        Some(master) => {
+            page.put("role", "slave");
+            page.put("master_host", &master.host);
+            page.put("master_port", master.port);
+            page.put("master_link_status", "up");
+            page.put("master_last_io_seconds_ago", 0);
+            page.put("master_sync_in_progress", 0);
+            page.put("slave_read_repl_offset", offset);
+            page.put("slave_repl_offset", offset);
+            page.put("slave_priority", 100);
+            page.put("slave_read_only", 1);
+            page.put("replica_announced", 1);
+        }
+    }
+    let replicas = followers_of(shown);
+    page.put("connected_slaves", replicas.len());
+    for (number, replica) in replicas.iter().enumerate() {
+        page.line(format_args!(
+            "slave{number}:ip={},port={},state=online,offset={},lag=0",
+            replica.host, replica.port, replica.offset
+        ));
+    }
     page.put("master_failover_state", "no-failover");
     page.put("master_replid", &shown.identity.run_id);
     page.put("master_replid2", "0000000000000000000000000000000000000000");
-    page.put("master_repl_offset", shown.facts.raft_commit_index);
+    page.put("master_repl_offset", offset);
     page.put("second_repl_offset", -1);
     page.put("repl_backlog_active", 0);
     page.put("repl_backlog_size", 0);
@@ -384,12 +419,15 @@ fn cluster(shown: &Shown<'_>, _: &ProcessUse, page: &mut Page) {
 }
 
 fn keyspace(shown: &Shown<'_>, _: &ProcessUse, page: &mut Page) {
-    let keys = shown.data.keys;
-    if keys > 0 {
-        page.put(
-            "db0",
-            format_args!("keys={keys},expires={},avg_ttl=0", shown.data.volatile_keys),
-        );
+    for database in Database::all() {
+        let keys = shown.data.keys.of(database);
+        if keys > 0 {
+            let expires = shown.data.volatile_keys.of(database);
+            page.put(
+                &format!("db{database}"),
+                format_args!("keys={keys},expires={expires},avg_ttl=0"),
+            );
+        }
     }
 }
 

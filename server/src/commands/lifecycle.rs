@@ -1,4 +1,4 @@
-//! TIME, LASTSAVE, WAIT, SHUTDOWN.
+//! TIME, LASTSAVE, LOLWUT, SHUTDOWN.
 
 use slotcore_engine::cmd::{Args, Reply};
 
@@ -17,6 +17,12 @@ pub(super) fn time(ctx: &ServerCtx<'_>, out: &mut dyn Reply) -> Flow {
 /// `LASTSAVE`: when everything written was last known to be on disk.
 pub(super) fn last_save(shown: &Shown<'_>, out: &mut dyn Reply) -> Flow {
     out.int(i64::try_from(shown.facts.last_durable_at_s).unwrap_or(i64::MAX));
+    Flow::Done
+}
+
+/// `LOLWUT [VERSION version] [...]`: any arguments, no picture.
+pub(super) fn lolwut(out: &mut dyn Reply) -> Flow {
+    out.verbatim(concat!("Slotcore ver. ", env!("CARGO_PKG_VERSION"), "\n").as_bytes());
     Flow::Done
 }
 

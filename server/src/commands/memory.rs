@@ -16,7 +16,7 @@ pub(super) fn stats(shown: &Shown<'_>, out: &mut dyn Reply) -> Flow {
     let memory = shown.data.memory;
     let total = memory.total() as u64;
     let overhead = (memory.index + memory.timers) as u64;
-    let keys = shown.data.keys;
+    let keys = shown.data.keys.total();
     let peak = shown.metrics.memory_bytes_peak.max(total);
     let rss = process::process_use().rss_bytes;
     let integers = [
@@ -58,7 +58,10 @@ pub(super) fn doctor(shown: &Shown<'_>, out: &mut dyn Reply) -> Flow {
     let memory = shown.data.memory;
     let total = memory.total() as u64;
     let rss = process::process_use().rss_bytes;
-    let limit = shown.config.settings().memory_bytes_max;
+    let (limit, dataset) = (
+        shown.config.settings().dataset_bytes_max,
+        shown.facts.store.dataset_bytes,
+    );
     let mut text = String::new();
     if total < LITTLE_MEMORY_BYTES {
         text.push_str("There is too little data to say anything about its memory.\n");
@@ -71,8 +74,8 @@ pub(super) fn doctor(shown: &Shown<'_>, out: &mut dyn Reply) -> Flow {
         if memory.garbage as u64 > total / 4 {
             text.push_str("Deleted values are waiting to be freed; this takes place in small steps and will end.\n");
         }
-        if limit > 0 && total > limit / 10 * 9 {
-            text.push_str("The limit (--memory) is nearly reached: commands that need memory will be refused.\n");
+        if limit > 0 && dataset > limit / 10 * 9 {
+            text.push_str("The limit of the data (--dataset-limit) is nearly reached.\n");
         }
         if text.is_empty() {
             text.push_str("No trouble with memory found.\n");

@@ -1,4 +1,4 @@
-//! SAVE, BGSAVE, BACKUP.
+//! SAVE, BGSAVE, BGREWRITEAOF, BACKUP.
 
 use slotcore_engine::cmd::{Args, Reply};
 
@@ -20,6 +20,13 @@ pub(super) fn save_in_background(ctx: &mut ServerCtx<'_>, args: Args<'_>, out: &
     }
     ctx.saving.save_soon();
     out.simple("Background saving started");
+    Flow::Done
+}
+
+/// `BGREWRITEAOF`: the log forgets by itself what files hold; as `BGSAVE`, what it has is brought to disk.
+pub(super) fn rewrite_log(ctx: &mut ServerCtx<'_>, out: &mut dyn Reply) -> Flow {
+    ctx.saving.save_soon();
+    out.simple("Background append only file rewriting started");
     Flow::Done
 }
 

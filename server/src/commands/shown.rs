@@ -8,6 +8,7 @@ use super::{Around, Flow, ServerCtx, ServerIdentity, ServerState, info, latency,
 use crate::clients::Endpoint;
 use crate::cluster_map::ClusterMap;
 use crate::config::ConfigRegistry;
+use crate::leadership::ClusterView;
 use crate::metrics::{ConnFacts, CoreFacts, CoreMetrics, CoreSnapshot, DataFacts};
 
 /// See the module's text.
@@ -27,6 +28,8 @@ pub(super) struct Shown<'a> {
     pub identity: &'a ServerIdentity,
     /// Who owns which slots.
     pub cluster: &'a ClusterMap,
+    /// The other nodes; `None`: there are none.
+    pub view: Option<&'a ClusterView>,
     /// The core that answers.
     pub core: CoreId,
     /// What kind of port the caller came in by.
@@ -50,6 +53,7 @@ impl<'a> Shown<'a> {
             conns: ConnFacts::of(ctx.clients.len(), slots.map(|slot| ctx.buffers.of(slot))),
             identity: ctx.identity,
             cluster: ctx.cluster,
+            view: ctx.view,
             core: ctx.core,
             endpoint: ctx.endpoint,
             now: ctx.now,
@@ -109,7 +113,7 @@ impl ServerState {
         };
         let ctx = self.ctx(slot, conn.endpoint, around);
         let mut shown = Shown::of(&ctx);
-        let (mut metrics, mut facts) = (shown.metrics.clone(), *shown.facts);
+        let (mut metrics, mut facts) = (shown.metrics.clone(), shown.facts.clone());
         for other in others {
             metrics.merge(&other.metrics);
             facts.merge(&other.facts);

@@ -23,13 +23,32 @@ pub struct NodeAddress {
     pub peer_port: u16,
 }
 
+/// How this node is to find the others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// They are all told the same list.
+    First {
+        /// All first nodes, in the order of the list: the first is node 1.
+        nodes: Vec<NodeAddress>,
+        /// Which of them this one is.
+        me: usize,
+    },
+    /// It asks to become one of them.
+    Join {
+        /// Host and first peer port of some that are there, to be asked in turn.
+        seeds: Vec<(String, u16)>,
+        /// Where this one will be reached.
+        own: NodeAddress,
+    },
+    /// It knows them from before.
+    Again,
+}
+
 /// See the module's text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterConfig {
-    /// All first nodes, in the order of the list: the first is node 1.
-    pub nodes: Vec<NodeAddress>,
-    /// Which of them this one is.
-    pub me: usize,
+    /// Which are the others.
+    pub begin: Begin,
     /// The first port that this node listens on for the others.
     pub listen_port: u16,
     /// What only the nodes of the cluster know; may be empty when all of them are on this machine.
@@ -41,6 +60,8 @@ pub struct ClusterConfig {
 pub struct ClusterTexts {
     /// `--initial-cluster`
     pub initial_cluster: String,
+    /// `--join`
+    pub join: String,
     /// `--announce`
     pub announce: String,
     /// `--peer-port`
@@ -56,6 +77,7 @@ impl ClusterTexts {
         let text = |option: &Option<String>| option.clone().unwrap_or_default();
         Self {
             initial_cluster: text(&raw.initial_cluster),
+            join: text(&raw.join),
             announce: text(&raw.announce),
             peer_port: text(&raw.peer_port),
             secret: raw.cluster_secret.clone(),
@@ -68,60 +90,112 @@ impl ClusterConfig {
     /// Reads the options about other nodes. `own`: host and port of this node when `--announce` does not say. `None`: there
     /// are no other nodes.
     pub(super) fn check(raw: &RawOptions, own: (String, u16)) -> Result<Option<Self>, ConfigError> {
-        let Some(list) = given(raw.initial_cluster.clone()) else {
-            return Ok(None);
+        let announced = match given(raw.announce.clone()) {
+            Some(text) => Some(option("announce", &text, node)?),
+            None => None,
         };
-        let nodes = option("initial-cluster", &list, nodes)?;
-        let own = match given(raw.announce.clone()) {
-            Some(text) => {
-                let node = option("announce", &text, node)?;
-                (node.host, node.port)
+        let peer_port = match given(raw.peer_port.clone()) {
+            Some(text) => Some(option("peer-port", &text, |t| parse::integer(t, 1, 65535))? as u16),
+            None => None,
+        };
+        let (begin, own) = match (given(raw.initial_cluster.clone()), given(raw.join.clone())) {
+            (None, None) => return Ok(None),
+            (Some(_), Some(join)) => {
+                return Err(refused(
+                    "join",
+                    join,
+                    "a node is one of the first ones, or joins them later: leave --initial-cluster or this option out",
+                ));
             }
-            None => own,
+            (Some(list), None) => {
+                let own = announced.map_or(own, |node| (node.host, node.port));
+                let nodes = option("initial-cluster", &list, nodes)?;
+                let found = nodes.iter().position(|node| (&node.host, node.port) == (&own.0, own.1));
+                let Some(me) = found else {
+                    let message = format!(
+                        "this node, {}:{}, must be among the nodes: say with --announce HOST:PORT which of them it is",
+                        own.0, own.1
+                    );
+                    return Err(refused("initial-cluster", list, &message));
+                };
+                let own = nodes[me].clone();
+                (Begin::First { nodes, me }, own)
+            }
+            (None, Some(list)) => {
+                let seeds = option("join", &list, seeds)?;
+                let own = match announced {
+                    Some(node) => node,
+                    None => own_address(own, peer_port)?,
+                };
+                if is_this_machine(&own.host) && !seeds.iter().all(|(host, _)| is_this_machine(host)) {
+                    return Err(refused(
+                        "join",
+                        list,
+                        "nodes on other machines cannot reach this one at its loopback address: set --bind, \
+                         --announce-host or --announce",
+                    ));
+                }
+                let begin = Begin::Join {
+                    seeds,
+                    own: own.clone(),
+                };
+                (begin, own)
+            }
         };
-        let found = nodes.iter().position(|node| (&node.host, node.port) == (&own.0, own.1));
-        let Some(me) = found else {
-            return Err(ConfigError::Option {
-                name: "initial-cluster",
-                value: list,
-                message: format!(
-                    "this node, {}:{}, must be among the nodes: say with --announce HOST:PORT which of them it is",
-                    own.0, own.1
-                ),
-            });
+        let config = Self {
+            listen_port: peer_port.unwrap_or(own.peer_port),
+            begin,
+            secret: secret(raw)?,
         };
-        let listen_port = match given(raw.peer_port.clone()) {
-            Some(text) => option("peer-port", &text, |t| parse::integer(t, 1, 65535))? as u16,
-            None => nodes[me].peer_port,
-        };
-        let secret = secret(raw)?;
-        if secret.is_empty() && nodes.iter().any(|node| !is_this_machine(&node.host)) {
-            return Err(ConfigError::Option {
-                name: "cluster-secret",
-                value: String::new(),
-                message: "nodes on several machines need a secret of at least 16 characters, the same on all of them, \
-                          so that nobody else can pass for one: give it with --cluster-secret-file"
-                    .into(),
-            });
+        if config.secret.is_empty() && !config.hosts().all(is_this_machine) {
+            return Err(refused(
+                "cluster-secret",
+                String::new(),
+                "nodes on several machines need a secret of at least 16 characters, the same on all of them, so that \
+                 nobody else can pass for one: give it with --cluster-secret-file",
+            ));
         }
-        Ok(Some(Self {
-            nodes,
-            me,
-            listen_port,
-            secret,
-        }))
+        Ok(Some(config))
     }
 
-    /// This node.
-    pub fn own(&self) -> &NodeAddress {
-        &self.nodes[self.me]
+    /// Every host that it names.
+    fn hosts(&self) -> impl Iterator<Item = &str> {
+        let (nodes, seeds) = match &self.begin {
+            Begin::First { nodes, .. } => (&nodes[..], &[][..]),
+            Begin::Join { seeds, own } => (std::slice::from_ref(own), &seeds[..]),
+            Begin::Again => (&[][..], &[][..]),
+        };
+        let hosts = nodes.iter().map(|node| &node.host);
+        hosts.chain(seeds.iter().map(|(host, _)| host)).map(String::as_str)
     }
+}
 
-    /// The list as all nodes were given it.
-    pub fn names(&self) -> Vec<String> {
-        let name = |node: &NodeAddress| format!("{}:{}@{}", node.host, node.port, node.peer_port);
-        self.nodes.iter().map(name).collect()
+impl NodeAddress {
+    /// As all nodes were given it.
+    pub fn name(&self) -> String {
+        format!("{}:{}@{}", self.host, self.port, self.peer_port)
     }
+}
+
+fn refused(name: &'static str, value: String, message: &str) -> ConfigError {
+    ConfigError::Option {
+        name,
+        value,
+        message: message.into(),
+    }
+}
+
+/// Where a node that joins is reached when `--announce` does not say.
+fn own_address((host, port): (String, u16), peer_port: Option<u16>) -> Result<NodeAddress, ConfigError> {
+    let wrong = |message| refused("port", port.to_string(), message);
+    if port == 0 {
+        return Err(wrong("the other nodes have to know the port of one that joins"));
+    }
+    let follows = port.checked_add(PEER_PORT_OFFSET);
+    let peer_port = peer_port.or(follows).ok_or_else(|| {
+        wrong("the port for other nodes, 10000 above it, would be above 65535: name another one with --peer-port")
+    })?;
+    Ok(NodeAddress { host, port, peer_port })
 }
 
 fn is_this_machine(host: &str) -> bool {
@@ -187,6 +261,25 @@ fn nodes(text: &str) -> Result<Vec<NodeAddress>, String> {
     Ok(nodes)
 }
 
+/// `host:peer-port`, several of them with commas between.
+fn seeds(text: &str) -> Result<Vec<(String, u16)>, String> {
+    let seed = |text: &str| {
+        let wrong = || format!("'{text}' is not the address of a node: HOST:PEER-PORT is needed");
+        let (name, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+        let port = parse::integer(port, 1, 65535).map_err(|_| wrong())? as u16;
+        Ok((named_host(name).ok_or_else(wrong)??, port))
+    };
+    text.split(',').map(|text| seed(text.trim())).collect()
+}
+
+/// A host before a port. `None`: there is none.
+fn named_host(text: &str) -> Option<Result<String, String>> {
+    // An IPv6 address stands in brackets, as in a URL.
+    let name = text.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+    let name = name.unwrap_or(text);
+    (!name.is_empty() && name.len() <= HOST_BYTES_MAX).then(|| host(name))
+}
+
 /// `host:port` or `host:port@peer-port`.
 fn node(text: &str) -> Result<NodeAddress, String> {
     let wrong = || format!("'{text}' is not a node: HOST:PORT or HOST:PORT@PEER-PORT is needed");
@@ -195,14 +288,7 @@ fn node(text: &str) -> Result<NodeAddress, String> {
         None => (text, None),
     };
     let (name, port) = client.rsplit_once(':').ok_or_else(wrong)?;
-    // An IPv6 address stands in brackets, as in a URL.
-    let name = name
-        .strip_prefix('[')
-        .and_then(|name| name.strip_suffix(']'))
-        .unwrap_or(name);
-    if name.is_empty() || name.len() > HOST_BYTES_MAX {
-        return Err(wrong());
-    }
+    let host = named_host(name).ok_or_else(wrong)?;
     let number = |text: &str| parse::integer(text, 1, 65535).map_err(|_| wrong());
     let port = number(port)? as u16;
     let peer_port = match peer {
@@ -212,7 +298,7 @@ fn node(text: &str) -> Result<NodeAddress, String> {
         })?,
     };
     Ok(NodeAddress {
-        host: host(name)?,
+        host: host?,
         port,
         peer_port,
     })
@@ -246,5 +332,20 @@ mod tests {
             let error = nodes(text).unwrap_err();
             assert!(error.contains(why), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn nodes_to_join_are_named_by_host_and_peer_port() {
+        assert_eq!(
+            seeds("a:17000, [::1]:17100").unwrap(),
+            [("a".into(), 17000), ("::1".into(), 17100)]
+        );
+        for text in ["a", ":17000", "a:0", "a:17000,", "a b:17000", "a:7000@17000"] {
+            assert!(seeds(text).is_err(), "{text}");
+        }
+        let own = |port, peer_port| own_address(("a".into(), port), peer_port).map(|own| own.peer_port);
+        assert_eq!(own(7000, None).unwrap(), 17_000);
+        assert_eq!(own(7000, Some(9)).unwrap(), 9);
+        assert!(own(0, Some(9)).is_err() && own(60_000, None).is_err());
     }
 }

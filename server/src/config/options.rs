@@ -4,6 +4,7 @@
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::ctl::options::CtlOptions;
 use crate::upkeep::options::{BackupOptions, CheckOptions, InspectOptions, RestoreOptions};
 
 /// The whole command line.
@@ -42,6 +43,8 @@ pub enum Command {
     Backup(BackupOptions),
     /// Makes a data directory of a backup.
     Restore(RestoreOptions),
+    /// Looks at a running cluster through one of its nodes, and says who leads.
+    Ctl(CtlOptions),
 }
 
 /// The server's options as text.
@@ -100,7 +103,15 @@ pub struct RawOptions {
     #[arg(long, value_name = "NODES", help_heading = "Cluster", verbatim_doc_comment)]
     pub initial_cluster: Option<String>,
 
-    /// Which node of --initial-cluster this one is: HOST:PORT as it stands there.
+    /// Joins the cluster of a node that listens for others there: HOST:PEER-PORT, or several with commas between.
+    ///
+    /// For a new directory. The node gets a number, and then replicas of what the cluster holds; it can be started again
+    /// without this option. It needs the secret of the cluster, and as many --cores as the others have. Clients are told
+    /// its --port; other nodes reach it at PORT + 10000 and behind it, unless --announce HOST:PORT@PEER-PORT says more.
+    #[arg(long, value_name = "NODES", help_heading = "Cluster", verbatim_doc_comment)]
+    pub join: Option<String>,
+
+    /// Which node of --initial-cluster this one is: HOST:PORT as it stands there. With --join, where it will be reached.
     ///
     /// By default the one with the announced host (--announce-host, or --bind) and --port.
     #[arg(long, value_name = "HOST:PORT", help_heading = "Cluster", verbatim_doc_comment)]
@@ -130,7 +141,8 @@ pub struct RawOptions {
 
     /// Port of /metrics, /health and /ready over HTTP, on 127.0.0.1 only; 0 turns it off.
     ///
-    /// There is no password on it and no data behind it; it never listens on another interface.
+    /// `slotcore ctl` looks at the cluster through it. There is no password on it, no data behind it, and nothing can be
+    /// changed by it; it never listens on another interface.
     #[arg(
         long,
         value_name = "PORT",
@@ -286,6 +298,19 @@ pub struct RawOptions {
     )]
     pub log_target: String,
 
+    /// Bytes a second of files that are read again to find damage before somebody needs them; 0 = none (live).
+    ///
+    /// All files once a day, if the rate allows: 4 MB a second are 340 GB a day. Damage is logged, and shown by INFO store and
+    /// /metrics. A high rate takes reads of the device away from clients.
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value = "4mb",
+        help_heading = "Storage",
+        verbatim_doc_comment
+    )]
+    pub scrub_rate: String,
+
     /// Memory the server may use; 0 = seven tenths of the machine's, or of the control group's limit (live).
     ///
     /// No limit of the data: what does not fit is in files, and read from there when it is asked for. Each core takes 64 MB
@@ -299,6 +324,67 @@ pub struct RawOptions {
         verbatim_doc_comment
     )]
     pub memory: String,
+
+    /// Bytes that all keys together may take, those that lie only in files among them; 0 = no limit (live).
+    ///
+    /// `maxmemory` of Redis. What would make the data grow beyond it is refused with OOM; reads and deletions go on. Each core
+    /// has an equal part of it. Independent of --memory: a limit above it bounds the disk, one below it the memory.
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value = "0",
+        help_heading = "Cores and memory",
+        verbatim_doc_comment
+    )]
+    pub dataset_limit: String,
+
+    /// What happens at --dataset-limit: which keys go, or, with noeviction, that writes are refused (live).
+    ///
+    ///   noeviction                         none: what needs more room is answered with OOM.
+    ///   allkeys-lru, allkeys-lfu           those that were not used for longest, or are used least often.
+    ///   allkeys-random                     any.
+    ///   volatile-lru, -lfu, -random, -ttl  the same among keys with an expiry; -ttl: those that expire first.
+    ///
+    /// A key that goes is deleted, durably and on every replica: this makes a cache of the store. Data is no cache by default.
+    /// Noting how keys are used, for -lru and -lfu, takes a 32nd of --memory.
+    #[arg(
+        long,
+        value_name = "POLICY",
+        default_value = "noeviction",
+        help_heading = "Cores and memory",
+        verbatim_doc_comment
+    )]
+    pub maxmemory_policy: String,
+
+    /// Keys drawn at random for each key that goes, from 1 to 64 (live). More find better ones and cost time.
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value = "5",
+        help_heading = "Cores and memory",
+        verbatim_doc_comment
+    )]
+    pub maxmemory_samples: String,
+
+    /// How slowly the counters of -lfu grow with the uses of a key (live). Those of Redis, with its default.
+    #[arg(
+        long,
+        value_name = "FACTOR",
+        default_value = "10",
+        help_heading = "Cores and memory",
+        verbatim_doc_comment
+    )]
+    pub lfu_log_factor: String,
+
+    /// Minutes without use after which the counter of a key falls by one; 0 = never (live).
+    #[arg(
+        long,
+        value_name = "MINUTES",
+        default_value = "1",
+        help_heading = "Cores and memory",
+        verbatim_doc_comment
+    )]
+    pub lfu_decay_time: String,
 
     /// Cores: threads that each own a part of the keys, up to 1024; 0 = one for each processor this process may use.
     ///

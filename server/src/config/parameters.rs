@@ -2,9 +2,10 @@
 //! clients ask for that has one truthful answer here.
 
 use super::notify::NotifyEvents;
-use super::parse::{choice, integer, memory};
+use super::parse::{choice, integer, memory, memory_or_percent, save_points};
 use super::settings::{Durability, LogLevel, Setting, Settings};
-use super::{BULK_BYTES_FLOOR, BULK_BYTES_LIMIT, Config, SLOW_LOG_LEN_MAX, SPIN_US_MAX};
+use super::{BULK_BYTES_FLOOR, BULK_BYTES_LIMIT, Config, EVICTION_SAMPLES_MAX, SLOW_LOG_LEN_MAX, SPIN_US_MAX};
+use slotcore_engine::eviction::EvictionPolicy;
 
 /// One parameter of `CONFIG`.
 pub struct Parameter {
@@ -30,19 +31,28 @@ pub enum Access {
     /// Chosen at start.
     Startup(fn(&Config) -> String),
     /// Redis lets it be set, here it has one value: setting that value is accepted, any other refused.
-    Only(&'static str),
-    /// It tunes how Redis works inside: a whole number is accepted and read back, and has no effect.
+    Only {
+        /// The value.
+        value: &'static str,
+        /// Says in Redis's words why a value is none for Redis either.
+        check: Check,
+    },
+    /// It tunes how Redis works inside, or asks for what is done anyway: what Redis accepts is accepted and read back, and
+    /// has no effect.
     Remembered {
         /// The name under which the value is kept: aliases share one.
         key: &'static str,
         /// Redis's default.
         default: &'static str,
         /// Says in Redis's words why a value is none.
-        check: fn(&str) -> Result<(), String>,
+        check: Check,
     },
     /// Redis does not let it be set either.
     Fixed(&'static str),
 }
+
+/// Says in Redis's words why a text is no value of a parameter.
+pub type Check = fn(&str) -> Result<(), String>;
 
 /// A live parameter under our own name, which is also the option's.
 const fn live(
@@ -81,22 +91,26 @@ const fn startup(name: &'static str, get: fn(&Config) -> String) -> Parameter {
 }
 
 const fn only(name: &'static str, value: &'static str) -> Parameter {
+    only_checked(name, value, |_| Ok(()))
+}
+
+const fn only_checked(name: &'static str, value: &'static str, check: Check) -> Parameter {
     Parameter {
         name,
         option: None,
-        access: Access::Only(value),
+        access: Access::Only { value, check },
     }
 }
 
 const fn remembered(name: &'static str, key: &'static str, default: &'static str) -> Parameter {
+    remembered_checked(name, key, default, |text| integer(text, i64::MIN, i64::MAX).map(|_| ()))
+}
+
+const fn remembered_checked(name: &'static str, key: &'static str, default: &'static str, check: Check) -> Parameter {
     Parameter {
         name,
         option: None,
-        access: Access::Remembered {
-            key,
-            default,
-            check: |text| integer(text, i64::MIN, i64::MAX).map(|_| ()),
-        },
+        access: Access::Remembered { key, default, check },
     }
 }
 
@@ -129,13 +143,50 @@ pub static PARAMETERS: &[Parameter] = &[
         "memory",
         Setting::MemoryBytesMax,
         |s| s.memory_bytes_max.to_string(),
-        set_memory,
+        |s, t| memory(t, 0, i64::MAX as u64).map(|bytes| s.memory_bytes_max = bytes),
     ),
+    live(
+        "dataset-limit",
+        Setting::DatasetBytesMax,
+        |s| s.dataset_bytes_max.to_string(),
+        set_dataset,
+    ),
+    // What Redis bounds by it is its data, all of which is in memory there.
     alias(
         "maxmemory",
-        Setting::MemoryBytesMax,
-        |s| s.memory_bytes_max.to_string(),
-        set_memory,
+        Setting::DatasetBytesMax,
+        |s| s.dataset_bytes_max.to_string(),
+        set_dataset,
+    ),
+    live(
+        "scrub-rate",
+        Setting::ScrubRate,
+        |s| s.scrub_bytes_per_s.to_string(),
+        |s, t| memory(t, 0, i64::MAX as u64).map(|bytes| s.scrub_bytes_per_s = bytes),
+    ),
+    live(
+        "maxmemory-policy",
+        Setting::Eviction,
+        |s| s.eviction_policy.name().to_string(),
+        |s, t| choice(t, &EvictionPolicy::NAMES).map(|at| s.eviction_policy = EvictionPolicy::from_position(at)),
+    ),
+    live(
+        "maxmemory-samples",
+        Setting::Eviction,
+        |s| s.eviction_samples.to_string(),
+        |s, t| integer(t, 1, EVICTION_SAMPLES_MAX).map(|n| s.eviction_samples = n as u32),
+    ),
+    live(
+        "lfu-log-factor",
+        Setting::Eviction,
+        |s| s.lfu_log_factor.to_string(),
+        |s, t| integer(t, 0, TIME_MAX).map(|n| s.lfu_log_factor = n as u32),
+    ),
+    live(
+        "lfu-decay-time",
+        Setting::Eviction,
+        |s| s.lfu_decay_minutes.to_string(),
+        |s, t| integer(t, 0, TIME_MAX).map(|n| s.lfu_decay_minutes = n as u32),
     ),
     live(
         "requirepass",
@@ -245,6 +296,7 @@ pub static PARAMETERS: &[Parameter] = &[
     }),
     startup("announce-host", |c| c.announce_host.clone().unwrap_or_default()),
     startup("initial-cluster", |c| c.cluster_texts.initial_cluster.clone()),
+    startup("join", |c| c.cluster_texts.join.clone()),
     startup("announce", |c| c.cluster_texts.announce.clone()),
     startup("peer-port", |c| c.cluster_texts.peer_port.clone()),
     startup("cluster-secret", |c| c.cluster_texts.secret.clone()),
@@ -264,7 +316,7 @@ pub static PARAMETERS: &[Parameter] = &[
     }),
     startup("enable-debug-command", |c| c.debug_command.name().to_string()),
     // Every write is in the log, always; there are no snapshots to schedule and no rewrite to trigger.
-    only("save", ""),
+    remembered_checked("save", "save", "", save_points),
     // Scripts are stopped by what they do, before anybody would be told that one is busy.
     only("busy-reply-threshold", "0"),
     only("lua-time-limit", "0"),
@@ -274,8 +326,12 @@ pub static PARAMETERS: &[Parameter] = &[
     only("auto-aof-rewrite-min-size", "0"),
     only("aof-use-rdb-preamble", "no"),
     only("stop-writes-on-bgsave-error", "yes"),
-    only("maxmemory-policy", "noeviction"),
-    only("maxmemory-clients", "0"),
+    only_checked("maxmemory-clients", "0", |text| memory_or_percent(text).map(|_| ())),
+    // Nodes know each other by the secret of the cluster; there is no replication of Redis to log in to, and no TLS.
+    only("masterauth", ""),
+    only("masteruser", ""),
+    only("tls-key-file-pass", ""),
+    only("tls-client-key-file-pass", ""),
     // Values are freed in bounded slices by whoever owns them: what Redis calls lazy, for every command.
     only("lazyfree-lazy-eviction", "yes"),
     only("lazyfree-lazy-expire", "yes"),
@@ -299,9 +355,6 @@ pub static PARAMETERS: &[Parameter] = &[
     remembered("stream-node-max-bytes", "stream-node-max-bytes", "4096"),
     remembered("hll-sparse-max-bytes", "hll-sparse-max-bytes", "3000"),
     remembered("hz", "hz", "10"),
-    remembered("lfu-log-factor", "lfu-log-factor", "10"),
-    remembered("lfu-decay-time", "lfu-decay-time", "1"),
-    remembered("maxmemory-samples", "maxmemory-samples", "5"),
     remembered("rdb-key-save-delay", "rdb-key-save-delay", "0"),
     remembered("key-load-delay", "key-load-delay", "0"),
     remembered("repl-timeout", "repl-timeout", "60"),
@@ -317,12 +370,12 @@ pub static PARAMETERS: &[Parameter] = &[
     only("protected-mode", "no"),
     only("io-threads", "1"),
     fixed("cluster-enabled", "no"),
-    fixed("databases", "1"),
+    fixed("databases", "16"),
     fixed("daemonize", "no"),
     fixed("supervised", "no"),
     fixed("tls-port", "0"),
     fixed("unixsocket", ""),
-    fixed("rename-command", ""),
+    only("rename-command", ""),
     fixed("logfile", ""),
     fixed("replicaof", ""),
     fixed("slaveof", ""),
@@ -351,8 +404,8 @@ fn set_appendfsync(settings: &mut Settings, text: &str) -> Result<(), String> {
     choice(text, &meaning.map(Durability::appendfsync_name)).map(|at| settings.durability = meaning[at])
 }
 
-fn set_memory(settings: &mut Settings, text: &str) -> Result<(), String> {
-    memory(text, 0, i64::MAX as u64).map(|bytes| settings.memory_bytes_max = bytes)
+fn set_dataset(settings: &mut Settings, text: &str) -> Result<(), String> {
+    memory(text, 0, i64::MAX as u64).map(|bytes| settings.dataset_bytes_max = bytes)
 }
 
 #[cfg(test)]

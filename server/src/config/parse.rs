@@ -25,6 +25,34 @@ pub fn memory(text: &str, min: u64, max: u64) -> Result<u64, String> {
     Ok(value)
 }
 
+/// A size in bytes, or a share of the machine's memory with a percent sign, which must be at most 100: its number.
+///
+/// # Errors
+/// The text Redis answers with.
+pub fn memory_or_percent(text: &str) -> Result<u64, String> {
+    let Some(percent) = text.trim().strip_suffix('%') else {
+        return memory_bytes(text).ok_or_else(|| "argument must be a memory or percent value".to_string());
+    };
+    match percent.parse::<u64>() {
+        Ok(percent @ 0..=100) => Ok(percent),
+        Ok(_) => Err("percentage argument must be less or equal to 100".to_string()),
+        Err(_) => Err("argument must be a memory or percent value".to_string()),
+    }
+}
+
+/// Pairs of seconds and changes, as `save` of Redis has them, or nothing.
+///
+/// # Errors
+/// The text Redis answers with.
+pub fn save_points(text: &str) -> Result<(), String> {
+    let numbers: Vec<Option<i64>> = text.split_whitespace().map(|word| word.parse().ok()).collect();
+    let is_point = |pair: &[Option<i64>]| matches!(pair, [Some(1..), Some(0..)]);
+    match numbers.chunks(2).all(is_point) {
+        true => Ok(()),
+        false => Err("Invalid save parameters".to_string()),
+    }
+}
+
 /// One of `words`, in any case; gives back its position.
 ///
 /// # Errors

@@ -75,13 +75,19 @@ impl ConfigRegistry {
         let mut next = self.config.settings.clone();
         let mut seen: Vec<&'static str> = Vec::with_capacity(pairs.len());
         let mut changed = Vec::new();
-        for &(name, _) in pairs {
+        for &(name, value) in pairs {
             let parameter = parameters::find(name).ok_or_else(|| ConfigSetError::Unknown(name.to_string()))?;
             let refused = |reason: &str| ConfigSetError::Refused {
                 name: name.to_string(),
                 reason: reason.to_string(),
             };
-            if matches!(parameter.access, Access::Startup(_) | Access::Fixed(_)) {
+            // What was chosen at start may be said again: who sets all that he has read changes nothing.
+            let is_immutable = match parameter.access {
+                Access::Startup(get) => get(&self.config) != value,
+                Access::Fixed(_) => true,
+                _ => false,
+            };
+            if is_immutable {
                 return Err(refused("can't set immutable config"));
             }
             if seen.contains(&parameter.name) {
@@ -109,7 +115,8 @@ impl ConfigRegistry {
                     check(value).map_err(refused)?;
                     next.remembered.insert(key, value.to_string());
                 }
-                Some(Access::Only(only)) if !only.eq_ignore_ascii_case(value) => {
+                Some(Access::Only { value: only, check }) if !only.eq_ignore_ascii_case(value) => {
+                    check(value).map_err(refused)?;
                     return Err(refused(format!("only '{only}' is supported")));
                 }
                 _ => {}
@@ -152,7 +159,7 @@ fn read(parameter: &Parameter, config: &Config) -> String {
             let set = config.settings.remembered.get(key);
             set.map_or_else(|| (*default).to_string(), Clone::clone)
         }
-        Access::Only(value) | Access::Fixed(value) => (*value).to_string(),
+        Access::Only { value, .. } | Access::Fixed(value) => (*value).to_string(),
     }
 }
 
@@ -222,13 +229,41 @@ mod tests {
                 "CONFIG SET failed (possibly related to argument 'maxclients') - duplicate parameter",
             ),
             (
-                &[("save", "60 1")],
-                "CONFIG SET failed (possibly related to argument 'save') - only '' is supported",
+                &[("appendonly", "no")],
+                "CONFIG SET failed (possibly related to argument 'appendonly') - only 'yes' is supported",
+            ),
+            (
+                &[("save", "60 1 5")],
+                "CONFIG SET failed (possibly related to argument 'save') - Invalid save parameters",
+            ),
+            (
+                &[("maxmemory-clients", "200%")],
+                "CONFIG SET failed (possibly related to argument 'maxmemory-clients') - percentage argument must be less or \
+                 equal to 100",
+            ),
+            (
+                &[("maxmemory-clients", "5%")],
+                "CONFIG SET failed (possibly related to argument 'maxmemory-clients') - only '0' is supported",
             ),
         ] {
             assert_eq!(registry.set(pairs).unwrap_err().to_string(), text);
         }
         assert_eq!(registry.set(&[("save", ""), ("appendonly", "YES")]), Ok(vec![]));
+    }
+
+    #[test]
+    fn everything_that_is_no_constant_can_be_set_to_what_it_is() {
+        let mut registry = registry();
+        for parameter in PARAMETERS {
+            let before = value(&registry, parameter.name);
+            let set = registry.set(&[(parameter.name, &before)]);
+            match parameter.access {
+                Access::Fixed(_) => assert!(set.is_err(), "{}", parameter.name),
+                _ => assert_eq!(set, Ok(vec![]), "{}", parameter.name),
+            }
+            assert_eq!(value(&registry, parameter.name), before);
+        }
+        assert!(registry.set(&[("cores", "77")]).is_err());
     }
 
     #[test]

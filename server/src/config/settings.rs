@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use slotcore_engine::cmd::EncodingLimits;
+use slotcore_engine::eviction::EvictionPolicy;
 
 use super::notify::NotifyEvents;
 use super::output_limits::OutputBufferLimits;
@@ -107,6 +108,18 @@ pub struct Settings {
     pub durability: Durability,
     /// Bytes of memory the server may use; 0 = a share of the machine's. What does not fit is in files.
     pub memory_bytes_max: u64,
+    /// Bytes that all keys together may take, in memory and in files; 0 = no limit.
+    pub dataset_bytes_max: u64,
+    /// Bytes a second that the scrubber reads; 0 = it does not.
+    pub scrub_bytes_per_s: u64,
+    /// Which keys go at that limit.
+    pub eviction_policy: EvictionPolicy,
+    /// Keys drawn at random for each that goes.
+    pub eviction_samples: u32,
+    /// How slowly the counters of uses grow.
+    pub lfu_log_factor: u32,
+    /// Minutes after which such a counter falls by one; 0 = never.
+    pub lfu_decay_minutes: u32,
     /// The password of every connection; empty = none needed.
     pub password: String,
     /// How much is logged.
@@ -166,6 +179,10 @@ impl Settings {
 pub enum Setting {
     Durability,
     MemoryBytesMax,
+    DatasetBytesMax,
+    ScrubRate,
+    /// `maxmemory-policy` and what belongs to it.
+    Eviction,
     Password,
     LogLevel,
     ClientsMax,

@@ -20,6 +20,12 @@ impl ErrorStats {
         self.add(reply.split(' ').next().unwrap_or_default(), 1);
     }
 
+    /// Counts errors that commands of a script were answered with, by their first word.
+    pub fn count_called(&mut self, kind: &str, times: u32) {
+        self.total += u64::from(times);
+        self.add(kind, u64::from(times));
+    }
+
     /// Adds the error replies of another core.
     pub fn merge(&mut self, other: &Self) {
         self.total += other.total;

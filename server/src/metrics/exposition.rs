@@ -117,8 +117,10 @@ const OF_CORE: &[OfCore] = &[
     ("slow_commands", Gauge, "Entries in the slow log.", |s| {
         s.metrics.slow_log.len() as u64
     }),
-    ("keys", Gauge, "Keys held.", |s| s.data.keys),
-    ("keys_volatile", Gauge, "Keys with an expiry.", |s| s.data.volatile_keys),
+    ("keys", Gauge, "Keys held.", |s| s.data.keys.total()),
+    ("keys_volatile", Gauge, "Keys with an expiry.", |s| {
+        s.data.volatile_keys.total()
+    }),
     ("keyspace_hits_total", Counter, "Reads that found their key.", |s| {
         s.data.stats.hits
     }),
@@ -130,6 +132,18 @@ const OF_CORE: &[OfCore] = &[
         Counter,
         "Keys removed because their time had come.",
         |s| s.data.stats.expired,
+    ),
+    (
+        "evicted_keys_total",
+        Counter,
+        "Keys deleted because the data had reached --dataset-limit.",
+        |s| s.data.stats.evicted,
+    ),
+    (
+        "dataset_bytes",
+        Gauge,
+        "Bytes of all keys and values, in memory or in files: what --dataset-limit bounds.",
+        |s| s.facts.store.dataset_bytes,
     ),
     ("log_frames_total", Counter, "Frames written to the log.", |s| {
         s.facts.log_frames
@@ -219,6 +233,18 @@ const OF_CORE: &[OfCore] = &[
         Counter,
         "Clean keys that left the memory.",
         |s| s.facts.store.evicted_keys,
+    ),
+    (
+        "scrub_read_bytes_total",
+        Counter,
+        "Bytes of files that the scrubber has read.",
+        |s| s.facts.store.scrub.bytes,
+    ),
+    (
+        "scrub_damages",
+        Gauge,
+        "Damaged places in files that the scrubber has found.",
+        |s| s.facts.store.scrub.damages,
     ),
     ("raft_term", Gauge, "Raft's election counter.", |s| s.facts.raft_term),
     (

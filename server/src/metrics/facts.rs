@@ -1,13 +1,16 @@
 //! What a core knows of itself at one moment, besides what it counts: [`CoreFacts`], [`DataFacts`], [`ConnFacts`]. Those of
 //! several cores merge into those of all.
 
+use slotcore_engine::database::Counts;
 use slotcore_engine::keyspace::{Keyspace, KeyspaceStats, MemoryUse};
+use slotcore_rt::ids::LogIndex;
 
 use super::StoreFacts;
 use crate::clients::BufferUse;
+use crate::nodes::NodeNumber;
 
 /// Facts of one core that others count (log, Raft, connections); the core loop gathers them when somebody looks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CoreFacts {
     /// Connections open now.
     pub clients: u64,
@@ -37,6 +40,8 @@ pub struct CoreFacts {
     pub blocked_clients: u64,
     /// Log position applied to the keyspace.
     pub raft_applied_index: u64,
+    /// While this core leads: the nodes whose core of its number is heard from, and up to where each has the log.
+    pub followers: Vec<(NodeNumber, LogIndex)>,
     /// Frames written to the log.
     pub log_frames: u64,
     /// Bytes written to the log, padding included.
@@ -57,13 +62,18 @@ pub struct CoreFacts {
     pub last_durable_at_s: u64,
     /// Writes acknowledged but not yet durable (only without `--durability always`).
     pub writes_not_durable: u64,
+    /// Milliseconds for which the data was beyond its limit although keys went, all together.
+    pub over_limit_ms: u64,
+    /// For how many it has been now.
+    pub over_limit_now_ms: u64,
     /// Memory and files.
     pub store: StoreFacts,
 }
 
 impl CoreFacts {
     /// Adds another core's. Counts add up, log positions too, so that they still grow with every write; the term is the
-    /// highest; what troubles one core troubles all; everything is durable since the core that is furthest behind.
+    /// highest; what troubles one core troubles all; everything is durable since the core that is furthest behind. Who follows
+    /// is left as it is: each core has followers of its own.
     pub fn merge(&mut self, other: &Self) {
         self.clients += other.clients;
         self.commands_in_flight += other.commands_in_flight;
@@ -89,6 +99,8 @@ impl CoreFacts {
         self.loading |= other.loading;
         self.last_durable_at_s = self.last_durable_at_s.min(other.last_durable_at_s);
         self.writes_not_durable += other.writes_not_durable;
+        self.over_limit_ms = self.over_limit_ms.max(other.over_limit_ms);
+        self.over_limit_now_ms = self.over_limit_now_ms.max(other.over_limit_now_ms);
         self.store.merge(&other.store);
     }
 }
@@ -98,10 +110,10 @@ impl CoreFacts {
 pub struct DataFacts {
     /// Hits, misses, expired keys.
     pub stats: KeyspaceStats,
-    /// Keys held.
-    pub keys: u64,
-    /// Keys with an expiry.
-    pub volatile_keys: u64,
+    /// Keys held, of each database.
+    pub keys: Counts,
+    /// Keys in memory with an expiry, of each database.
+    pub volatile_keys: Counts,
     /// Memory of the data.
     pub memory: MemoryUse,
     /// Scripts and functions.
@@ -149,8 +161,8 @@ impl DataFacts {
     pub fn of(keyspace: &Keyspace) -> Self {
         Self {
             stats: keyspace.stats(),
-            keys: keyspace.len(),
-            volatile_keys: keyspace.volatile_len(),
+            keys: keyspace.counts(),
+            volatile_keys: keyspace.volatile_counts(),
             memory: keyspace.memory(),
             scripts: ScriptFacts::of(keyspace),
         }
@@ -161,9 +173,10 @@ impl DataFacts {
         self.stats.hits += other.stats.hits;
         self.stats.misses += other.stats.misses;
         self.stats.expired += other.stats.expired;
+        self.stats.evicted += other.stats.evicted;
         self.stats.freed_in_slices += other.stats.freed_in_slices;
-        self.keys += other.keys;
-        self.volatile_keys += other.volatile_keys;
+        self.keys.join(&other.keys);
+        self.volatile_keys.join(&other.volatile_keys);
         self.memory.index += other.memory.index;
         self.memory.records += other.memory.records;
         self.memory.objects += other.memory.objects;

@@ -12,6 +12,15 @@ pub const ARG_BYTES_MAX: usize = 128;
 /// What stands for a password.
 const REDACTED: &[u8] = b"(redacted)";
 
+/// Parameters of `CONFIG` whose values nobody is shown.
+const SECRET_PARAMETERS: [&[u8]; 5] = [
+    b"requirepass",
+    b"masterauth",
+    b"masteruser",
+    b"tls-key-file-pass",
+    b"tls-client-key-file-pass",
+];
+
 /// One slow command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SlowCommand {
@@ -135,20 +144,18 @@ fn shortened<'a>(args: impl ExactSizeIterator<Item = &'a [u8]>) -> Vec<Vec<u8>> 
     out
 }
 
-/// Puts [`REDACTED`] in place of the passwords in a command's words, of which the first is its name.
+/// Puts [`REDACTED`] in place of passwords and what is known of users in a command's words, of which the first is its name:
+/// where Redis does.
 pub fn redact(spec: &CommandSpec, words: &mut [&[u8]]) {
     let secrets = match spec.run {
         Run::Server(ServerCmd::Auth) => 1..words.len(),
+        Run::Server(ServerCmd::AclSetUser | ServerCmd::AclDelUser | ServerCmd::AclGetUser) => 2..words.len(),
         Run::Server(ServerCmd::Hello) => {
             let auth = words.iter().position(|word| word.eq_ignore_ascii_case(b"auth"));
             auth.map_or(0..0, |at| at + 1..words.len().min(at + 3))
         }
         Run::Server(ServerCmd::ConfigSet) => {
-            let secret = |name: &[u8]| {
-                [&b"requirepass"[..], b"masterauth"]
-                    .iter()
-                    .any(|s| name.eq_ignore_ascii_case(s))
-            };
+            let secret = |name: &[u8]| SECRET_PARAMETERS.iter().any(|s| name.eq_ignore_ascii_case(s));
             for at in (2..words.len().saturating_sub(1)).step_by(2) {
                 if secret(words[at]) {
                     words[at + 1] = REDACTED;
@@ -220,6 +227,13 @@ mod tests {
                 "config set timeout 1 RequirePass (redacted)",
             ),
             ("set requirepass secret", "set requirepass secret"),
+            (
+                "acl setuser alice >secret +get",
+                "acl setuser (redacted) (redacted) (redacted)",
+            ),
+            ("acl deluser alice bob", "acl deluser (redacted) (redacted)"),
+            ("acl getuser alice", "acl getuser (redacted)"),
+            ("acl cat read", "acl cat read"),
         ] {
             let mut words: Vec<_> = line.split(' ').map(str::as_bytes).collect();
             let container = slotcore_engine::cmd::lookup(words[0]).expect("a command");

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use slotcore_rt::ids::CoreId;
 
+use crate::group_facts::GroupFacts;
+
 use super::{ConnFacts, CoreFacts, CoreMetrics, DataFacts};
 
 /// A core's metrics at one moment.
@@ -21,6 +23,8 @@ pub struct CoreSnapshot {
     pub data: DataFacts,
     /// What its connections held.
     pub conns: ConnFacts,
+    /// What it knows of its group; `None` in one that a core gives to another.
+    pub group: Option<GroupFacts>,
 }
 
 /// Where one core leaves its newest snapshot, and where others ask for one.
@@ -114,6 +118,7 @@ mod tests {
             facts: CoreFacts::default(),
             data: DataFacts::default(),
             conns: ConnFacts::default(),
+            group: None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! [`StoreFacts`]: what is in memory, what is in files, and what it costs to move it between the two.
 
 use slotcore_engine::keyspace::Keyspace;
-use slotcore_engine::store::{Store, StoreStats};
+use slotcore_engine::store::{FileName, ScrubStats, Store, StoreStats};
 
 use crate::cold::ColdStats;
 
@@ -16,12 +16,18 @@ pub struct StoreFacts {
     pub frozen_bytes: u64,
     /// Bytes of filters, indexes and buffers of files.
     pub memory_bytes: u64,
+    /// Bytes of all keys and values, in memory or not: what `--dataset-limit` bounds.
+    pub dataset_bytes: u64,
     /// Clean keys that left the memory.
     pub evicted_keys: u64,
     /// Their bytes.
     pub evicted_bytes: u64,
     /// Commands that waited for files, ran again, or were held back.
     pub cold: ColdStats,
+    /// What the scrubber has done.
+    pub scrub: ScrubStats,
+    /// The file and place of the damage that it found last.
+    pub scrub_last_damage: Option<(FileName, u64)>,
     /// What the store counts.
     pub stats: StoreStats,
 }
@@ -43,11 +49,17 @@ impl StoreFacts {
         self.clean_bytes += other.clean_bytes;
         self.frozen_bytes += other.frozen_bytes;
         self.memory_bytes += other.memory_bytes;
+        self.dataset_bytes += other.dataset_bytes;
         self.evicted_keys += other.evicted_keys;
         self.evicted_bytes += other.evicted_bytes;
         self.cold.waits += other.cold.waits;
         self.cold.reruns += other.cold.reruns;
         self.cold.writes_held += other.cold.writes_held;
+        self.scrub.rounds += other.scrub.rounds;
+        self.scrub.bytes += other.scrub.bytes;
+        self.scrub.damages += other.scrub.damages;
+        self.scrub.round_bytes += other.scrub.round_bytes;
+        self.scrub_last_damage = self.scrub_last_damage.or(other.scrub_last_damage);
         let (stats, others) = (&mut self.stats, &other.stats);
         stats.lookups += others.lookups;
         stats.filtered += others.filtered;

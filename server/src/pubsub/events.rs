@@ -7,12 +7,9 @@
 use crate::batch::Who;
 use crate::core_state::CoreState;
 use crate::parcel::Cast;
+use slotcore_engine::database::split;
 use slotcore_engine::keyspace::EventClasses;
-use slotcore_engine::ord::slot_of;
-
-/// What stands in a channel's name before the key, and before the event. There is one database.
-const BY_KEY: &[u8] = b"__keyspace@0__:";
-const BY_EVENT: &[u8] = b"__keyevent@0__:";
+use slotcore_engine::ord::slot_of_bytes;
 
 impl CoreState {
     /// To be called after anything that may have changed keys; by whom, if by a client.
@@ -46,7 +43,7 @@ impl CoreState {
         let who = who.and_then(|who| match who {
             Who::Client(conn) => Some((me, conn)),
             Who::Core(core, asker, _) => Some((core, asker.conn)),
-            Who::Waiter(_) => None,
+            Who::Waiter(_) | Who::Nobody => None,
         });
         let mut events = std::mem::take(&mut self.events);
         self.keyspace.take_events(&mut events);
@@ -58,11 +55,14 @@ impl CoreState {
             if !notify.wanted().has_any(event.class) {
                 continue;
             }
+            let (database, key) = split(event.key);
             if notify.by_key {
-                self.broadcast(&[BY_KEY, event.key].concat(), event.name.as_bytes());
+                let channel = [format!("__keyspace@{database}__:").as_bytes(), key].concat();
+                self.broadcast(&channel, event.name.as_bytes());
             }
             if notify.by_event {
-                self.broadcast(&[BY_EVENT, event.name.as_bytes()].concat(), event.key);
+                let channel = format!("__keyevent@{database}__:{}", event.name);
+                self.broadcast(channel.as_bytes(), key);
             }
         }
         self.events = events;
@@ -70,7 +70,7 @@ impl CoreState {
 
     /// Publishes a message of the server's own.
     fn broadcast(&mut self, channel: &[u8], message: &[u8]) {
-        let slot = slot_of(channel);
+        let slot = slot_of_bytes(channel);
         for core in 0..self.mesh.cores() as u16 {
             if !self.pubsub.interest().may_hear(core, false, slot) {
                 continue;

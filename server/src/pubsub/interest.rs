@@ -7,7 +7,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use slotcore_engine::ord::{SLOTS, slot_of};
+use slotcore_engine::ord::{SLOTS, slot_of_bytes};
 use slotcore_rt::ids::CoreId;
 
 use super::Kind;
@@ -124,7 +124,7 @@ impl Interest {
         let of_core = &self.cores[usize::from(me.0)];
         match kind {
             Kind::Pattern => &of_core.patterns,
-            Kind::Channel | Kind::Shard => &of_core.channels[usize::from(slot_of(name))],
+            Kind::Channel | Kind::Shard => &of_core.channels[usize::from(slot_of_bytes(name))],
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `PUBLISH` and `SPUBLISH`: from the publisher's core to all who listen, wherever they are.
 
 use slotcore_engine::cmd::{Args, CommandSpec, Reply, ServerCmd};
-use slotcore_engine::ord::slot_of;
+use slotcore_engine::ord::slot_of_bytes;
 use slotcore_netio::{ConnId, Net};
 
 use super::Kind;
@@ -86,7 +86,7 @@ impl CoreState {
         counted: Counted,
     ) -> Option<i64> {
         let (channel, message, sharded) = (args.get(1), args.get(2), cmd == ServerCmd::SPublish);
-        let slot = slot_of(channel);
+        let slot = slot_of_bytes(channel);
         let me = self.mesh.me().0;
         if self.relay.is_on() && !sharded {
             self.publish_far(channel, message);

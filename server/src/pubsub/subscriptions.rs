@@ -153,7 +153,7 @@ impl Subscriptions {
 
 #[cfg(test)]
 mod tests {
-    use slotcore_engine::ord::slot_of;
+    use slotcore_engine::ord::slot_of_bytes;
     use slotcore_rt::rng::SeededRng;
 
     use super::*;
@@ -199,7 +199,7 @@ mod tests {
             assert_eq!(subs.counts(conn(who)), Kind::ALL.map(count));
             let heard = pairs.iter().any(|(_, k, n)| *k != Kind::Pattern && *n == name);
             let any_pattern = pairs.iter().any(|(_, k, _)| *k == Kind::Pattern);
-            let slot = slot_of(name.as_bytes());
+            let slot = slot_of_bytes(name.as_bytes());
             assert_eq!(interest.may_hear(1, true, slot), heard);
             assert_eq!(interest.may_hear(1, false, slot), heard || any_pattern);
             assert!(!interest.may_hear(0, false, slot));

@@ -2,7 +2,7 @@
 
 use slotcore_engine::cmd::transaction::Step;
 use slotcore_engine::cmd::{CommandSpec, END_WAIT, Run};
-use slotcore_engine::ord::slot_of;
+use slotcore_engine::ord::slot_of_bytes;
 use slotcore_engine::sessions::{Once, Verdict};
 
 use super::wire::{self, BadMessage, Body, NOT_HERE, REPLY_LOST};
@@ -10,7 +10,10 @@ use crate::batch::Who;
 use crate::blocked::Ending;
 use crate::core_state::CoreState;
 use crate::mesh::Unread;
+use crate::metadata::Change;
+use crate::nodes::NodeNumber;
 use crate::parcel::{Asker, Cast, Parcel, casts, reply_at};
+use crate::steering::Asked;
 
 /// Bytes of replies in one message.
 const REPLIES_BYTES_MAX: usize = 64 << 20;
@@ -36,8 +39,18 @@ impl CoreState {
             }
             Body::Replies => self.take_far_replies(bytes),
             Body::Casts => self.take_far_casts(bytes),
+            Body::Metadata => self.take_far_change(bytes),
+            Body::HandOver => self.wishes.hand_over = Some(NodeNumber(u32::from(node))),
         }
         Ok(())
+    }
+
+    /// A node asks for a change by the metadata group.
+    fn take_far_change(&mut self, bytes: &[u8]) {
+        if let (Some(view), Ok(change)) = (&self.server.view, Change::decode(bytes)) {
+            let from_afar = true;
+            view.steering.ask(Asked { change, from_afar });
+        }
     }
 
     /// Gives away what there is for other nodes: the node, and the message.
@@ -112,14 +125,15 @@ impl CoreState {
     pub(crate) fn keep_answer(&mut self, who: Who, once: &Once, at: usize) {
         let answer = match who {
             Who::Core(from, ..) => self.mesh.to(from).reply_since(at).unwrap_or_default(),
-            Who::Client(_) | Who::Waiter(_) => &[],
+            Who::Client(_) | Who::Waiter(_) | Who::Nobody => &[],
         };
         self.keyspace.sessions_mut().executed(once, answer);
     }
 
     /// Tells the other nodes of a message for all who listen.
     pub(crate) fn publish_far(&mut self, channel: &[u8], message: &[u8]) {
-        for node in self.relay.others() {
+        // What is cast to a node without a link is lost anyway.
+        for node in self.relay.others().filter(|&node| self.relay.is_linked(node)) {
             let far = self.mesh.far(node);
             self.mesh.to(far).push_cast(Cast::Message, channel, message);
         }
@@ -130,7 +144,7 @@ impl CoreState {
         for (_, channel, message) in casts(bytes) {
             self.deliver(false, channel, message);
             for core in (0..self.mesh.cores() as u16).filter(|&core| core != me) {
-                if self.pubsub.interest().may_hear(core, false, slot_of(channel)) {
+                if self.pubsub.interest().may_hear(core, false, slot_of_bytes(channel)) {
                     self.mesh.to(core).push_cast(Cast::Message, channel, message);
                 }
             }

@@ -42,10 +42,11 @@ const NOT_KEPT: &str =
 const UNBLOCKED_BY_CLIENT: &str = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
 
 impl CoreState {
-    /// This node is one of these.
-    pub fn begin_relaying(&mut self, list: &NodeList) {
+    /// This node is one of these. Those of earlier lists keep their places, as numbers are never used again.
+    pub fn set_far_nodes(&mut self, list: &NodeList) {
         let me = short(list.me);
-        let nodes = list.nodes.iter().map(|node| short(node.number)).max().unwrap_or(me);
+        let highest = list.nodes.iter().map(|node| short(node.number)).max();
+        let nodes = highest.unwrap_or(me).max(self.relay.nodes);
         self.mesh.make_far(nodes);
         let destinations = self.mesh.cores() + usize::from(nodes) + 1;
         self.foreign_waiting.resize_with(destinations, Vec::new);
@@ -219,7 +220,7 @@ impl CoreState {
         }
         let args = Args::new(operation, &spans);
         match item.who {
-            Who::Waiter(_) => return false,
+            Who::Waiter(_) | Who::Nobody => return false,
             Who::Core(from, asker, how) if how.watches => {
                 let reply = |out: &mut Vec<u8>| RespReply::new(out, how.proto).null_array();
                 self.mesh.to(from).push_reply(asker, reply);

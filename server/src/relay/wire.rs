@@ -8,6 +8,7 @@ use slotcore_engine::cmd::op::{decode_next_op, decode_op};
 use slotcore_engine::cmd::transaction::Step;
 use slotcore_engine::cmd::{Args, CALLED_AS, CALLED_AS_RO, CommandSpec, END_WAIT, Flags, Run, by_id};
 
+use crate::metadata::Change;
 use crate::parcel::{Cast, How, REPLY_HEAD_BYTES, REQUEST_HEAD_BYTES, request_at};
 use crate::scripts;
 
@@ -32,6 +33,10 @@ pub enum Body {
     Replies = 2,
     /// What needs no answer.
     Casts = 3,
+    /// Nothing: the leader of the group is asked to hand over to the node that sends this.
+    HandOver = 4,
+    /// An entry that the leader of the metadata group is asked to propose.
+    Metadata = 5,
 }
 
 /// A message is not what it should be. The link must be closed.
@@ -69,6 +74,10 @@ pub fn open(message: &[u8], cores: usize) -> Result<(Body, &[u8]), BadMessage> {
         1 => check_requests(body, cores).map(|()| (Body::Requests, body)),
         2 => check_replies(body).map(|()| (Body::Replies, body)),
         3 => check_casts(body).map(|()| (Body::Casts, body)),
+        4 if body.is_empty() => Ok((Body::HandOver, body)),
+        4 => Err(BadMessage("a message that has no body has one")),
+        5 if Change::decode(body).is_ok() => Ok((Body::Metadata, body)),
+        5 => Err(BadMessage("no entry of the metadata group that is known here")),
         _ => Err(BadMessage("a message of a kind that is not known here")),
     }
 }
@@ -337,6 +346,8 @@ mod tests {
                     }
                 }
                 Ok((Body::Casts, bytes)) => drop(crate::parcel::casts(bytes).count()),
+                Ok((Body::HandOver, bytes)) => assert!(bytes.is_empty()),
+                Ok((Body::Metadata, bytes)) => assert!(Change::decode(bytes).is_ok()),
                 Ok((Body::Requests, _)) | Err(_) => {}
             }
         }

@@ -6,6 +6,7 @@
 
 use slotcore_engine::cmd::transaction::{Step, for_each_operation};
 use slotcore_engine::cmd::{Args, CommandSpec, Flags, Run, for_each_key, spanning};
+use slotcore_engine::database::users_key;
 use slotcore_netio::ConnId;
 
 use super::tell::Changed;
@@ -52,10 +53,12 @@ impl Tracking {
         if carries {
             for_each_operation(args, 0, |spec, args, _| self.note(who, spec, &args));
         } else if is_script || spec.flags.has(Flags::READONLY) {
-            for_each_key(spec, args, |_, at| self.note_key(args.get(at), who));
+            // As in Redis, a copy is one of the key in any database.
+            for_each_key(spec, args, |_, at| self.note_key(users_key(args.get(at)), who));
         }
     }
 
+    /// `key`: as its user wrote it.
     pub(super) fn note_key(&mut self, key: &[u8], who: Holder) {
         if !self.keys.note(key, who) {
             self.crowded = Some(key.into());

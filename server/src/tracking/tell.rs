@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
+use slotcore_engine::database::users_key;
 use slotcore_engine::keyspace::{Event, EventClasses};
 use slotcore_netio::ConnId;
 use slotcore_netio::resp::encode::RespWriter;
@@ -69,12 +70,13 @@ impl CoreState {
         }
         // What expires, expires by itself, whatever made it show.
         let who = who.filter(|_| !event.class.has_any(EventClasses::EXPIRED));
-        let holders = self.tracking.keys.take(event.key);
-        self.tell_holders(event.key, &holders, who);
+        let key = users_key(event.key);
+        let holders = self.tracking.keys.take(key);
+        self.tell_holders(key, &holders, who);
         if let Some(holder) = self.tracking.rereads.filter(|holder| holders.contains(holder)) {
-            self.tracking.note_key(event.key, holder);
+            self.tracking.note_key(key, holder);
         }
-        self.tell_broadcasts(event.key, who);
+        self.tell_broadcasts(key, who);
     }
 
     /// Tells those who held `key`, which `who` has changed.
@@ -105,7 +107,7 @@ impl CoreState {
     }
 
     /// All keys of this core are gone: tells its own clients, and those of others that held one or want to know of any.
-    fn tell_cleared(&mut self) {
+    pub(crate) fn tell_cleared(&mut self) {
         let me = self.mesh.me().0;
         for holder in self.tracking.keys.take_all() {
             if holder.0 != me {

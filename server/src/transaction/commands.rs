@@ -3,6 +3,7 @@
 //! All of this happens when commands are gathered, in the order in which they came; a reply that must stand behind those
 //! of unapplied writes goes into the batch as a line of text.
 
+use slotcore_engine::cmd::stored::selected;
 use slotcore_engine::cmd::transaction::Step;
 use slotcore_engine::cmd::{Args, CallerText, CommandSpec, Flags, Reply, Run, ServerCmd, keys, lookup};
 use slotcore_engine::keyspace::Keyspace;
@@ -27,7 +28,7 @@ const EXEC_OUTSIDE: &str = "ERR EXEC without MULTI";
 const DISCARD_OUTSIDE: &str = "ERR DISCARD without MULTI";
 const NOT_INSIDE: &str = "ERR Command not allowed inside a transaction";
 
-/// Keeps a command that runs a script, in the form in which it is logged. Memory is not exhausted, or nothing is kept.
+/// Keeps a command that runs a script, in the form in which it is logged; `scarce`: while memory is exhausted.
 #[cold]
 fn keep_script(
     keyspace: &mut Keyspace,
@@ -35,9 +36,10 @@ fn keep_script(
     spec: &'static CommandSpec,
     args: &Args<'_>,
     caller: Option<&CallerText>,
+    scarce: bool,
 ) -> bool {
     let mut operation = Vec::new();
-    match scripts::form(keyspace, spec, args, caller, &mut operation) {
+    match scripts::form(keyspace, spec, args, caller, scarce, &mut operation) {
         // Nobody knows the script: that is what it will answer, as in the log no SHA-1 is known.
         Form::AsItCame | Form::Refused(_) => queue.push(spec, args),
         Form::Rewritten => queue.push_encoded(spec, &operation),
@@ -103,7 +105,7 @@ impl CoreState {
         }
     }
 
-    pub(super) fn run_as_ever(&mut self, window: &Window, c: &Parsed) {
+    pub(crate) fn run_as_ever(&mut self, window: &Window, c: &Parsed) {
         if lane_of(&mut self.lanes, c.conn).order.is_some() {
             self.run_in_order(window, c);
         } else {
@@ -125,28 +127,32 @@ impl CoreState {
         };
         let one_slot = client.endpoint == Endpoint::Core;
         let Some((input, _)) = self.net.io(id) else { return };
-        let spans = &window.spans[c.spans.0 as usize..c.spans.1 as usize];
-        let args = Args::new(&input[c.base..], spans);
+        let args = window.args(c, input);
         self.key_numbers.clear();
         keys(spec, &args, &mut self.key_numbers);
         let slot = self.key_numbers.first().map(|&at| slot_of(args.get(at as usize)));
         let owner = match c.route {
             _ if matches!(spec.run, Run::Server(_)) => Owner::Anywhere,
             Route::Core(core) => Owner::Core(core),
-            Route::ByKey(_) | Route::Everywhere(_) | Route::Scan(_) | Route::Together => Owner::Several,
+            Route::ByKey(_) | Route::Everywhere(_) | Route::Scan(_) | Route::Together | Route::AllAtOnce => {
+                Owner::Several
+            }
             _ if slot.is_some() => Owner::Core(self.server.core),
             _ => Owner::Anywhere,
         };
+        let scarce = self.is_scarce();
         let caller = spec.flags.has(Flags::RUNS_SCRIPT).then(|| self.caller(id)).flatten();
         let Some((input, _)) = self.net.io(id) else { return };
-        let args = Args::new(&input[c.base..], spans);
+        let args = window.args(c, input);
+        let selects = matches!(spec.run, Run::Server(ServerCmd::Select)) && !one_slot;
+        let database = selects.then(|| selected(args.get(1)).ok()).flatten();
         let Some(queue) = &mut lane_of(&mut self.lanes, id).session.queue else {
             return;
         };
         // Once it is known that EXEC will fail nothing more need be kept.
         let has_room = queue.broken
             || match spec.flags.has(Flags::RUNS_SCRIPT) {
-                true => keep_script(&mut self.keyspace, queue, spec, &args, caller.as_ref()),
+                true => keep_script(&mut self.keyspace, queue, spec, &args, caller.as_ref(), scarce),
                 false => queue.push(spec, &args),
             };
         if !has_room {
@@ -157,6 +163,7 @@ impl CoreState {
             return self.refuse_queued(window, c, &text);
         }
         queue.owner = queue.owner.and(owner);
+        queue.selected = database.or(queue.selected);
         if one_slot && let Some(slot) = slot {
             queue.crosses_slots |= *queue.slot.get_or_insert(slot) != slot;
         }
@@ -168,11 +175,10 @@ impl CoreState {
     /// A command that cannot be kept: EXEC will fail.
     fn refuse_queued(&mut self, window: &Window, c: &Parsed, text: &str) {
         let id = c.conn;
-        let spans = &window.spans[c.spans.0 as usize..c.spans.1 as usize];
         let name = self
             .net
             .io(id)
-            .and_then(|(input, _)| lookup(Args::new(&input[c.base..], spans).get(0)));
+            .and_then(|(input, _)| lookup(window.args(c, input).get(0)));
         if let Some(spec) = name {
             self.server.metrics.commands.rejected(spec.id.0, spec.full_name);
         }

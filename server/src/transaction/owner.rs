@@ -58,7 +58,7 @@ impl CoreState {
         match who {
             Who::Client(conn) => watcher(self.mesh.me().0, conn),
             Who::Core(core, asker, _) => watcher(core, asker.conn),
-            Who::Waiter(_) => unreachable!("the end of a wait watches nothing"),
+            Who::Waiter(_) | Who::Nobody => unreachable!("only clients watch"),
         }
     }
 
@@ -150,7 +150,7 @@ impl CoreState {
         let at = match who {
             Who::Client(conn) => self.net.io(conn).map_or(0, |(_, out)| out.len()),
             Who::Core(core, ..) => self.mesh.to(core).replies.len(),
-            Who::Waiter(_) => 0,
+            Who::Waiter(_) | Who::Nobody => 0,
         };
         (touched, at)
     }
@@ -167,7 +167,7 @@ impl CoreState {
         let reply = match who {
             Who::Client(conn) => self.net.io(conn).and_then(|(_, out)| out.get(at..)),
             Who::Core(core, ..) => self.mesh.to(core).reply_since(at),
-            Who::Waiter(_) => None,
+            Who::Waiter(_) | Who::Nobody => None,
         };
         self.watches
             .after(&mut self.keyspace, spec, &touched, reply.unwrap_or_default());
@@ -261,7 +261,7 @@ impl CoreState {
         let proto = match who {
             Who::Client(conn) => self.server.clients.get(conn.index()).map_or(2, |client| client.proto),
             Who::Core(_, _, how) => how.proto,
-            Who::Waiter(_) => 2,
+            Who::Waiter(_) | Who::Nobody => 2,
         };
         let mut out = std::mem::take(&mut self.transaction_out);
         out.clear();
@@ -339,7 +339,7 @@ impl CoreState {
         let proto = match who {
             Who::Client(conn) => self.server.clients.get(conn.index()).map_or(2, |client| client.proto),
             Who::Core(_, _, how) => how.proto,
-            Who::Waiter(_) => 2,
+            Who::Waiter(_) | Who::Nobody => 2,
         };
         let mut bytes = Vec::new();
         write(&mut RespReply::new(&mut bytes, proto));
@@ -364,7 +364,7 @@ impl CoreState {
                     out.extend_from_slice(bytes);
                 }
             }),
-            Who::Waiter(_) => {}
+            Who::Waiter(_) | Who::Nobody => {}
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use slotcore_engine::cmd::op::encode_op;
 use slotcore_engine::cmd::transaction::carrier;
 use slotcore_engine::cmd::{Args, CommandSpec, Flags, Run};
+use slotcore_engine::database::Database;
 use slotcore_rt::ids::CoreId;
 
 use super::spanning::Coordinated;
@@ -71,6 +72,8 @@ pub struct Queue {
     pub grows: bool,
     /// Some command was refused: EXEC will be, too.
     pub broken: bool,
+    /// The database that the next commands of it work in, once one of them was a SELECT.
+    pub selected: Option<Database>,
 }
 
 impl Queue {

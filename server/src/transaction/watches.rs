@@ -14,7 +14,10 @@
 
 use std::collections::BTreeMap;
 
+use slotcore_engine::cmd::as_asked;
+use slotcore_engine::cmd::stored::may_change;
 use slotcore_engine::cmd::{Args, CommandSpec, Flags, KeyFlags, for_each_key, lookup};
+use slotcore_engine::database::split;
 use slotcore_engine::keyspace::{EventClasses, Keyspace};
 use slotcore_netio::ConnId;
 
@@ -27,7 +30,7 @@ pub fn watcher(core: u16, conn: ConnId) -> Watcher {
 }
 
 /// Commands whose 0 says that they changed nothing.
-const ZERO_IS_NOTHING: [&str; 30] = [
+const ZERO_IS_NOTHING: [&str; 31] = [
     "setnx",
     "msetnx",
     "msetex",
@@ -39,6 +42,7 @@ const ZERO_IS_NOTHING: [&str; 30] = [
     "persist",
     "renamenx",
     "copy",
+    "move",
     "lrem",
     "lpushx",
     "rpushx",
@@ -218,7 +222,7 @@ impl Watches {
 
     /// After it: whoever watches a key that was changed is told so. `reply`: what the command answered; empty when nobody
     /// has asked for an answer.
-    pub fn after(&mut self, ks: &mut Keyspace, spec: &CommandSpec, touched: &[Touched], reply: &[u8]) {
+    pub fn after(&mut self, ks: &mut Keyspace, spec: &'static CommandSpec, touched: &[Touched], reply: &[u8]) {
         let did_nothing = self.says_nothing_done(spec, reply);
         for Touched { key, was_there } in touched {
             let changed = match (was_there, is_there(ks, key)) {
@@ -277,8 +281,9 @@ impl Watches {
         keys.into_iter().any(|key| ks.expire_at(key).flatten().is_some())
     }
 
-    fn says_nothing_done(&self, spec: &CommandSpec, reply: &[u8]) -> bool {
-        let marked = |marks: &[bool]| marks.get(usize::from(spec.id.0)).copied().unwrap_or(false);
+    fn says_nothing_done(&self, spec: &'static CommandSpec, reply: &[u8]) -> bool {
+        let id = as_asked(spec).id;
+        let marked = |marks: &[bool]| marks.get(usize::from(id.0)).copied().unwrap_or(false);
         match reply.first() {
             Some(b'-') => true,
             Some(b':') => marked(&self.zero_is_nothing) && matches!(reply, b":0\r\n" | b":-1\r\n"),
@@ -294,7 +299,9 @@ impl Watches {
     /// write any, and so may a script.
     fn for_each_touched(&mut self, spec: &CommandSpec, args: &Args<'_>, mut f: impl FnMut(&[u8], &mut WatchedKey)) {
         if spec.key_specs.is_empty() || spec.flags.has(Flags::LOGGED) {
-            self.keys.iter_mut().for_each(|(key, watched)| f(key, watched));
+            let concerned = |key: &[u8]| may_change(spec, args, split(key).0);
+            let touched = self.keys.iter_mut().filter(|(key, _)| concerned(key));
+            touched.for_each(|(key, watched)| f(key, watched));
             return;
         }
         for_each_key(spec, args, |keys, at| {

@@ -19,8 +19,7 @@ impl CoreState {
         let me = self.server.core.0;
         let any_slot = self.server.clients.get(id.index()).map(|client| client.endpoint) == Some(Endpoint::AnySlot);
         let Some((input, _)) = self.net.io(id) else { return };
-        let spans = &window.spans[c.spans.0 as usize..c.spans.1 as usize];
-        let args = Args::new(&input[c.base..], spans);
+        let args = window.args(c, input);
         let watched = &mut lane_of(&mut self.lanes, id).session.watched;
         if watched.keys.len() + args.len() - 1 > WATCHED_KEYS_MAX {
             let text = format!("ERR a connection may watch {WATCHED_KEYS_MAX} keys");
@@ -40,7 +39,7 @@ impl CoreState {
         let count = watched.keys.len();
         let relays = self.relays && self.may_relay_of(id);
         let Some((input, _)) = self.net.io(id) else { return };
-        let args = Args::new(&input[c.base..], spans);
+        let args = window.args(c, input);
         let here = !relays
             && args
                 .iter_from(1)
@@ -58,7 +57,7 @@ impl CoreState {
         client.begin_command(spec.full_name, self.now.tick);
         let how = How::of(client);
         client.end_command();
-        self.take_apart(id, how, spec, spans, c.base, ByKey::Keys);
+        self.take_apart(window, c, how, spec, ByKey::Keys);
         self.take_own_mail();
     }
 

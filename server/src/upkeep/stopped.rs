@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use slotcore_rt::disk::{DataDir, DirectIo, LayoutFound, SegmentDir, StoreDir};
-use slotcore_rt::ids::CoreId;
+use slotcore_rt::disk::{DataDir, DirectIo, LayoutFound, SegmentDir, SnapshotDir, StoreDir};
+use slotcore_rt::ids::{CoreId, LogIndex};
 
 use super::Failure;
+use crate::group_snapshot;
 
 /// See the module's text. No server can take the directory while this lives.
 pub struct Stopped {
@@ -24,8 +25,25 @@ pub struct CoreFiles {
     pub log: SegmentDir,
     /// Its sorted files and blob files.
     pub store: StoreDir,
+    /// Its snapshot, in a cluster.
+    pub snapshot: SnapshotDir,
     /// Clients were served from the directory, so that there must be a log.
     pub was_served: bool,
+}
+
+impl CoreFiles {
+    /// Reads the snapshot. The last entry that it stands for, if there is one, or what is wrong with it.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn kept_snapshot(&self) -> Result<Result<Option<LogIndex>, String>, Failure> {
+        let Some(file) = self.snapshot.read()? else {
+            return Ok(Ok(None));
+        };
+        let head = group_snapshot::decode(file.as_ref());
+        let index = head.map(|head| Some(head.at.index));
+        Ok(index.ok_or_else(|| "it is damaged, or a newer version wrote it".into()))
+    }
 }
 
 impl Stopped {
@@ -65,11 +83,12 @@ impl Stopped {
     }
 
     fn core(&self, core: CoreId) -> CoreFiles {
-        let (log, store) = self.data.core_paths(core);
+        let (log, store, snapshot) = self.data.core_paths(core);
         CoreFiles {
             core,
             log: SegmentDir::look(&log, DirectIo::Preferred),
             store: StoreDir::new(&store, DirectIo::Preferred),
+            snapshot: SnapshotDir::look(&snapshot),
             was_served: self.was_served,
         }
     }

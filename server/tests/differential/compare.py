@@ -8,9 +8,16 @@ have gone by, and chance. And for what is no matter of a command's outcome:
 - the sign of a score that is 0;
 - the last bits of a distance, which are those of the machine's library;
 - the cached count in a HyperLogLog, which PFCOUNT in Redis writes and here does not;
-- how bytes that are no text look within an error's text.
+- how bytes that are no text look within an error's text;
+- SORT that Redis refuses because a number in an earlier command of the same packet was too large, which it remembers (errno);
+- LPOS with the lowest RANK there is, which 7.2 refuses, as Slotcore does, and 7.0 cannot negate;
+- where keys are in files, how many there are: a key that was set without a look at the files may not be counted
+  (docs/operating.md, "Memory and disk").
 """
 import resp
+
+# Some keys are only in files: DBSIZE may be low.
+beyond_memory = False
 
 # Members or fields in no order.
 UNORDERED = {
@@ -108,10 +115,18 @@ def closed(value):
 
 def same(command, ours, theirs):
     name = command[0].lower()
+    stale = name in (b"sort", b"sort_ro") and isinstance(theirs, resp.Error) and not isinstance(ours, resp.Error)
+    if stale and theirs.startswith(b"ERR One or more scores can't be converted"):
+        return True
+    lowest = name == b"lpos" and b"-9223372036854775808" in command
+    if lowest and isinstance(ours, resp.Error) and ours.startswith(b"ERR value is out of range"):
+        return True
     if name in TIMES and type(ours) is type(theirs) is int:
         return ours == theirs or (min(ours, theirs) > 0 and abs(ours - theirs) <= TIMES[name])
     if type(ours) is not type(theirs):
         return False
+    if name == b"dbsize" and beyond_memory and type(ours) is int:
+        return 0 <= ours <= theirs
     if isinstance(ours, resp.Error):
         return ours == theirs or same_error(command, ours, theirs)
     if isinstance(ours, bytes) and ours[:4] == theirs[:4] == b"HYLL":

@@ -103,6 +103,15 @@ def key_of(kind):
     return draw
 
 
+# Of three keys and one argument.
+SCRIPTS = [
+    b"return {redis.call('type', KEYS[1]).ok, redis.call('exists', KEYS[2], KEYS[3])}",
+    b"redis.call('append', KEYS[2], ARGV[1]) return redis.call('lpush', KEYS[3], ARGV[1], 'x')",
+    b"redis.call('set', KEYS[2], ARGV[1]) return redis.call('rpush', KEYS[2], ARGV[1])",
+    b"local r = redis.pcall('incr', KEYS[2]) redis.call('rename', KEYS[1], KEYS[3]) return r",
+    b"redis.call('del', KEYS[1], KEYS[2]) return redis.call('llen', KEYS[3])",
+]
+
 DRAWS = {
     **{kind: key_of(kind) for kind in KEYS},
     "any": lambda rng: rng.choice(ALL_KEYS) if rng.random() < 0.9 else b"nosuchkey",
@@ -145,6 +154,7 @@ DRAWS = {
     "pattern": lambda rng: rng.choice([b"#", b"weight*", b"hash*->a", b"nosuch", b"*"]),
     # Without a `*` nothing is sorted, and what is a set has no order.
     "sortby": lambda rng: rng.choice([b"weight*", b"hash*->a", b"*"]),
+    "script": lambda rng: rng.choice(SCRIPTS),
     "badtimeout": lambda rng: rng.choice([b"-1", b"abc", b"nan", b"1e400", b""]),
 }
 

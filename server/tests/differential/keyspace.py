@@ -9,12 +9,15 @@ READS = {
     b"zset": lambda key: [b"ZRANGE", key, b"0", b"-1", b"WITHSCORES"],
     b"stream": lambda key: [b"XRANGE", key, b"-", b"+"],
 }
+# Those that the language selects.
+DATABASES = (b"0", b"1", b"2")
 # Besides what XRANGE tells of a stream.
 STREAM_FACTS = (b"STREAM", b"GROUPS")
 
 
 def reads(client):
-    """Commands that together read every key, in the same order on both servers that hold the same."""
+    """Commands that together read every key of the database that is selected, in the same order on both servers that hold
+    the same."""
     keys = sorted(client.ask("KEYS", "*"))
     kinds = client.ask_all([[b"TYPE", key] for key in keys])
     commands = [[b"KEYS", b"*"]]

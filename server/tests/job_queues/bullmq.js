@@ -2,8 +2,8 @@
 //
 //     node bullmq.js PORT
 //
-// Its scripts name several keys of one queue, which a hash tag around the prefix keeps on one core, as BullMQ asks for with
-// clusters.
+// Its scripts name several keys of one queue, and touch others. Once a hash tag around the prefix keeps them on one core, as
+// BullMQ asks for with clusters; once there is none, and they live wherever they do.
 'use strict';
 const assert = require('assert');
 const { FlowProducer, Queue, Worker } = require('bullmq');
@@ -11,9 +11,9 @@ const { FlowProducer, Queue, Worker } = require('bullmq');
 const JOBS = 100;
 const PATIENCE_MS = 120_000;
 
-async function main() {
+async function run(prefix) {
   const connection = { host: '127.0.0.1', port: Number(process.argv[2]), maxRetriesPerRequest: null };
-  const options = { connection, prefix: '{jobs}' };
+  const options = { connection, prefix };
   const queue = new Queue('work', options);
   const flows = new FlowProducer(options);
   const done = new Map();
@@ -50,7 +50,7 @@ async function main() {
   assert(Object.values(others).every((count) => count === 0), JSON.stringify(counts));
   await flows.close();
   await queue.close();
-  console.log(`BullMQ: ${done.size} jobs, each done once`);
+  console.log(`BullMQ, prefix ${prefix}: ${done.size} jobs, each done once`);
 }
 
-main().then(() => process.exit(0), (error) => { console.error(error); process.exit(1); });
+run('{jobs}').then(() => run('jobs')).then(() => process.exit(0), (error) => { console.error(error); process.exit(1); });

@@ -3,8 +3,8 @@ their time, or belong together in a chord; each done once.
 
     celery_jobs.py PORT
 
-A worker waits for several lists at once, which must live on one core: the hash tag in the prefix sees to it, as with any
-cluster.
+A worker waits for several queues at once, each of several lists for its priorities: with several cores they live on different
+ones, and no hash tag keeps them together.
 """
 import os
 import sys
@@ -12,32 +12,34 @@ import sys
 import redis
 from celery import Celery, chord, group
 from celery.contrib.testing.worker import start_worker
+from kombu import Queue
 
 PORT = int(sys.argv[1]) if len(sys.argv) > 1 else 6379
 URL = f"redis://127.0.0.1:{PORT}/0"
 TASKS = 100
 PATIENCE_S = 120
-PREFIX = "{jobs}:"
+QUEUES = ["counts", "retries", "totals", "others"]
 
 os.environ.setdefault("TZ", "UTC")
 app = Celery("jobs", broker=URL, backend=URL)
 app.conf.update(broker_connection_retry_on_startup=True, task_acks_late=True, result_expires=3600)
-app.conf.broker_transport_options = app.conf.result_backend_transport_options = {"global_keyprefix": PREFIX}
+app.conf.task_queues = [Queue(name) for name in QUEUES]
+app.conf.task_default_queue = "others"
 
 
-@app.task
+@app.task(queue="counts")
 def count(name):
     return redis.Redis(port=PORT).incr(f"done:{name}")
 
 
-@app.task(bind=True, max_retries=3)
+@app.task(bind=True, max_retries=3, queue="retries")
 def fail_twice(self, name):
     if redis.Redis(port=PORT).incr(f"tries:{name}") < 3:
         raise self.retry(countdown=0)
     return count(name)
 
 
-@app.task
+@app.task(queue="totals")
 def total(numbers):
     return sum(numbers)
 
@@ -54,7 +56,7 @@ def main():
     client = redis.Redis(port=PORT)
     done = {key: int(client.get(key)) for key in client.keys("done:*")}
     assert len(done) == TASKS + 20 and set(done.values()) == {1}, done
-    assert client.llen(f"{PREFIX}celery") == 0 and client.hlen(f"{PREFIX}unacked") == 0
+    assert all(client.llen(name) == 0 for name in QUEUES) and client.hlen("unacked") == 0
     print(f"celery: {len(done)} tasks, each done once")
 
 

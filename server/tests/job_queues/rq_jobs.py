@@ -34,6 +34,8 @@ class Worker(SimpleWorker):
 def main():
     connection = redis.Redis(port=PORT)
     queue = Queue("work", connection=connection)
+    # A worker looks at several queues at once, which with several cores live on different ones.
+    others = [Queue(name, connection=connection) for name in ("urgent", "late", "rare")]
     # Named by module: this file is also the one that the worker imports.
     jobs = [queue.enqueue("rq_jobs.count", f"job{n}", result_ttl=1000) for n in range(JOBS)]
     retried = [queue.enqueue("rq_jobs.fail_twice", f"retried{n}", retry=Retry(max=3), result_ttl=1000) for n in range(5)]
@@ -42,14 +44,17 @@ def main():
     dependent = queue.enqueue("rq_jobs.count", "dependent", depends_on=jobs[:3], result_ttl=1000)
     assert len(ScheduledJobRegistry(queue=queue)) == len(delayed)
 
-    worker = Worker([queue], connection=connection)
+    elsewhere = [other.enqueue("rq_jobs.count", f"other{n}", result_ttl=1000) for n, other in enumerate(others * 5)]
+
+    worker = Worker([queue, *others], connection=connection)
     scheduler = RQScheduler([queue], connection=connection)
-    expected = JOBS + len(retried) + len(delayed) + 1
+    expected = JOBS + len(retried) + len(delayed) + len(elsewhere) + 1
     while True:
         scheduler.acquire_locks()
         scheduler.enqueue_scheduled_jobs()
         worker.work(burst=True, logging_level="CRITICAL")
-        if len(FinishedJobRegistry(queue=queue)) >= expected:
+        finished = sum(len(FinishedJobRegistry(queue=any_queue)) for any_queue in [queue, *others])
+        if finished >= expected:
             break
     done = {key: int(connection.get(key)) for key in connection.keys("done:*")}
     assert len(done) == expected, len(done)

@@ -306,5 +306,7 @@ fn saving_makes_everything_acknowledged_durable() {
     assert_eq!(client.ok(&["BGSAVE"]), started);
     assert_eq!(client.ok(&["BGSAVE", "schedule"]), started);
     assert!(client.call(&["BGSAVE", "now"]).is_error());
+    let started = Reply::Simple("Background append only file rewriting started".into());
+    assert_eq!(client.ok(&["BGREWRITEAOF"]), started);
     assert!(matches!(client.ok(&["LASTSAVE"]), Reply::Integer(1..)));
 }

@@ -13,21 +13,21 @@ use crate::client::{Client, Reply, request};
 use crate::scratch::Scratch;
 use crate::server::Server;
 
-type Conn = Client<TcpStream>;
+pub type Conn = Client<TcpStream>;
 
-fn server(dir: &Scratch, cores: u16) -> Server {
+pub fn server(dir: &Scratch, cores: u16) -> Server {
     let cores = cores.to_string();
     Server::start(dir.path(), &["--cores", &cores, "--durability", "everysec"])
 }
 
 /// A key that lives on `core` of `cores`.
-fn key_on(core: u16, cores: u16) -> String {
+pub fn key_on(core: u16, cores: u16) -> String {
     let owned = |key: &String| u32::from(slot_of(key.as_bytes())) * u32::from(cores) / 16_384 == u32::from(core);
     (0..).map(|n| format!("queue:{n}")).find(owned).unwrap()
 }
 
 /// Waits until so many clients wait for keys.
-fn until_blocked(client: &mut Conn, count: usize) {
+pub fn until_blocked(client: &mut Conn, count: usize) {
     let began = Instant::now();
     while client.info("blocked_clients") != count.to_string() {
         assert!(
@@ -38,22 +38,22 @@ fn until_blocked(client: &mut Conn, count: usize) {
 }
 
 /// A connection that waits for `words`, as the `count`th.
-fn blocked(server: &Server, watcher: &mut Conn, words: &[&str], count: usize) -> Conn {
+pub fn blocked(server: &Server, watcher: &mut Conn, words: &[&str], count: usize) -> Conn {
     let mut client = server.client();
     client.send(&request(words)).unwrap();
     until_blocked(watcher, count);
     client
 }
 
-fn pair(key: &str, element: &str) -> Reply {
+pub fn pair(key: &str, element: &str) -> Reply {
     Reply::Array(vec![bulk(key), bulk(element)])
 }
 
-fn bulk(text: &str) -> Reply {
+pub fn bulk(text: &str) -> Reply {
     Reply::Bulk(text.as_bytes().to_vec())
 }
 
-fn id_of(client: &mut Conn) -> String {
+pub fn id_of(client: &mut Conn) -> String {
     client.ok(&["CLIENT", "ID"]).text()
 }
 
@@ -206,17 +206,6 @@ fn whoever_is_gone_takes_nothing_with_it() {
     server.stop();
     assert!(began.elapsed() < Duration::from_secs(5));
     last.iter_mut().for_each(|client| assert!(client.reply().is_err()));
-}
-
-#[test]
-fn a_wait_spans_no_cores() {
-    let dir = Scratch::new();
-    let server = server(&dir, 2);
-    let mut client = server.client();
-    let reply = client.call(&["BLPOP", &key_on(0, 2), &key_on(1, 2), "0"]);
-    assert!(reply.text().starts_with("CROSSSLOT "), "{reply:?}");
-    assert_eq!(client.call(&["PING"]), Reply::Simple("PONG".into()));
-    server.stop();
 }
 
 #[test]

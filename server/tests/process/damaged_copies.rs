@@ -148,7 +148,7 @@ fn damage(file: &Path, rng: &mut SeededRng) -> String {
 }
 
 /// What `slotcore check` makes of a directory.
-fn check(dir: &Path) -> (Option<i32>, String) {
+pub fn check(dir: &Path) -> (Option<i32>, String) {
     let output = Command::new(binary())
         .args(["check", "--json", "--dir"])
         .arg(dir)
@@ -305,6 +305,45 @@ fn damaged_copies_serve_everything_or_refuse_and_name_the_file() {
 #[test]
 fn damaged_copies_of_more_than_memory_serve_everything_or_refuse_and_name_the_file() {
     damaged_copies("larger than memory", stopped_larger, SMALL);
+}
+
+/// What lets older segments go may stand in the part that is cut off: they are not to be named in place of the one that was cut.
+#[test]
+fn a_segment_that_was_cut_is_named_wherever_it_was_cut() {
+    let scratch = Scratch::new();
+    let (path, dir) = (scratch.join("sound"), scratch.join("copy"));
+    let keys = stopped_larger(&path);
+    let sound = Sound {
+        path: &path,
+        keys: &keys,
+        options: SMALL,
+    };
+    let mut segments = Vec::new();
+    files(&path.join("core-0/log"), &mut segments);
+    segments.retain(|file| file.extension().is_some_and(|kind| kind == "seg"));
+    let numbers = segments
+        .iter()
+        .filter_map(|file| file.file_stem()?.to_str()?.parse().ok());
+    assert!(
+        numbers.max() > Some(segments.len()),
+        "the log has forgotten nothing: {segments:?}"
+    );
+    let mut counts = Counts::default();
+    for file in &segments {
+        let bytes = fs::metadata(file).unwrap().len();
+        for left in [0, 4096, bytes / 12, bytes / 2, bytes - 4096] {
+            copy(&path, &dir);
+            let below = file.strip_prefix(&path).unwrap();
+            let cut = fs::File::options().write(true).open(dir.join(below)).unwrap();
+            cut.set_len(left).unwrap();
+            let how = format!("{} cut to {left}", below.display());
+            try_copy(&sound, &dir, below, &how, &mut counts);
+            fs::remove_dir_all(&dir).unwrap();
+        }
+    }
+    // What is behind the end of a segment that was followed by another is missed by nobody.
+    assert!(counts.refused >= 3 * segments.len() as u64, "{counts:?}");
+    assert_eq!(counts.refused + counts.served, 5 * segments.len() as u64, "{counts:?}");
 }
 
 /// What a command prints, which must end with `code`.

@@ -535,3 +535,30 @@ fn waiters_and_functions_are_still_known_when_the_log_is_read_that_follows_the_f
     assert_eq!(client.ok(&["FCALL", "twice", "0", "21"]), Reply::Integer(42));
     server.stop();
 }
+
+/// Flushes and merges take files away under a walk over all keys: what it has read of them then counts for nothing, and is
+/// read again.
+#[test]
+fn keys_shows_every_key_while_files_change() {
+    let scratch = Scratch::new();
+    let server = Server::start(scratch.path(), TINY);
+    let mut client = server.client();
+    client.ok(&["CONFIG", "SET", "durability", "off"]);
+    let value = "v".repeat(1_000);
+    for round in 0..4 {
+        for first in (0..6_000).step_by(PIPELINE) {
+            let keys: Vec<String> = (first..first + PIPELINE).map(|n| format!("k:{n}")).collect();
+            let requests: Vec<u8> = keys.iter().flat_map(|key| request(&["SET", key, &value])).collect();
+            client.send(&requests).unwrap();
+            keys.iter().for_each(|_| assert!(!client.reply().unwrap().is_error()));
+            // Amid the writes of the later rounds, whose flushes are under way.
+            if round > 0 && first.is_multiple_of(20 * PIPELINE) {
+                let Reply::Array(found) = client.ok(&["KEYS", "*"]) else {
+                    panic!("KEYS answers a list")
+                };
+                assert_eq!(found.len(), 6_016, "round {round}, key {first}");
+            }
+        }
+    }
+    server.stop();
+}

@@ -10,9 +10,10 @@ use slotcore_engine::ord::slot_of;
 use slotcore_rt::rng::SeededRng;
 
 use crate::client::{Client, Reply, request};
-use crate::register::{Call, Op, check};
 use crate::scratch::Scratch;
 use crate::server::Server;
+use crate::support::models::{Call, Register};
+use crate::support::{Op, check};
 
 const CORES: u32 = 3;
 const CLIENTS: u64 = 5;
@@ -28,7 +29,7 @@ struct Counters {
 }
 
 /// A client's calls, by key.
-type Calls = BTreeMap<String, Vec<Op>>;
+type Calls = BTreeMap<String, Vec<Op<Call>>>;
 
 fn keys_of(core: u32) -> Vec<String> {
     let owned = |key: &String| u32::from(slot_of(key.as_bytes())) * CORES / 16_384 == core;
@@ -115,7 +116,7 @@ fn run(server: &Server, seed: u64, counters: &Counters, history: &mut Calls, mea
 fn check_all(history: &Calls) {
     assert_eq!(history.len(), 2 * CORES as usize);
     for (key, calls) in history {
-        check(calls).unwrap_or_else(|why| panic!("{key}: {why}"));
+        check::<Register>(calls).unwrap_or_else(|why| panic!("{key}: {why}"));
     }
 }
 

@@ -9,23 +9,32 @@
 )]
 
 mod client;
+#[allow(dead_code, reason = "what the consistency tests need more of it")]
 mod cluster;
 mod load;
-mod register;
 mod scratch;
 mod server;
+#[path = "../support/mod.rs"]
+#[allow(dead_code, reason = "what the consistency tests need more of it")]
+mod support;
 
 mod acl;
 mod backup;
 mod blocking;
 mod cluster_again;
+mod cluster_snapshots;
 mod copies;
 mod cores;
+mod ctl;
 mod damaged_copies;
 mod damaged_log;
+mod databases;
+mod dataset_limit;
 mod durability;
 mod ending;
 mod failover;
+mod growing;
+mod joining;
 mod larger_than_memory;
 mod linearizability;
 mod malformed;
@@ -35,12 +44,18 @@ mod notifications;
 mod pause;
 mod pubsub;
 mod redis_rs;
+mod redis_rs_cluster;
 mod refused_starts;
 mod relay;
 mod replication;
 mod scripts;
+mod scrub;
 mod small_disk;
 mod spanning;
+mod spanning_scripts;
+mod spanning_waits;
+mod succession;
+mod swapdb;
 mod together;
 mod tracking;
 mod transactions;

@@ -18,7 +18,7 @@ const PROMISED: [&str; 5] = [
 ];
 
 /// A port that nobody listened on a moment ago: 0 means "off" for the admin port.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 

@@ -96,3 +96,57 @@ fn every_command_is_shown_to_monitors_of_every_core() {
         server.stop();
     }
 }
+
+#[test]
+fn what_scripts_and_functions_call_is_shown_behind_them() {
+    for cores in [1, 3] {
+        let dir = Scratch::new();
+        let server = Server::start(dir.path(), &["--cores", &cores.to_string(), "--durability", "off"]);
+        let mut client = server.client();
+        let library = "#!lua name=lib\nredis.register_function('f', function(k) return redis.call('incr', k[1]) end)";
+        client.ok(&["FUNCTION", "LOAD", library]);
+        let mut monitors: Vec<Client<TcpStream>> = (0..cores).map(|_| server.client()).collect();
+        for monitor in &mut monitors {
+            assert_eq!(monitor.call(&["MONITOR"]), Reply::Simple("OK".into()));
+        }
+        for key in keys(cores) {
+            let script = "redis.call('Set', KEYS[1], ARGV[1]) redis.pcall('get') return redis.call('GET', KEYS[1])";
+            assert_eq!(client.ok(&["EVAL", script, "1", &key, "5"]).text(), "5");
+            // One that only reads is carried out by another way.
+            let reads = "return redis.call('get', KEYS[1])";
+            client.ok(&["EVAL_RO", reads, "1", &key]);
+            client.ok(&["FCALL", "f", "1", &key]);
+            let mut expected = vec![
+                format!(r#"client "EVAL" "{script}" "1" "{key}" "5""#),
+                format!(r#"lua "Set" "{key}" "5""#),
+                format!(r#"lua "GET" "{key}""#),
+                format!(r#"client "EVAL_RO" "{reads}" "1" "{key}""#),
+                format!(r#"lua "get" "{key}""#),
+                format!(r#"client "FCALL" "f" "1" "{key}""#),
+                format!(r#"lua "incr" "{key}""#),
+            ];
+            if cores > 1 {
+                // Lines of different cores have no order.
+                expected.sort();
+            }
+            for monitor in &mut monitors {
+                let mut lines: Vec<String> = expected.iter().map(|_| with_caller(monitor)).collect();
+                if cores > 1 {
+                    lines.sort();
+                }
+                assert_eq!(lines, expected);
+            }
+        }
+        drop(monitors);
+        server.stop();
+    }
+}
+
+/// The next line, without the time: who and what.
+fn with_caller(monitor: &mut Client<TcpStream>) -> String {
+    let text = monitor.reply().unwrap().text();
+    match text.split_once(" [0 lua] ") {
+        Some((_, words)) => format!("lua {words}"),
+        None => format!("client {}", text.split_once("] ").unwrap_or_else(|| panic!("{text}")).1),
+    }
+}

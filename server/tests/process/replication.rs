@@ -24,6 +24,20 @@ fn a_node_that_was_away_knows_what_was_written_meanwhile() {
     assert_eq!(client.call(&["GET", "mykey"]), bulk("new-value"));
 }
 
+/// The first thing that anybody tried with three nodes of the predecessor.
+#[test]
+fn the_second_node_comes_back_and_answers_for_what_it_missed() {
+    let mut cluster = Cluster::start(3, 1);
+    let mut first = Client::connect(cluster.port(0));
+    assert_eq!(first.call(&["SET", "mykey", "myvalue"]), Reply::Simple("OK".into()));
+    cluster.stop_node(1);
+    assert_eq!(first.call(&["SET", "mykey", "new-value"]), Reply::Simple("OK".into()));
+    cluster.start_node(1);
+    let mut second = Client::connect(cluster.port(1));
+    assert_eq!(second.call(&["KEYS", "*"]), Reply::Array(vec![bulk("mykey")]));
+    assert_eq!(second.call(&["GET", "mykey"]), bulk("new-value"));
+}
+
 /// The port of the master of each range, as a node tells it.
 fn masters(port: u16) -> Vec<Reply> {
     let Reply::Array(ranges) = Client::connect(port).ok(&["CLUSTER", "SLOTS"]) else {

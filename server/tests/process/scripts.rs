@@ -103,16 +103,20 @@ fn every_core_knows_a_script_once_it_was_sent_and_every_function() {
         );
         client.ok(&["EVALSHA", &sha, "1", key, "d"]);
     }
-    // A script reaches the keys of its core, named or not, and no others.
+    // With a hash tag a script reaches the keys of its core, named or not, and no others.
     let other = format!("return redis.call('get', '{}')", keys[1]);
     assert_eq!(client.ok(&["EVAL", &other, "1", &keys[1]]), bulk("bcbcd"));
-    let refused = client.call(&["EVAL", &other, "1", &keys[0]]).text();
+    let tagged = format!("{{{}}}", keys[0]);
+    let refused = client.call(&["EVAL", &other, "1", &tagged]).text();
     assert!(
         refused.contains("Script attempted to access a non local key in a cluster node"),
         "{refused}"
     );
-    let crossed = client.call(&["EVAL", "return 1", "2", &keys[0], &keys[1]]).text();
-    assert!(crossed.contains("CROSSSLOT"), "{crossed}");
+    // Without one, or with keys of several cores, it reaches any.
+    for count in ["0", "1"] {
+        assert_eq!(client.ok(&["EVAL", &other, count, &keys[0]]), bulk("bcbcd"));
+    }
+    assert_eq!(client.ok(&["EVAL", &other, "2", &keys[0], &keys[1]]), bulk("bcbcd"));
     running.stop();
 }
 
@@ -317,4 +321,75 @@ fn a_script_may_do_what_its_caller_may_and_a_replay_asks_nobody() {
     let left: Vec<_> = keys.iter().map(|key| admin.ok(&["GET", key])).collect();
     assert_eq!(left, [bulk("2"), bulk("2"), bulk("3")]);
     running.stop();
+}
+
+/// What `INFO` says of errors, and of failures of a command.
+fn counted(client: &mut Client<std::net::TcpStream>, command: &str) -> String {
+    let page = client.ok(&["INFO", "everything"]).text();
+    let lines = page.lines();
+    let wanted = [
+        format!("cmdstat_{command}:"),
+        "errorstat_".into(),
+        "total_error_replies:".into(),
+    ];
+    let found = lines.filter(|line| wanted.iter().any(|start| line.starts_with(start)));
+    let words = found.flat_map(|line| line.split([',', ' ']));
+    let words = words.filter(|word| !word.contains("usec") && !word.is_empty());
+    words.collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn an_error_that_a_script_meets_is_counted_once_whether_it_is_caught_or_not() {
+    // Script, command whose counts are looked at, and what redis-server 7.0.15 counts.
+    let cases = [
+        ("return redis.call('select', 99)", "select", "1 ERR 1 0 1"),
+        ("redis.pcall('select', 99) return 1", "select", "1 ERR 1 0 1"),
+        ("return redis.pcall('select', 99)", "select", "1 ERR 1 0 1"),
+        (
+            "redis.pcall('select', 99) return redis.pcall('select', 99)",
+            "select",
+            "2 ERR 2 0 2",
+        ),
+        (
+            "redis.pcall('select', 99) return redis.error_reply('MINE x')",
+            "select",
+            "2 ERR MINE 1 0 1",
+        ),
+        ("redis.pcall('blpop', KEYS[1], 0) return 1", "blpop", "1 ERR 0 1 0"),
+        ("return redis.call('lpush', KEYS[1], 'x')", "lpush", "1 WRONGTYPE 1 0 1"),
+        (
+            "redis.pcall('nothing') redis.pcall('lpush', KEYS[1], 'x') return 1",
+            "lpush",
+            "2 ERR WRONGTYPE 1 0 1",
+        ),
+    ];
+    for cores in ["1", "3"] {
+        let dir = Scratch::new();
+        let server = server(&dir, cores);
+        let mut client = server.client();
+        client.ok(&["SET", "s", "text"]);
+        for (script, command, wanted) in cases {
+            client.ok(&["CONFIG", "RESETSTAT"]);
+            client.call(&["EVAL", script, "1", "s"]);
+            let found = counted(&mut client, command);
+            let number = |name: &str| {
+                let at = found.find(name).map_or(found.len(), |at| at + name.len());
+                let digits: String = found[at..].chars().take_while(char::is_ascii_digit).collect();
+                digits
+            };
+            let kinds = ["ERR", "MINE", "WRONGTYPE"]
+                .into_iter()
+                .filter(|kind| found.contains(&format!("errorstat_{kind}:")));
+            let kinds = kinds.collect::<Vec<_>>().join(" ");
+            let calls = number(&format!("cmdstat_{command}:calls="));
+            let (rejected, failed) = (number("rejected_calls="), number("failed_calls="));
+            let total = number("total_error_replies:");
+            assert_eq!(
+                format!("{total} {kinds} {calls} {rejected} {failed}"),
+                wanted,
+                "{script}: {found}"
+            );
+        }
+        server.stop();
+    }
 }

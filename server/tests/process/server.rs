@@ -35,7 +35,12 @@ impl Server {
     /// Starts a server of one core with its data in `dir` and waits until it serves. `options` go behind the usual ones
     /// and win.
     pub fn start(dir: &Path, options: &[&str]) -> Self {
-        match Self::launch(dir, options) {
+        Self::start_behind(&[], dir, options)
+    }
+
+    /// The same behind another program, which becomes the server: `before` are its words.
+    pub fn start_behind(before: &[String], dir: &Path, options: &[&str]) -> Self {
+        match Self::launch_behind(before, dir, options) {
             Ok(server) => server,
             Err(ended) => panic!("the server did not start: {}\n{}", ended.status, ended.log),
         }
@@ -49,7 +54,31 @@ impl Server {
 
     /// Starts a server; how it ended when it did instead of serving.
     pub fn launch(dir: &Path, options: &[&str]) -> Result<Self, Ended> {
-        let mut child = Command::new(binary())
+        Self::launch_behind(&[], dir, options)
+    }
+
+    fn launch_behind(before: &[String], dir: &Path, options: &[&str]) -> Result<Self, Ended> {
+        let mut server = Self::begin(before, dir, options);
+        let Some(line) = server.next_line_with("ready to accept connections") else {
+            return Err(server.ended());
+        };
+        let address = line.split("\"address\":\"").nth(1).expect("the line names the address");
+        let address = address.split('"').next().unwrap();
+        server.port = address.rsplit(':').next().unwrap().parse().unwrap();
+        Ok(server)
+    }
+
+    /// The same without waiting until it serves.
+    pub fn begin(before: &[String], dir: &Path, options: &[&str]) -> Self {
+        let mut command = match before {
+            [] => Command::new(binary()),
+            [first, others @ ..] => {
+                let mut command = Command::new(first);
+                command.args(others).arg(binary());
+                command
+            }
+        };
+        let mut child = command
             .args([
                 "server",
                 "--port",
@@ -80,21 +109,12 @@ impl Server {
                 }
             }
         });
-        let mut server = Self {
+        Self {
             child,
             lines,
             log: Vec::new(),
             port: 0,
-        };
-        let Some(line) = server.next_line_with("ready to accept connections") else {
-            return Err(server.ended());
-        };
-        let address = line
-            .split("\"address\":\"127.0.0.1:")
-            .nth(1)
-            .expect("the line names the address");
-        server.port = address.split('"').next().unwrap().parse().unwrap();
-        Ok(server)
+        }
     }
 
     /// Waits for a line of the log that contains `text`; `None` when the process ends first.

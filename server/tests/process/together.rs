@@ -28,6 +28,9 @@ fn key(rng: &mut SeededRng, kind: &str) -> String {
 
 /// A random command about several keys, or one that gives such a command something to do.
 fn command(rng: &mut SeededRng) -> Vec<String> {
+    if rng.chance(1, 8) {
+        return script(rng);
+    }
     let value = rng.below(12).to_string();
     let kind = ["l", "s", "z", "t", "h", "p", "x"][rng.below(7) as usize];
     let (a, b, c) = (key(rng, kind), key(rng, kind), key(rng, kind));
@@ -66,6 +69,37 @@ fn command(rng: &mut SeededRng) -> Vec<String> {
         _ => format!("HSET {a} f{value} v"),
     };
     line.split(' ').map(str::to_string).collect()
+}
+
+/// Keys of the first core and of the last one, however many there are.
+fn ends() -> [String; 2] {
+    let slots = [0..4096, 12_288..16_384];
+    slots.map(|slots| {
+        let mut names = (0..).map(|n| format!("end{n}"));
+        names.find(|name| slots.contains(&slot_of(name.as_bytes()))).unwrap()
+    })
+}
+
+/// A script with keys of several cores; it touches others, too, and may fail when it has written something.
+fn script(rng: &mut SeededRng) -> Vec<String> {
+    let bodies = [
+        "redis.call('append', KEYS[1], ARGV[2]) return redis.call('append', KEYS[2], ARGV[2])",
+        "redis.call('rpush', KEYS[1], redis.call('exists', ARGV[1])) return redis.call('rename', KEYS[1], ARGV[1])",
+        "local n = redis.call('incr', KEYS[3])
+         if redis.call('exists', ARGV[1] .. 'x') == 0 then redis.call('set', ARGV[1] .. 'x', n, 'pxat', 99999999999999) end
+         return {n, redis.call('get', ARGV[1] .. 'x'), redis.call('del', KEYS[1])}",
+        "local r = redis.pcall('sadd', KEYS[1], ARGV[2]) redis.call('zadd', KEYS[2], 1, ARGV[2])
+         redis.call('hset', ARGV[1], 'f', 'v') return r",
+        "redis.call('incr', KEYS[4]) error('stops here')",
+        "return {KEYS, ARGV, redis.call('mget', KEYS[1], KEYS[4], ARGV[1]), redis.call('type', KEYS[2])}",
+    ];
+    let body = bodies[rng.below(bodies.len() as u64) as usize];
+    let kind = ["l", "s", "z", "t", "h", "any"][rng.below(6) as usize];
+    let (a, b, c) = (key(rng, kind), key(rng, kind), key(rng, kind));
+    let [first, last] = ends();
+    let value = rng.below(12).to_string();
+    let words = ["EVAL", body, "4", &a, &b, &first, &last, &c, &value];
+    words.map(str::to_string).to_vec()
 }
 
 /// Every key with a digest of its value; of streams the entries, as their consumers have been seen at different times.

@@ -26,6 +26,10 @@ struct Options {
     replace: bool,
     /// The lifetime is a moment since 1970.
     absolute: bool,
+    /// For how many seconds it was not used.
+    idle_s: Option<u64>,
+    /// How often it is used, as a counter.
+    frequency: Option<u8>,
 }
 
 impl Options {
@@ -33,25 +37,25 @@ impl Options {
         let mut o = Options {
             replace: false,
             absolute: false,
+            idle_s: None,
+            frequency: None,
         };
-        let (mut idle, mut frequency, mut at) = (false, false, 4);
+        let mut at = 4;
         while let Some(word) = x.args.try_get(at) {
             at += 1;
             match x.args.try_get(at) {
                 _ if is(word, "REPLACE") => o.replace = true,
                 _ if is(word, "ABSTTL") => o.absolute = true,
-                // How much a key was used is not recorded: the numbers only have to make sense.
-                Some(number) if is(word, "IDLETIME") && !frequency => {
-                    if integer(number)? < 0 {
-                        return Err(CmdError::Other("ERR Invalid IDLETIME value, must be >= 0"));
-                    }
-                    (idle, at) = (true, at + 1);
+                Some(number) if is(word, "IDLETIME") && o.frequency.is_none() => {
+                    let seconds = u64::try_from(integer(number)?);
+                    let seconds = seconds.map_err(|_| CmdError::Other("ERR Invalid IDLETIME value, must be >= 0"))?;
+                    (o.idle_s, at) = (Some(seconds), at + 1);
                 }
-                Some(number) if is(word, "FREQ") && !idle => {
-                    if !(0..=255).contains(&integer(number)?) {
-                        return Err(CmdError::Other("ERR Invalid FREQ value, must be >= 0 and <= 255"));
-                    }
-                    (frequency, at) = (true, at + 1);
+                Some(number) if is(word, "FREQ") && o.idle_s.is_none() => {
+                    let count = u8::try_from(integer(number)?);
+                    let count =
+                        count.map_err(|_| CmdError::Other("ERR Invalid FREQ value, must be >= 0 and <= 255"))?;
+                    (o.frequency, at) = (Some(count), at + 1);
                 }
                 _ => return Err(CmdError::Syntax),
             }
@@ -91,6 +95,12 @@ pub(in crate::cmd) fn restore(x: &mut Exec<'_>, reply: &mut dyn Reply) {
         match value {
             Value::Str(text) => x.ks.set_str(key, &text, expire.map_or(Expire::Clear, Expire::At)),
             Value::Collection(collection) => drop(x.ks.put_collection(key, collection, expire)),
+        }
+        if let Some(seconds) = o.idle_s {
+            x.ks.set_idle(key, seconds.saturating_mul(1000));
+        }
+        if let Some(count) = o.frequency {
+            x.ks.set_frequency(key, count);
         }
         x.ks.note(EventClasses::GENERIC, "restore", key);
         reply.ok();

@@ -3,6 +3,7 @@
 use crate::cmd::error::{CmdError, answer};
 use crate::cmd::parse::{integer, is};
 use crate::cmd::{Exec, Reply};
+use crate::eviction::Measure;
 use crate::keyspace::{Keyspace, Kind};
 use crate::number::parse_i64;
 
@@ -59,17 +60,25 @@ pub(in crate::cmd) fn refcount(x: &mut Exec<'_>, reply: &mut dyn Reply) {
     }
 }
 
-/// OBJECT IDLETIME: when a key was last read is not recorded, so every key counts as just used.
+/// OBJECT IDLETIME: seconds since the key was last used. 0 for every key unless the policy of eviction asks for that, and in
+/// scripts, which must answer the same everywhere.
 pub(in crate::cmd) fn idletime(x: &mut Exec<'_>, reply: &mut dyn Reply) {
-    match x.ks.kind(x.args.get(2)) {
-        Some(_) => reply.int(0),
+    let key = x.args.get(2);
+    match x.ks.kind(key) {
+        Some(_) if x.ks.uses_noted() == Some(Measure::Frequency) => reply.error(
+            "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching between \
+             policies at runtime LRU and LFU data will take some time to adjust.",
+        ),
+        Some(_) => reply.int(i64::try_from(x.ks.idle_ms(key) / 1000).unwrap_or(i64::MAX)),
         None => reply.null(),
     }
 }
 
-/// OBJECT FREQ: like Redis with any eviction policy but LFU.
+/// OBJECT FREQ: Redis's counter, under a policy of eviction that counts.
 pub(in crate::cmd) fn freq(x: &mut Exec<'_>, reply: &mut dyn Reply) {
-    match x.ks.kind(x.args.get(2)) {
+    let key = x.args.get(2);
+    match x.ks.kind(key) {
+        Some(_) if x.ks.uses_noted() == Some(Measure::Frequency) => reply.int(x.ks.frequency(key).into()),
         Some(_) => reply.error(
             "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching \
              between policies at runtime LRU and LFU data will take some time to adjust.",

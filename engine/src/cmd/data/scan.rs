@@ -3,7 +3,9 @@
 use crate::cmd::error::{CmdError, answer};
 use crate::cmd::glob::matches;
 use crate::cmd::parse::{integer, is};
+use crate::cmd::stored::without_mark;
 use crate::cmd::{Args, Exec, Reply};
+use crate::database::{Database, split};
 use crate::keyspace::{Keyspace, Kind};
 
 /// Keys of one step of SCAN when COUNT is not given.
@@ -26,16 +28,18 @@ impl Found {
         self.ends.push(self.bytes.len());
     }
 
-    /// One step from `cursor` on; returns the next cursor.
+    /// One step through the keys of a database, from `cursor` on; returns the next cursor. `wanted` sees the user's bytes.
     fn gather(
         &mut self,
         ks: &mut Keyspace,
+        database: Database,
         cursor: u64,
         count: usize,
         mut wanted: impl FnMut(&[u8], Kind) -> bool,
     ) -> u64 {
-        ks.scan(cursor, count, &mut |key, kind| {
-            if wanted(key, kind) {
+        ks.scan(cursor, count, &mut |stored, kind| {
+            let (found_in, key) = split(stored);
+            if found_in == database && wanted(key, kind) {
                 self.push(key);
             }
         })
@@ -62,9 +66,10 @@ impl Found {
 }
 
 pub(in crate::cmd) fn keys(x: &mut Exec<'_>, reply: &mut dyn Reply) {
-    let (pattern, mut found, mut cursor) = (x.args.get(1), Found::default(), 0);
+    let (database, pattern) = split(x.args.get(1));
+    let (mut found, mut cursor) = (Found::default(), 0);
     loop {
-        cursor = found.gather(x.ks, cursor, KEYS_STEP, |key, _| matches(pattern, key));
+        cursor = found.gather(x.ks, database, cursor, KEYS_STEP, |key, _| matches(pattern, key));
         if cursor == 0 || x.ks.has_missed() {
             return found.reply(reply);
         }
@@ -161,10 +166,11 @@ impl<'a> ElementScan<'a> {
 
 pub(in crate::cmd) fn scan(x: &mut Exec<'_>, reply: &mut dyn Reply) {
     answer(reply, |reply| {
-        let cursor = cursor_at(&x.args, 1)?;
+        let (database, args) = without_mark(&x.args);
+        let cursor = cursor_at(&args, 1)?;
         let (mut pattern, mut kind, mut count) = (None, None, COUNT_DEFAULT);
-        for i in (2..x.args.len()).step_by(2) {
-            let (option, value) = (x.args.get(i), x.args.try_get(i + 1).ok_or(CmdError::Syntax)?);
+        for i in (2..args.len()).step_by(2) {
+            let (option, value) = (args.get(i), args.try_get(i + 1).ok_or(CmdError::Syntax)?);
             if is(option, "COUNT") {
                 count = scan_count(value)?;
             } else if is(option, "MATCH") {
@@ -176,7 +182,7 @@ pub(in crate::cmd) fn scan(x: &mut Exec<'_>, reply: &mut dyn Reply) {
             }
         }
         let mut found = Found::default();
-        let next = found.gather(x.ks, cursor, count, |key, k| {
+        let next = found.gather(x.ks, database, cursor, count, |key, k| {
             kind.is_none_or(|kind| is(kind, k.name())) && pattern.is_none_or(|p| matches(p, key))
         });
         reply.array(2);

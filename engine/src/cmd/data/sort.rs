@@ -5,6 +5,7 @@ use crate::cmd::error::{CmdError, answer};
 use crate::cmd::parse::{integer, is};
 use crate::cmd::{Args, Exec, Reply, Waiting};
 use crate::collections::{Collection, Elements, End, List};
+use crate::database::{Database, split, stored};
 use crate::keyspace::{EventClasses, Keyspace, Kind};
 use crate::number::parse_f64;
 use std::cmp::Ordering;
@@ -46,13 +47,14 @@ impl<'a> Pattern<'a> {
         }
     }
 
-    /// The value for `element`, a string or a field of a hash.
-    fn value(self, ks: &mut Keyspace, element: &[u8]) -> Option<Vec<u8>> {
+    /// The value for `element`, a string or a field of a hash, in `database`.
+    fn value(self, ks: &mut Keyspace, database: Database, element: &[u8]) -> Option<Vec<u8>> {
         match self {
             Pattern::Element => Some(element.to_vec()),
             Pattern::Nowhere => None,
             Pattern::Key { before, after, field } => {
                 let key = [before, element, after].concat();
+                let key = stored(database, &key);
                 let value = match field {
                     Some(field) => ks.hash(&key).ok()??.get(field),
                     None => ks.get_str(&key).ok()?,
@@ -143,9 +145,15 @@ fn number(text: &[u8]) -> Result<f64, CmdError> {
 }
 
 impl Weight {
-    fn of(ks: &mut Keyspace, element: &[u8], by: Option<Pattern<'_>>, alpha: bool) -> Result<Self, CmdError> {
+    fn of(
+        ks: &mut Keyspace,
+        database: Database,
+        element: &[u8],
+        by: Option<Pattern<'_>>,
+        alpha: bool,
+    ) -> Result<Self, CmdError> {
         let value = match by {
-            Some(pattern) => pattern.value(ks, element),
+            Some(pattern) => pattern.value(ks, database, element),
             None if alpha => Some(element.to_vec()),
             None => return number(element).map(Weight::Number),
         };
@@ -194,6 +202,7 @@ fn elements_of(ks: &mut Keyspace, key: &[u8], kind: Option<Kind>) -> Result<Vec<
 /// The elements wanted, in order.
 fn sorted(x: &mut Exec<'_>, q: &Query<'_>) -> Result<Vec<Vec<u8>>, CmdError> {
     let key = x.args.get(1);
+    let (database, _) = split(key);
     let kind = x.ks.kind(key);
     let mut elements = elements_of(x.ks, key, kind)?;
     let unsorted = matches!(q.by, Some(Pattern::Nowhere));
@@ -209,7 +218,7 @@ fn sorted(x: &mut Exec<'_>, q: &Query<'_>) -> Result<Vec<Vec<u8>>, CmdError> {
     // A set has no order that could be kept: what is stored of it is sorted by name.
     let (alpha, by) = if unsorted { (true, None) } else { (q.alpha, q.by) };
     let weighted = elements.into_iter().map(|element| {
-        let weight = Weight::of(x.ks, &element, by, alpha)?;
+        let weight = Weight::of(x.ks, database, &element, by, alpha)?;
         Ok((weight, element))
     });
     let mut weighted = weighted.collect::<Result<Vec<_>, CmdError>>()?;
@@ -226,6 +235,7 @@ fn sorted(x: &mut Exec<'_>, q: &Query<'_>) -> Result<Vec<Vec<u8>>, CmdError> {
 fn run(x: &mut Exec<'_>, reply: &mut dyn Reply, may_store: bool) -> Result<(), CmdError> {
     let q = Query::parse(&x.args, may_store)?;
     let elements = sorted(x, &q)?;
+    let (database, _) = split(x.args.get(1));
     let (store, mut list) = (q.store.is_some(), List::default());
     let count = elements.len() * q.get.len().max(1);
     if !store {
@@ -241,7 +251,7 @@ fn run(x: &mut Exec<'_>, reply: &mut dyn Reply, may_store: bool) -> Result<(), C
             put(Some(element));
         }
         for pattern in &q.get {
-            put(pattern.value(x.ks, element).as_deref());
+            put(pattern.value(x.ks, database, element).as_deref());
         }
     }
     if let Some(target) = q.store {
@@ -257,9 +267,10 @@ pub(in crate::cmd) fn rehearse(x: &mut Exec<'_>) {
     let Ok(q) = Query::parse(&x.args, true) else { return };
     // An error of the elements is for the command itself to report.
     let Ok(elements) = sorted(x, &q) else { return };
+    let (database, _) = split(x.args.get(1));
     for element in &elements {
         for pattern in &q.get {
-            pattern.value(x.ks, element);
+            pattern.value(x.ks, database, element);
         }
     }
 }

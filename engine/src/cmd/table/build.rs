@@ -22,6 +22,7 @@ pub(super) const LOGGED: Flags = Flags::LOGGED;
 pub(super) const RUNS_SCRIPT: Flags = Flags::RUNS_SCRIPT;
 pub(super) const HAS_SCRIPT: Flags = Flags::HAS_SCRIPT;
 pub(super) const SKIP_MONITOR: Flags = Flags::SKIP_MONITOR;
+pub(super) const NAMES_DATABASE: Flags = Flags::NAMES_DATABASE;
 pub(super) const NO_MANDATORY_KEYS: Flags = Flags::NO_MANDATORY_KEYS;
 
 pub(super) const RO: KeyFlags = KeyFlags::RO;

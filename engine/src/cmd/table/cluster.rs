@@ -1,16 +1,21 @@
 //! The commands about the cluster.
 
-use super::build::{ADMIN, FAST, LOADING, NONE, STALE, flags};
+use super::build::{ADMIN, FAST, LOADING, NO_ASYNC_LOADING, NONE, STALE, flags};
 use crate::cmd::server_cmd::ServerCmd;
 use crate::cmd::spec::{Categories, CommandSpec, Group, Run};
 
 #[rustfmt::skip]
-static CLUSTER_SUBCOMMANDS: [CommandSpec; 12] = [
+static CLUSTER_SUBCOMMANDS: [CommandSpec; 18] = [
     CommandSpec::new(778, "cluster|count-failure-reports", 3, flags(&[ADMIN, STALE]), Categories::NONE, &[], Run::Server(ServerCmd::ClusterCountFailureReports))
         .doc(Group::Cluster, "3.0.0", "O(N)", "How many nodes report that a node has failed.")
         .tips(&["nondeterministic_output"]),
     CommandSpec::new(779, "cluster|countkeysinslot", 3, STALE, Categories::NONE, &[], Run::Server(ServerCmd::ClusterCountKeysInSlot))
         .doc(Group::Cluster, "3.0.0", "O(N)", "How many keys a slot holds."),
+    CommandSpec::new(790, "cluster|drain", -3, flags(&[ADMIN, STALE]), Categories::NONE, &[], Run::Server(ServerCmd::ClusterDrain))
+        .doc(Group::Cluster, "3.0.0", "O(N)", "Has a node's replicas move to other nodes.")
+        .differs("Redis does not have it."),
+    CommandSpec::new(787, "cluster|failover", -2, flags(&[ADMIN, STALE, NO_ASYNC_LOADING]), Categories::NONE, &[], Run::Server(ServerCmd::ClusterFailover))
+        .doc(Group::Cluster, "3.0.0", "O(1)", "Makes this replica take over from its master."),
     CommandSpec::new(780, "cluster|getkeysinslot", 4, STALE, Categories::NONE, &[], Run::Server(ServerCmd::ClusterGetKeysInSlot))
         .doc(Group::Cluster, "3.0.0", "O(N)", "Some keys of a slot.")
         .tips(&["nondeterministic_output"]),
@@ -32,8 +37,21 @@ static CLUSTER_SUBCOMMANDS: [CommandSpec; 12] = [
     CommandSpec::new(773, "cluster|nodes", 2, STALE, Categories::NONE, &[], Run::Server(ServerCmd::ClusterNodes))
         .doc(Group::Cluster, "3.0.0", "O(N)", "All nodes, in the format of the nodes file.")
         .tips(&["nondeterministic_output"]),
+    CommandSpec::new(791, "cluster|remove-node", 3, flags(&[ADMIN, STALE]), Categories::NONE, &[], Run::Server(ServerCmd::ClusterRemoveNode))
+        .doc(Group::Cluster, "3.0.0", "O(N)", "Removes a node that was drained from the cluster.")
+        .differs("Redis does not have it."),
+    CommandSpec::new(788, "cluster|replicas", 3, flags(&[ADMIN, STALE]), Categories::NONE, &[], Run::Server(ServerCmd::ClusterReplicas))
+        .doc(Group::Cluster, "5.0.0", "O(N)", "The replicas of a master, in the format of the nodes file.")
+        .tips(&["nondeterministic_output"]),
+    CommandSpec::new(792, "cluster|set-replicas", 3, flags(&[ADMIN, STALE]), Categories::NONE, &[], Run::Server(ServerCmd::ClusterSetReplicas))
+        .doc(Group::Cluster, "3.0.0", "O(N)", "How many nodes shall have each key.")
+        .differs("Redis does not have it."),
     CommandSpec::new(774, "cluster|shards", 2, STALE, Categories::NONE, &[], Run::Server(ServerCmd::ClusterShards))
         .doc(Group::Cluster, "7.0.0", "O(N)", "Which nodes serve which slots.")
+        .tips(&["nondeterministic_output"]),
+    CommandSpec::new(789, "cluster|slaves", 3, flags(&[ADMIN, STALE]), Categories::NONE, &[], Run::Server(ServerCmd::ClusterReplicas))
+        .doc(Group::Cluster, "3.0.0", "O(N)", "The replicas of a master, in the format of the nodes file.")
+        .deprecated("5.0.0", "`CLUSTER REPLICAS`")
         .tips(&["nondeterministic_output"]),
     CommandSpec::new(775, "cluster|slots", 2, STALE, Categories::NONE, &[], Run::Server(ServerCmd::ClusterSlots))
         .doc(Group::Cluster, "3.0.0", "O(N)", "Which nodes serve which slots, in the old form.")

@@ -65,7 +65,8 @@ pub(super) static COMMANDS: [CommandSpec; 10] = [
     CommandSpec::new(515, "auth", -2, flags(&[NOSCRIPT, LOADING, STALE, FAST, NO_AUTH, ALLOW_BUSY]), Categories::CONNECTION, &[], Run::Server(ServerCmd::Auth))
         .doc(Group::Connection, "1.0.0", "O(N)", "Authenticates the connection."),
     CommandSpec::new(516, "select", 2, flags(&[LOADING, STALE, FAST]), Categories::CONNECTION, &[], Run::Server(ServerCmd::Select))
-        .doc(Group::Connection, "1.0.0", "O(1)", "Chooses the database; there is number 0 only."),
+        .doc(Group::Connection, "1.0.0", "O(1)", "Chooses one of 16 databases.")
+        .differs("A core's own port has number 0 only."),
     CommandSpec::new(517, "quit", -1, flags(&[NOSCRIPT, LOADING, STALE, FAST, NO_AUTH, ALLOW_BUSY]), Categories::CONNECTION, &[], Run::Server(ServerCmd::Quit))
         .doc(Group::Connection, "1.0.0", "O(1)", "Closes the connection."),
     CommandSpec::new(518, "reset", 1, flags(&[NOSCRIPT, LOADING, STALE, FAST, NO_AUTH, ALLOW_BUSY]), Categories::CONNECTION, &[], Run::Server(ServerCmd::Reset))

@@ -1,8 +1,8 @@
 //! The commands about keys of any type.
 
 use super::build::{
-    ACCESS, DELETE, DENYOOM, FAST, INSERT, LOADING, NONE, OW, READONLY, RM, RO, RW, STALE, UPDATE, WRITE, all, flags,
-    one, sort_store, unknown,
+    ACCESS, DELETE, DENYOOM, FAST, INSERT, LOADING, NAMES_DATABASE, NONE, OW, READONLY, RM, RO, RW, STALE, UPDATE,
+    WRITE, all, flags, one, sort_store, unknown,
 };
 use crate::cmd::data::{dump, expiry, keyspace, object, scan, sort};
 use crate::cmd::spec::{Categories, CommandSpec, Group, Run};
@@ -37,7 +37,7 @@ const SORTABLE: Categories = Categories::SET
 
 /// Keys of any type.
 #[rustfmt::skip]
-pub(super) static COMMANDS: [CommandSpec; 28] = [
+pub(super) static COMMANDS: [CommandSpec; 29] = [
     CommandSpec::new(64, "del", -2, WRITE, Categories::KEYSPACE, &[all(1, &[RM, DELETE])], Run::Data(keyspace::del))
         .doc(Group::Generic, "1.0.0", "O(N)", "Deletes keys.")
         .tips(&["request_policy:multi_shard", "response_policy:agg_sum"]),
@@ -69,7 +69,7 @@ pub(super) static COMMANDS: [CommandSpec; 28] = [
         .doc(Group::Generic, "2.2.0", "O(1)", "Makes a key live until it is deleted."),
     CommandSpec::new(76, "type", 2, flags(&[READONLY, FAST]), Categories::KEYSPACE, &[one(1, &[RO])], Run::Data(keyspace::type_of))
         .doc(Group::Generic, "1.0.0", "O(1)", "The type of the value at a key."),
-    CommandSpec::new(77, "touch", -2, flags(&[READONLY, FAST]), Categories::KEYSPACE, &[all(1, &[RO])], Run::Data(keyspace::exists))
+    CommandSpec::new(77, "touch", -2, flags(&[READONLY, FAST]), Categories::KEYSPACE, &[all(1, &[RO])], Run::Data(keyspace::touch))
         .doc(Group::Generic, "3.2.1", "O(N)", "How many of the given keys exist, which now count as just used.")
         .tips(&["request_policy:multi_shard", "response_policy:agg_sum"]),
     CommandSpec::new(78, "keys", 2, READONLY, Categories::KEYSPACE.and(Categories::DANGEROUS), &[], Run::Data(scan::keys))
@@ -85,15 +85,15 @@ pub(super) static COMMANDS: [CommandSpec; 28] = [
         .doc(Group::Generic, "1.0.0", "O(1)", "Gives a key another name."),
     CommandSpec::new(82, "renamenx", 3, flags(&[WRITE, FAST]), Categories::KEYSPACE, &[one(1, &[RW, ACCESS, DELETE]), one(2, &[OW, INSERT])], Run::Data(keyspace::renamenx))
         .doc(Group::Generic, "1.0.0", "O(1)", "Gives a key another name, unless that name is taken."),
-    CommandSpec::new(83, "copy", -3, flags(&[WRITE, DENYOOM]), Categories::KEYSPACE, &[one(1, &[RO, ACCESS]), one(2, &[OW, UPDATE])], Run::Data(keyspace::copy))
+    CommandSpec::new(83, "copy", -3, flags(&[WRITE, DENYOOM, NAMES_DATABASE]), Categories::KEYSPACE, &[one(1, &[RO, ACCESS]), one(2, &[OW, UPDATE])], Run::Data(keyspace::copy))
         .doc(Group::Generic, "6.2.0", "O(N)", "Copies a value to another key."),
     CommandSpec::new(84, "dbsize", 1, flags(&[READONLY, FAST]), Categories::KEYSPACE, &[], Run::Data(keyspace::dbsize))
         .doc(Group::Server, "1.0.0", "O(1)", "The number of keys.")
         .tips(&["request_policy:all_shards", "response_policy:agg_sum"]),
-    CommandSpec::new(85, "flushall", -1, WRITE, Categories::KEYSPACE.and(Categories::DANGEROUS), &[], Run::Data(keyspace::flush))
-        .doc(Group::Server, "1.0.0", "O(N)", "Deletes all keys.")
+    CommandSpec::new(85, "flushall", -1, WRITE, Categories::KEYSPACE.and(Categories::DANGEROUS), &[], Run::Data(keyspace::flushall))
+        .doc(Group::Server, "1.0.0", "O(N)", "Deletes all keys of all databases.")
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
-    CommandSpec::new(86, "flushdb", -1, WRITE, Categories::KEYSPACE.and(Categories::DANGEROUS), &[], Run::Data(keyspace::flush))
+    CommandSpec::new(86, "flushdb", -1, WRITE, Categories::KEYSPACE.and(Categories::DANGEROUS), &[], Run::Data(keyspace::flushdb))
         .doc(Group::Server, "1.0.0", "O(N)", "Deletes all keys of the database.")
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
     CommandSpec::new(87, "object", -2, NONE, Categories::NONE, &[], Run::Container)
@@ -110,4 +110,23 @@ pub(super) static COMMANDS: [CommandSpec; 28] = [
         .tips(&["nondeterministic_output"]),
     CommandSpec::new(98, "restore", -4, flags(&[WRITE, DENYOOM]), Categories::KEYSPACE.and(Categories::DANGEROUS), &[one(1, &[OW, UPDATE])], Run::Data(dump::restore))
         .doc(Group::Generic, "2.6.0", "O(N)", "Gives a key a value that DUMP gave."),
+    CommandSpec::new(101, "move", 3, flags(&[WRITE, FAST, NAMES_DATABASE]), Categories::KEYSPACE, &[one(1, &[RW, ACCESS, UPDATE])], Run::Data(keyspace::move_nowhere))
+        .doc(Group::Generic, "1.0.0", "O(1)", "Moves a key to another database."),
 ];
+
+/// Removes keys because the data set has reached its limit: decided by the leader, and found in the log by number only.
+pub static EVICT: CommandSpec = CommandSpec::new(
+    99,
+    "evict",
+    -2,
+    WRITE,
+    Categories::NONE,
+    &[all(1, &[RM, DELETE])],
+    Run::Data(keyspace::evict),
+);
+
+/// What a MOVE becomes once it is known where the key is going: an operation on both keys. No client can call it.
+#[rustfmt::skip]
+pub(super) static MOVED: CommandSpec =
+    CommandSpec::new(100, "move", 3, flags(&[WRITE, FAST]), Categories::KEYSPACE, &[one(1, &[RW, ACCESS, UPDATE]), one(2, &[RW, INSERT])], Run::Data(keyspace::moved))
+        .doc(Group::Generic, "", "", "A key that goes to another database.");

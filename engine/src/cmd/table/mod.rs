@@ -23,8 +23,10 @@ mod transaction;
 mod zset;
 
 pub use blocking::END_WAIT;
+pub use generic::EVICT;
 
-use super::spec::{CommandId, CommandSpec};
+use super::spec::{CommandId, CommandSpec, Flags};
+use super::stored::MOVED;
 
 static FAMILIES: [&[CommandSpec]; 17] = [
     &string::COMMANDS,
@@ -207,6 +209,8 @@ static BY_ID: [Option<&'static CommandSpec>; ID_END] = {
         i += 1;
     }
     place(&mut ids, &END_WAIT);
+    place(&mut ids, &EVICT);
+    place(&mut ids, &generic::MOVED);
     let mut h = 0;
     while h < scripting::HIDDEN.len() {
         place(&mut ids, &scripting::HIDDEN[h]);
@@ -227,6 +231,20 @@ pub fn when_scarce(spec: &CommandSpec) -> Option<&'static CommandSpec> {
     scripting::HIDDEN
         .iter()
         .find(|hidden| hidden.container() == Some(spec.name))
+}
+
+/// What a client has sent that is carried out as `spec`: the reverse of [`when_scarce`] and of [`super::stored::store`], for
+/// those who count commands.
+pub fn as_asked(spec: &'static CommandSpec) -> &'static CommandSpec {
+    if spec.id == MOVED {
+        return lookup(spec.name.as_bytes()).unwrap_or(spec);
+    }
+    if !spec.flags.has(Flags::RUNS_SCRIPT) {
+        return spec;
+    }
+    let is_hidden = scripting::HIDDEN.iter().any(|hidden| hidden.id == spec.id);
+    let asked = spec.container().filter(|_| is_hidden);
+    asked.and_then(|name| lookup(name.as_bytes())).unwrap_or(spec)
 }
 
 /// The command or subcommand with this number, or what the log has in a command's place.

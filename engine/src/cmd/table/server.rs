@@ -1,9 +1,10 @@
 //! The commands about the server.
 
 use super::build::{
-    ADMIN, ALLOW_BUSY, FAST, LOADING, NO_ASYNC_LOADING, NO_MULTI, NONE, NOSCRIPT, READONLY, RO, STALE, flags, one,
+    ADMIN, ALLOW_BUSY, FAST, LOADING, NO_ASYNC_LOADING, NO_MULTI, NONE, NOSCRIPT, READONLY, RO, STALE, WRITE, flags,
+    one,
 };
-use crate::cmd::data::object;
+use crate::cmd::data::{keyspace, object};
 use crate::cmd::server_cmd::ServerCmd;
 use crate::cmd::spec::{Categories, CommandSpec, Group, Run};
 
@@ -44,18 +45,63 @@ static COMMAND_SUBCOMMANDS: [CommandSpec; 7] = [
 ];
 
 #[rustfmt::skip]
+static MODULE_SUBCOMMANDS: [CommandSpec; 2] = [
+    CommandSpec::new(1007, "module|help", 2, flags(&[LOADING, STALE]), Categories::NONE, &[], Run::Server(ServerCmd::ModuleHelp))
+        .doc(Group::Server, "5.0.0", "O(1)", "Explains the subcommands."),
+    CommandSpec::new(1008, "module|list", 2, flags(&[ADMIN, NOSCRIPT]), Categories::NONE, &[], Run::Server(ServerCmd::ModuleList))
+        .doc(Group::Server, "4.0.0", "O(N)", "Lists loaded modules.")
+        .tips(&["nondeterministic_output_order"])
+        .differs("Always empty: there are none."),
+];
+
 static SLOWLOG_SUBCOMMANDS: [CommandSpec; 4] = [
-    CommandSpec::new(660, "slowlog|get", -2, flags(&[ADMIN, LOADING, STALE]), Categories::NONE, &[], Run::Server(ServerCmd::SlowlogGet))
-        .doc(Group::Server, "2.2.12", "O(N)", "Entries of the log.")
-        .tips(&["request_policy:all_nodes", "nondeterministic_output"]),
-    CommandSpec::new(661, "slowlog|help", 2, flags(&[LOADING, STALE]), Categories::NONE, &[], Run::Server(ServerCmd::SlowlogHelp))
-        .doc(Group::Server, "6.2.0", "O(1)", "Explains the subcommands."),
-    CommandSpec::new(662, "slowlog|len", 2, flags(&[ADMIN, LOADING, STALE]), Categories::NONE, &[], Run::Server(ServerCmd::SlowlogLen))
-        .doc(Group::Server, "2.2.12", "O(1)", "The number of entries.")
-        .tips(&["request_policy:all_nodes", "response_policy:agg_sum", "nondeterministic_output"]),
-    CommandSpec::new(663, "slowlog|reset", 2, flags(&[ADMIN, LOADING, STALE]), Categories::NONE, &[], Run::Server(ServerCmd::SlowlogReset))
-        .doc(Group::Server, "2.2.12", "O(N)", "Empties the log.")
-        .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
+    CommandSpec::new(
+        660,
+        "slowlog|get",
+        -2,
+        flags(&[ADMIN, LOADING, STALE]),
+        Categories::NONE,
+        &[],
+        Run::Server(ServerCmd::SlowlogGet),
+    )
+    .doc(Group::Server, "2.2.12", "O(N)", "Entries of the log.")
+    .tips(&["request_policy:all_nodes", "nondeterministic_output"]),
+    CommandSpec::new(
+        661,
+        "slowlog|help",
+        2,
+        flags(&[LOADING, STALE]),
+        Categories::NONE,
+        &[],
+        Run::Server(ServerCmd::SlowlogHelp),
+    )
+    .doc(Group::Server, "6.2.0", "O(1)", "Explains the subcommands."),
+    CommandSpec::new(
+        662,
+        "slowlog|len",
+        2,
+        flags(&[ADMIN, LOADING, STALE]),
+        Categories::NONE,
+        &[],
+        Run::Server(ServerCmd::SlowlogLen),
+    )
+    .doc(Group::Server, "2.2.12", "O(1)", "The number of entries.")
+    .tips(&[
+        "request_policy:all_nodes",
+        "response_policy:agg_sum",
+        "nondeterministic_output",
+    ]),
+    CommandSpec::new(
+        663,
+        "slowlog|reset",
+        2,
+        flags(&[ADMIN, LOADING, STALE]),
+        Categories::NONE,
+        &[],
+        Run::Server(ServerCmd::SlowlogReset),
+    )
+    .doc(Group::Server, "2.2.12", "O(N)", "Empties the log.")
+    .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
 ];
 
 #[rustfmt::skip]
@@ -136,7 +182,7 @@ static ACL_SUBCOMMANDS: [CommandSpec; 13] = [
 
 /// The server.
 #[rustfmt::skip]
-pub(super) static COMMANDS: [CommandSpec; 15] = [
+pub(super) static COMMANDS: [CommandSpec; 22] = [
     CommandSpec::new(640, "info", -1, flags(&[LOADING, STALE]), Categories::DANGEROUS, &[], Run::Server(ServerCmd::Info))
         .doc(Group::Server, "1.0.0", "O(1)", "Figures about the server.")
         .tips(&["nondeterministic_output", "request_policy:all_shards", "response_policy:special"]),
@@ -159,15 +205,36 @@ pub(super) static COMMANDS: [CommandSpec; 15] = [
     CommandSpec::new(785, "bgsave", -1, flags(&[ADMIN, NOSCRIPT, NO_ASYNC_LOADING]), Categories::NONE, &[], Run::Server(ServerCmd::BgSave))
         .doc(Group::Server, "1.0.0", "O(1)", "Brings everything acknowledged to disk, and does not wait.")
         .differs("No file is made: the log is the data. `slotcore backup` copies it."),
+    CommandSpec::new(1001, "bgrewriteaof", 1, flags(&[ADMIN, NOSCRIPT, NO_ASYNC_LOADING]), Categories::NONE, &[], Run::Server(ServerCmd::BgRewriteAof))
+        .doc(Group::Server, "1.0.0", "O(1)", "Brings everything acknowledged to disk, and does not wait.")
+        .differs("The log forgets by itself what files hold: there is nothing to rewrite."),
     CommandSpec::new(786, "backup", 2, flags(&[ADMIN, NOSCRIPT, NO_MULTI]), Categories::NONE, &[], Run::Server(ServerCmd::Backup))
         .doc(Group::Server, "1.0.0", "O(1)", "Keeps files unchanged for `slotcore backup`.")
         .differs("Redis does not have it."),
+    CommandSpec::new(680, "swapdb", 3, flags(&[WRITE, FAST]), Categories::KEYSPACE.and(Categories::DANGEROUS), &[], Run::Data(keyspace::swapdb))
+        .doc(Group::Server, "4.0.0", "O(N)", "Exchanges the keys of two databases.")
+        .differs("Each key is moved: it takes time for every key of both databases. Scripts may not call it."),
     CommandSpec::new(657, "shutdown", -1, flags(&[ADMIN, NOSCRIPT, LOADING, STALE, NO_MULTI, ALLOW_BUSY]), Categories::NONE, &[], Run::Server(ServerCmd::Shutdown))
         .doc(Group::Server, "1.0.0", "O(N)", "Ends the server.")
         .differs("`SAVE` and `NOSAVE` make no difference: the log is the data."),
+    CommandSpec::new(1002, "role", 1, flags(&[NOSCRIPT, LOADING, STALE, FAST]), Categories::ADMIN.and(Categories::DANGEROUS), &[], Run::Server(ServerCmd::Role))
+        .doc(Group::Server, "2.8.12", "O(1)", "Whether this is a master, and of whom.")
+        .differs("Of the core that answers; offsets are positions in its group's log. The any-slot port is that of a master."),
+    CommandSpec::new(1003, "replicaof", 3, flags(&[ADMIN, NOSCRIPT, STALE, NO_ASYNC_LOADING]), Categories::NONE, &[], Run::Server(ServerCmd::ReplicaOf))
+        .doc(Group::Server, "5.0.0", "O(1)", "Whom to replicate from.")
+        .differs("Only `NO ONE`: nodes replicate as a cluster."),
+    CommandSpec::new(1004, "slaveof", 3, flags(&[ADMIN, NOSCRIPT, STALE, NO_ASYNC_LOADING]), Categories::NONE, &[], Run::Server(ServerCmd::ReplicaOf))
+        .doc(Group::Server, "1.0.0", "O(1)", "Whom to replicate from.")
+        .deprecated("5.0.0", "`REPLICAOF`")
+        .differs("Only `NO ONE`: nodes replicate as a cluster."),
+    CommandSpec::new(1005, "lolwut", -1, flags(&[READONLY, FAST]), Categories::NONE, &[], Run::Server(ServerCmd::Lolwut))
+        .doc(Group::Server, "5.0.0", "O(1)", "Shows the version.")
+        .differs("No picture."),
+    CommandSpec::new(1006, "module", -2, NONE, Categories::NONE, &[], Run::Container)
+        .doc(Group::Server, "4.0.0", "depends on the subcommand", "Loaded modules.")
+        .subcommands(&MODULE_SUBCOMMANDS),
     CommandSpec::new(915, "monitor", 1, flags(&[ADMIN, NOSCRIPT, LOADING, STALE]), Categories::NONE, &[], Run::Server(ServerCmd::Monitor))
-        .doc(Group::Server, "1.0.0", "O(1)", "Shows all commands as they come.")
-        .differs("Of a script the call is shown, not the commands in it."),
+        .doc(Group::Server, "1.0.0", "O(1)", "Shows all commands as they come."),
     CommandSpec::new(658, "debug", -2, flags(&[ADMIN, NOSCRIPT, LOADING, STALE]), Categories::NONE, &[], Run::Server(ServerCmd::Debug))
         .doc(Group::Server, "1.0.0", "depends on the subcommand", "For tests of the server."),
     CommandSpec::new(659, "slowlog", -2, NONE, Categories::NONE, &[], Run::Container)

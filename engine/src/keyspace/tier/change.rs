@@ -70,7 +70,7 @@ impl Keyspace {
     #[inline]
     pub(in super::super) fn create(&mut self, hash: KeyHash, key: &[u8], shape: Shape) -> SlabRef {
         if self.tier.complete && self.tier.absents == 0 {
-            self.tier.keys += 1;
+            self.tier.counts.add(key);
             let marks = Marks::new(self.tier.current, false);
             return self.table.create(hash, key, shape, marks);
         }
@@ -83,12 +83,14 @@ impl Keyspace {
             debug_assert!(self.table.rec(spot.at).is_absent(), "the key does not exist");
             self.change(spot);
             self.tier.absents -= 1;
-            self.tier.keys += 1;
+            self.tier.counts.add(key);
             return self.table.reshape(spot, shape);
         }
         // Nobody asked the files: the key is taken to be one of theirs, which has been counted.
         let unknown = !self.tier.complete;
-        self.tier.keys += u64::from(!unknown);
+        if !unknown {
+            self.tier.counts.add(key);
+        }
         self.table
             .create(hash, key, shape, Marks::new(self.tier.current, unknown))
     }
@@ -124,7 +126,7 @@ impl Keyspace {
         self.table.create(hash, key, shape, Marks::new(self.tier.current, true));
         self.tier.absents += 1;
         // As in `create_over_files`: it is taken to have been there.
-        self.tier.keys = self.tier.keys.saturating_sub(1);
+        self.tier.counts.remove(key);
     }
 }
 

@@ -4,7 +4,7 @@
 //! and stays; one that was not goes. What is new has no mark: a scan through everything pushes out nothing that is in use.
 
 use super::super::Keyspace;
-use crate::table::{Generation, SlabRef};
+use crate::table::{Generation, Rec, SlabRef};
 
 /// What one call of [`Keyspace::evict`] did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,17 +25,18 @@ impl Keyspace {
         let mut found = Vec::new();
         while evicted.bytes < bytes && evicted.looks < looks && buckets < looks && self.tier.clean_bytes > 0 {
             found.clear();
-            self.tier.hand = self.table.walk_ordered(self.tier.hand, &mut |records| {
+            let is_clean = |rec: Rec| rec.generation() == Generation::CLEAN;
+            self.tier.hand = self.table.walk_ordered_of(self.tier.hand, is_clean, &mut |records| {
                 found.extend_from_slice(records);
                 buckets += 1;
                 found.is_empty() && buckets < looks
             });
             evicted.looks += found.len();
             for &(ord, at) in &found {
-                let rec = self.table.rec(at);
-                if rec.generation() != Generation::CLEAN || self.tier.is_pinned(ord) {
+                if self.tier.is_pinned(ord) {
                     continue;
                 }
+                let rec = self.table.rec(at);
                 if rec.is_used() {
                     rec.set_used(false);
                     continue;
@@ -59,6 +60,7 @@ impl Keyspace {
         }
         if rec.is_volatile() {
             self.wheel.cancel(rec.timer());
+            self.volatile.remove(self.table.key(rec));
         }
         self.tier.absents -= u64::from(rec.is_absent());
         self.tier.clean_bytes -= bytes;

@@ -54,6 +54,11 @@ impl Keyspace {
         self.tier.lent = keys;
     }
 
+    /// Whether keys of files are lent.
+    pub(in super::super) fn has_lent(&self) -> bool {
+        self.tier.lent.is_some()
+    }
+
     /// Takes back what was lent.
     pub fn take_lent(&mut self) -> Option<FileKeys> {
         self.tier.lent.take()

@@ -7,7 +7,7 @@
 use super::super::Keyspace;
 use super::super::object::{Graveyard, Object};
 use crate::sst::{Body, Kind, Record, SstKey};
-use crate::table::{Generation, RecKind, SlabRef};
+use crate::table::{Generation, Rec, RecKind, SlabRef};
 use std::collections::BTreeMap;
 
 /// What a key held at the cut.
@@ -106,11 +106,9 @@ impl Keyspace {
         let generation = frozen.generation;
         let mut resident: Vec<(u64, SlabRef)> = Vec::new();
         let mut buckets = 0;
-        let next = self.table.walk_ordered(from, &mut |records| {
-            let frozen = records
-                .iter()
-                .filter(|&&(_, at)| self.table.rec(at).generation() == generation);
-            resident.extend(frozen);
+        let is_frozen = |rec: Rec| rec.generation() == generation;
+        let next = self.table.walk_ordered_of(from, is_frozen, &mut |records| {
+            resident.extend_from_slice(records);
             buckets += 1;
             buckets < budget
         });
@@ -165,11 +163,9 @@ impl Keyspace {
         };
         debug_assert!(frozen.reach.is_none(), "all was shown before anything is settled");
         let (generation, mut found, mut buckets) = (frozen.generation, Vec::new(), 0);
-        let next = self.table.walk_ordered(frozen.settled, &mut |records| {
-            let frozen = records
-                .iter()
-                .filter(|&&(_, at)| self.table.rec(at).generation() == generation);
-            found.extend(frozen.map(|&(_, at)| at));
+        let is_frozen = |rec: Rec| rec.generation() == generation;
+        let next = self.table.walk_ordered_of(frozen.settled, is_frozen, &mut |records| {
+            found.extend(records.iter().map(|&(_, at)| at));
             buckets += 1;
             buckets < budget
         });

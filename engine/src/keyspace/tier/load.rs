@@ -4,6 +4,7 @@ use super::super::Keyspace;
 use super::super::object::Object;
 use super::Residency;
 use crate::collections::{Collection, DecodeError};
+use crate::database::Counts;
 use crate::ord::KeyHash;
 use crate::sst::Kind;
 use crate::table::{Generation, Marks, RecKind, Shape, SlabRef, VALUE_INLINE_MAX};
@@ -64,6 +65,7 @@ impl Keyspace {
         if let Some(at_ms) = value.expire_ms {
             self.wheel.skip_to(self.clock_ms);
             rec.set_expire(at_ms, self.wheel.arm(at_ms, at.0));
+            self.volatile.add(key);
         }
         match object {
             None => rec.value_mut().copy_from_slice(value.bytes),
@@ -93,9 +95,9 @@ impl Keyspace {
 
 impl Keyspace {
     /// So many keys expired that only files had, and the files have them no more.
-    pub(crate) fn uncount(&mut self, keys: u64) {
-        self.tier.keys = self.tier.keys.saturating_sub(keys);
-        self.stats.expired += keys;
+    pub(crate) fn uncount(&mut self, keys: &Counts) {
+        self.tier.counts.subtract(keys);
+        self.stats.expired += keys.total();
     }
 }
 

@@ -29,6 +29,7 @@ pub use reader::ColdReader;
 pub(super) use file_keys::{Met, Walked};
 
 use super::Keyspace;
+use crate::database::Counts;
 use crate::ord::KeyHash;
 use crate::table::{Generation, Rec, SlabRef};
 use freeze::Frozen;
@@ -83,7 +84,7 @@ pub(super) struct Tier {
     /// The generation of changes made now.
     pub(super) current: Generation,
     /// Number of keys, in memory and in files.
-    pub(super) keys: u64,
+    pub(super) counts: Counts,
     /// Records of [`RecKind::Absent`](crate::table::RecKind::Absent).
     absents: u64,
     /// Bytes of clean records and their values.
@@ -107,7 +108,7 @@ impl Default for Tier {
             complete: true,
             ever_frozen: false,
             current: Generation::FIRST,
-            keys: 0,
+            counts: Counts::default(),
             absents: 0,
             clean_bytes: 0,
             frozen: None,
@@ -189,6 +190,19 @@ impl Keyspace {
         }
     }
 
+    /// Bytes of all keys with their values, those among them that lie only in files with `cold_record_bytes` each: what a
+    /// limit of the data set bounds. Exact while every key is in memory.
+    pub fn dataset_bytes(&self, cold_record_bytes: u64) -> u64 {
+        let resident = (self.table.used_bytes() + self.objects.value_bytes() + self.table.index_memory()) as u64;
+        resident + self.keys_in_files() * cold_record_bytes
+    }
+
+    /// Number of keys that lie only in files, as exact as [`Keyspace::len`].
+    pub fn keys_in_files(&self) -> u64 {
+        let resident_keys = self.table.len() - self.tier.absents;
+        self.tier.counts.total().saturating_sub(resident_keys)
+    }
+
     /// How often [`Keyspace::clear`] was called: what was read from files before is void.
     pub fn clears(&self) -> u64 {
         self.tier.clears
@@ -216,10 +230,10 @@ impl Keyspace {
         self.table.record_bytes(at) + object
     }
 
-    /// Takes over the state that files hold at a moment of the group's clock: `keys` keys, all unknown.
-    pub fn resume(&mut self, clock_ms: u64, keys: u64) {
+    /// Takes over the state that files hold at a moment of the group's clock: so many keys, all unknown.
+    pub fn resume(&mut self, clock_ms: u64, counts: Counts) {
         debug_assert!(self.table.is_empty(), "only an empty keyspace begins with files");
         self.set_time(clock_ms, clock_ms);
-        (self.tier.keys, self.tier.complete, self.tier.ever_frozen) = (keys, false, true);
+        (self.tier.counts, self.tier.complete, self.tier.ever_frozen) = (counts, false, true);
     }
 }

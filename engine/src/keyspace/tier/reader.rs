@@ -27,6 +27,11 @@ impl Keyspace {
         self.tier.reader = Some(reader);
     }
 
+    /// From now on whoever did so for `before` reads what is needed at once.
+    pub(in crate::keyspace) fn read_from_files_as(&mut self, before: &mut Keyspace) {
+        self.tier.reader = before.tier.reader.take();
+    }
+
     /// Makes `key` known, if somebody reads.
     #[cold]
     pub fn make_known(&mut self, key: &[u8]) {

@@ -4,16 +4,17 @@ use std::sync::atomic::Ordering;
 
 use slotcore_engine::cmd::Reply;
 use slotcore_engine::cmd::op::{BATCH_HEADER_BYTES, decode_op};
-use slotcore_engine::cmd::{Args, by_id};
+use slotcore_engine::cmd::together::Patience;
+use slotcore_engine::cmd::{Args, CommandSpec, by_id};
 use slotcore_netio::ConnId;
 
 use super::super::owner::ABORTED_BECAUSE;
 use super::super::queue::{Pending, Queue};
-use super::{Plan, Together, Verdict, Wanted};
+use super::{Carried, Plan, Together, Verdict, Wanted};
 use crate::clients::Endpoint;
 use crate::core_state::{CoreState, lane_of};
 use crate::dispatch::note_error;
-use crate::gathering::{Combine, Gathering};
+use crate::gathering::{Combine, Gathering, values};
 use crate::parcel::{How, Note};
 use crate::reply::RespReply;
 use crate::reply_order::Source;
@@ -26,14 +27,16 @@ const NO_ROOM: &str =
 /// A transaction that this core coordinates.
 #[derive(Debug)]
 pub struct Coordinated {
-    conn: ConnId,
-    how: How,
+    pub(super) conn: ConnId,
+    pub(super) how: How,
     /// Its number among this core's commands in parts; known once it has begun.
-    part: u32,
+    pub(super) part: u32,
     /// What each core carries out: parts of the transaction, or copies of values for `together`.
-    plan: Plan,
+    pub(super) plan: Plan,
     /// Values are brought together for it.
-    together: Option<Box<Together>>,
+    pub(super) together: Option<Box<Together>>,
+    /// No EXEC has asked for it: it is one command.
+    is_command: bool,
     /// Cores on which the connection watches keys.
     watched: Vec<u16>,
     /// Of the cores that hold, always the first ones: bytes of an entry that the log of each takes.
@@ -45,13 +48,14 @@ pub struct Coordinated {
 }
 
 impl Coordinated {
-    fn new(conn: ConnId, how: How, plan: Plan, together: Option<Box<Together>>) -> Self {
+    fn new(conn: ConnId, how: How, plan: Plan, together: Option<Box<Together>>, is_command: bool) -> Self {
         Self {
             conn,
             how,
             part: 0,
             plan,
             together,
+            is_command,
             watched: Vec::new(),
             rooms: Vec::new(),
             unkept: 0,
@@ -59,9 +63,9 @@ impl Coordinated {
         }
     }
 
-    /// True for a command that no EXEC has asked for.
-    fn is_command(&self) -> bool {
-        self.together.as_ref().is_some_and(|together| !together.is_transaction)
+    /// No core holds for it any more.
+    pub(super) fn let_go(&mut self) {
+        self.rooms.clear();
     }
 
     /// True while copies are asked for.
@@ -117,7 +121,7 @@ impl CoreState {
             self.transactions_kept.give(queue);
             None
         };
-        self.coordinate(silent, mixed, Coordinated::new(id, how, plan, together));
+        self.coordinate(silent, mixed, Coordinated::new(id, how, plan, together, false));
     }
 
     /// A command whose keys live on several cores. Begins as [`CoreState::exec_spanning`] does.
@@ -130,7 +134,22 @@ impl CoreState {
             tracks: how.tracks && !together.writes().0,
             ..how
         };
-        self.coordinate(silent, None, Coordinated::new(id, how, plan, Some(Box::new(together))));
+        self.coordinate(
+            silent,
+            None,
+            Coordinated::new(id, how, plan, Some(Box::new(together)), true),
+        );
+    }
+
+    /// A command that every core carries out at one moment. Begins as [`CoreState::exec_spanning`] does.
+    pub(crate) fn run_at_once(&mut self, id: ConnId, how: How, spec: &'static CommandSpec, args: &Args<'_>) {
+        let mut plan = Plan::default();
+        let (map, me) = (&self.server.cluster, self.server.core);
+        plan.add(map, me.0, Route::AllAtOnce, spec, args)
+            .expect("one short command for each core");
+        let silent = how.silent;
+        let how = How { silent: false, ..how };
+        self.coordinate(silent, None, Coordinated::new(id, how, plan, None, true));
     }
 
     fn coordinate(&mut self, silent: bool, mixed: Option<Box<Queue>>, spanning: Coordinated) {
@@ -178,7 +197,7 @@ impl CoreState {
             return;
         };
         // A single command does not ask what was watched.
-        if !spanning.is_command() {
+        if !spanning.is_command {
             spanning.watched = lane.session.watched.cores.clone();
             for &core in &spanning.watched {
                 spanning.plan.part_of(core);
@@ -207,7 +226,7 @@ impl CoreState {
     }
 
     /// Asks the next core to hold; when all do, they carry out their parts.
-    fn ask_to_hold(&mut self, part: u32) {
+    pub(super) fn ask_to_hold(&mut self, part: u32) {
         let me = self.mesh.me().0;
         let Some(spanning) = self.coordinated(part) else { return };
         let Some(next) = spanning.plan.parts().get(spanning.rooms.len()) else {
@@ -229,6 +248,7 @@ impl CoreState {
             watches: spanning.watched.contains(&next.core),
             writes,
             grows,
+            swaps: next.swaps,
             bytes: if writes { bytes } else { 0 },
         };
         let core = next.core;
@@ -248,7 +268,7 @@ impl CoreState {
                 self.end_spanning(part, |how, out| RespReply::new(out, how.proto).null_array());
             }
             Verdict::Refused(text) => {
-                let text = match self.coordinated(part).is_some_and(|spanning| spanning.is_command()) {
+                let text = match self.coordinated(part).is_some_and(|spanning| spanning.is_command) {
                     true => text.to_string(),
                     false => {
                         self.server.metrics.transactions.aborted += 1;
@@ -281,6 +301,10 @@ impl CoreState {
             return self.hold_answered(part, Verdict::Refused(NO_ROOM));
         }
         (spanning.unkept, spanning.unanswered) = (copies, orders.len());
+        if orders.is_empty() && self.coordinated(part).is_some_and(|spanning| spanning.fetches()) {
+            // It has named no key.
+            return self.carry_out_together(part);
+        }
         if orders.is_empty() {
             return self.conclude_spanning(part);
         }
@@ -316,21 +340,75 @@ impl CoreState {
         let seed = self.seeds;
         self.seeds = self.seeds.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let now_ms = self.now.wall_ms().max(self.keyspace.now_ms());
+        // What scripts have left so far is not this one's.
+        self.carry_out_effects();
         let Some(spanning) = self.coordinated.iter_mut().find(|spanning| spanning.part == part) else {
             return;
         };
         let (conn, proto) = (spanning.conn, spanning.how.proto);
         let Some(together) = &mut spanning.together else { return };
         let replies: Vec<(u16, &[u8])> = gathering.replies().collect();
-        together.carry_out(&replies, proto, now_ms, seed);
+        if let Some(ending) = self.spanning_waits.ending_of(part) {
+            return self.end_spanning_wait(part, ending);
+        }
+        let is_first = together.patience != Patience::Again;
+        let map = &self.server.cluster;
+        let carried = together.carry_out(map, &replies, proto, now_ms, seed, &mut self.keyspace);
+        together.effects = self.keyspace.take_script_effects();
+        if matches!(carried, Carried::Lacks) {
+            return self.fetch_more(part);
+        }
         for spec in together.specs() {
             if !together.is_transaction && together.reply.first() == Some(&b'-') {
                 note_error(&mut self.server.metrics, spec, &together.reply, 0);
             }
-            self.tally.note(spec);
+            // Once; and where an owner carries it out that one counts it.
+            if is_first && together.answered_by.is_none() {
+                self.tally.note(spec);
+            }
+        }
+        match carried {
+            Carried::Done | Carried::Lacks => {}
+            Carried::Waits(waiter, timeout_ms) => return self.begin_spanning_wait(part, waiter, timeout_ms),
+            Carried::WaitsOn => return self.rest_spanning(part),
         }
         self.gatherings[part as usize - 1] = Some(Gathering::new(conn, proto, false, Combine::Spanning));
         self.carry_all(part);
+    }
+
+    /// A script has asked for keys that it had not named: they are fetched, too, and it runs again. Nothing has happened so
+    /// far, so cores may be released that would have to be asked later than one that is lacking.
+    fn fetch_more(&mut self, part: u32) {
+        let cores = self.mesh.cores() as u16;
+        let Some(spanning) = self.coordinated(part) else { return };
+        let (conn, proto) = (spanning.conn, spanning.how.proto);
+        let Some(together) = &mut spanning.together else { return };
+        let held: Vec<u16> = spanning.plan.parts().iter().map(|own| own.core).collect();
+        let mut plan = together.fetches();
+        let all_held = plan.parts().iter().all(|own| held.contains(&own.core));
+        if !all_held {
+            together.forget_copies();
+            plan = together.fetches();
+            spanning.rooms.clear();
+        }
+        let concerned: Vec<u16> = if all_held { held.clone() } else { (0..cores).collect() };
+        for core in concerned {
+            plan.part_of(core);
+        }
+        spanning.plan = plan;
+        self.gatherings[part as usize - 1] = Some(Gathering::new(conn, proto, false, Combine::Spanning));
+        if all_held {
+            return self.carry_all(part);
+        }
+        for core in held {
+            let note = Note::Release {
+                part,
+                conn,
+                ends_watches: false,
+            };
+            self.tell(core, note);
+        }
+        self.ask_to_hold(part);
     }
 
     /// A copy is durable.
@@ -358,26 +436,47 @@ impl CoreState {
         match &spanning.together {
             Some(together) => {
                 let refused = replies.iter().find(|(_, reply)| reply.first() == Some(&b'-'));
-                reply.extend_from_slice(refused.map_or(&together.reply, |(_, refused)| refused));
+                let answers = |core: u16| replies.iter().find(|(other, _)| *other == core);
+                let answered = together.answered_by.and_then(answers);
+                let said = match (refused, answered) {
+                    (Some((_, refused)), _) => refused,
+                    (None, Some((_, answer))) => values(answer).next().unwrap_or_default(),
+                    (None, None) => &together.reply,
+                };
+                reply.extend_from_slice(said);
             }
-            None => spanning.plan.compose(spanning.conn, spanning.how, &replies, &mut reply),
+            None => {
+                spanning.plan.compose(spanning.conn, spanning.how, &replies, &mut reply);
+                if spanning.is_command && reply.starts_with(b"*") {
+                    let only = values(&reply).next().unwrap_or_default().to_vec();
+                    reply = only;
+                }
+            }
         }
+        let effects = self.coordinated[at]
+            .together
+            .as_mut()
+            .and_then(|together| together.effects.take());
         self.end_spanning(part, |_, out| out.extend_from_slice(&reply));
+        if let Some(effects) = effects {
+            self.perform_effects(effects);
+        }
     }
 
     /// Lets all cores go that were asked, and answers.
-    fn end_spanning(&mut self, part: u32, write: impl FnOnce(How, &mut Vec<u8>)) {
+    pub(super) fn end_spanning(&mut self, part: u32, write: impl FnOnce(How, &mut Vec<u8>)) {
         let Some(at) = self.coordinated.iter().position(|spanning| spanning.part == part) else {
             return;
         };
         let spanning = self.coordinated.swap_remove(at);
+        self.wait_no_more(&spanning);
         self.gatherings[part as usize - 1] = None;
         self.free_gatherings.push(part);
         for own in spanning.plan.parts() {
             let note = Note::Release {
                 part,
                 conn: spanning.conn,
-                ends_watches: !spanning.is_command(),
+                ends_watches: !spanning.is_command,
             };
             self.tell(own.core, note);
         }

@@ -20,6 +20,8 @@ pub struct Wanted {
     pub writes: bool,
     /// It is refused when memory is exhausted.
     pub grows: bool,
+    /// It exchanges databases.
+    pub swaps: bool,
     /// Bytes of the entry it becomes there.
     pub bytes: usize,
 }
@@ -195,6 +197,7 @@ mod tests {
             watches: false,
             writes: true,
             grows: false,
+            swaps: false,
             bytes: 10,
         }
     }

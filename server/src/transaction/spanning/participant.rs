@@ -18,6 +18,11 @@ use crate::dispatch::refuse_now;
 use crate::parcel::{Asker, How, Note};
 use crate::requests_ahead::Request;
 
+/// Bytes that only files have, as far as is known without reading them, of a core that exchanges databases: it reads those of
+/// the two databases at one moment, and nothing can be flushed and evicted meanwhile.
+const SWAPPED_FROM_FILES_BYTES_MAX: u64 = SPANNING_BYTES_MAX as u64;
+const TOO_MUCH_TO_SWAP: &str = "ERR SWAPDB exchanges what lies in memory: a core has more than 64 MiB in files alone";
+
 impl CoreState {
     /// Takes in what a core says about a transaction over cores.
     pub(crate) fn take_note(&mut self, from: u16, note: Note) {
@@ -36,6 +41,7 @@ impl CoreState {
                 conn,
                 ends_watches,
             } => self.let_go(from, part, ends_watches.then_some(conn)),
+            Note::Wait { part, what } => self.take_wait_note(from, part, what),
             Note::Arrival(_)
             | Note::HandOver(..)
             | Note::Script(_)
@@ -100,6 +106,9 @@ impl CoreState {
         }
         if let Some(text) = refuse_now(carrier(true, wanted.grows), self.write_barrier) {
             return Verdict::Refused(text);
+        }
+        if wanted.swaps && self.bytes_in_files() > SWAPPED_FROM_FILES_BYTES_MAX {
+            return Verdict::Refused(TOO_MUCH_TO_SWAP);
         }
         if !has_room(wanted.bytes) {
             return Verdict::Refused(DISK_FULL);

@@ -2,6 +2,7 @@
 
 use slotcore_engine::cmd::op::encode_op;
 use slotcore_engine::cmd::spanning::{Part, Spanning};
+use slotcore_engine::cmd::stored::swaps_databases;
 use slotcore_engine::cmd::transaction::carrier;
 use slotcore_engine::cmd::{Args, CommandSpec, Flags, Reply, keys};
 use slotcore_engine::ord::slot_of;
@@ -11,7 +12,7 @@ use crate::cluster_map::ClusterMap;
 use crate::gathering::{Combine, Gathering, values};
 use crate::parcel::How;
 use crate::reply::RespReply;
-use crate::route::{ByKey, CROSSSLOT, Route, scan_next};
+use crate::route::{ByKey, CROSSSLOT, Everywhere, Route, scan_next};
 
 /// Bytes of commands that a transaction over several cores may have: every core that writes logs all of them in one entry.
 pub const SPANNING_BYTES_MAX: usize = 64 << 20;
@@ -25,6 +26,8 @@ pub struct CorePart {
     pub writes: bool,
     /// Something in it is refused when memory is exhausted.
     pub grows: bool,
+    /// It exchanges databases.
+    pub swaps: bool,
     /// Its operations, back to back.
     bytes: Vec<u8>,
     /// Where each lies; the first place stands for a name.
@@ -81,6 +84,10 @@ impl Plan {
                 let all = (0..map.nodes.len() as u16).map(|core| (core, Vec::new()));
                 (all.collect(), Some(Combine::Everywhere(kind)))
             }
+            Route::AllAtOnce => {
+                let all = (0..map.nodes.len() as u16).map(|core| (core, Vec::new()));
+                (all.collect(), Some(Combine::Everywhere(Everywhere::AllOk)))
+            }
             Route::ByKey(by) => {
                 let cores = self.add_by_key(map, by, spec, args);
                 self.commands.push(Planned {
@@ -90,7 +97,13 @@ impl Plan {
                 return self.check_bytes();
             }
             // Whoever plans has brought the keys together instead.
-            Route::Session | Route::Copies | Route::Moved(..) | Route::CrossSlot | Route::Together | Route::Wait => {
+            Route::Session
+            | Route::Copies
+            | Route::Moved(..)
+            | Route::OneDatabase
+            | Route::CrossSlot
+            | Route::Together
+            | Route::Wait => {
                 return Err(CROSSSLOT.into());
             }
         };
@@ -237,6 +250,7 @@ impl CorePart {
             core,
             writes: false,
             grows: false,
+            swaps: false,
             bytes: Vec::new(),
             spans: vec![(0, 0)],
         }
@@ -249,6 +263,7 @@ impl CorePart {
         self.spans.push((at as u32, (self.bytes.len() - at) as u32));
         self.writes |= spec.is_write();
         self.grows |= spec.flags.has(Flags::DENYOOM);
+        self.swaps |= swaps_databases(spec);
     }
 
     /// True when it only checks.

@@ -11,12 +11,13 @@ use slotcore_rt::buf::AlignedBuf;
 use slotcore_rt::clock::{Clock, SystemClock, Tick};
 use slotcore_rt::disk::aside::names;
 use slotcore_rt::disk::copying::{copy_durably, read_through};
-use slotcore_rt::disk::{DirectIo, SegmentDir, StoreDir};
+use slotcore_rt::disk::{DirectIo, SegmentDir, SnapshotDir, StoreDir};
 use slotcore_rt::ids::{CoreId, SegmentId};
 
-use super::client::Client;
 use super::{BackupCore, BackupFile, Copied};
+use crate::group_snapshot;
 use crate::log_driver::SegmentReader;
+use crate::operator_client::Client;
 use crate::upkeep::Failure;
 use crate::upkeep::progress::Progress;
 
@@ -24,6 +25,8 @@ use crate::upkeep::progress::Progress;
 const RENEW_EVERY: Duration = Duration::from_secs(5);
 /// The file that says how many cores there are.
 const LAYOUT: &str = "layout";
+/// The file that holds a snapshot.
+const SNAPSHOT: &str = "snapshot";
 
 /// See the module's text.
 pub(super) struct Copying<'a> {
@@ -109,6 +112,7 @@ impl<'a> Copying<'a> {
             &self.from.join(format!("core-{}/store", core.core)),
             DirectIo::Preferred,
         );
+        self.snapshot(core)?;
         for (_, group) in log.groups() {
             let version = Version::decode(group.manifest())?;
             for file in version.files() {
@@ -118,6 +122,26 @@ impl<'a> Copying<'a> {
             for blob in &version.blobs {
                 self.store_file(core.core, &store, FileName::blob(blob.file), blob.file_bytes, None)?;
             }
+        }
+        Ok(())
+    }
+
+    /// The snapshot of a core's group, in a cluster: the server makes none while files are kept, but may be sent one.
+    fn snapshot(&mut self, core: &BackupCore) -> Result<(), Failure> {
+        let folder = format!("core-{}/snapshot", core.core);
+        let dir = SnapshotDir::look(&self.from.join(&folder));
+        let head = |dir: &SnapshotDir| -> Result<_, Failure> {
+            let Some(file) = dir.read()? else { return Ok(None) };
+            let head = group_snapshot::decode_head(file.as_ref());
+            let head = head.ok_or_else(|| format!("{} is damaged", dir.file().display()))?;
+            Ok(Some((head, file.as_ref().len() as u64)))
+        };
+        let Some((before, bytes)) = head(&dir)? else {
+            return Ok(());
+        };
+        self.file(&format!("{folder}/{SNAPSHOT}"), bytes, bytes, None)?;
+        if before.at.index.0 > core.index || head(&dir)?.is_none_or(|(after, _)| after != before) {
+            return Err("the server got a new snapshot of a group from its leader meanwhile: try again".into());
         }
         Ok(())
     }

@@ -6,7 +6,6 @@
 //! frames names. A copied file never changes; the manifest of the backup is replaced at the end, as a whole, so a backup
 //! that was broken off leaves the one before as it was.
 
-mod client;
 mod copy;
 mod manifest;
 mod restore;
@@ -24,7 +23,7 @@ pub use restore::run as restore;
 use super::options::BackupOptions;
 use super::out::{Line, Out};
 use super::{Failure, Outcome};
-use client::{Answer, Client};
+use crate::operator_client::{Answer, Client};
 use copy::Copying;
 
 /// Holds the copied files, in a backup.

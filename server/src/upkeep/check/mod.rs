@@ -10,7 +10,7 @@ use slotcore_engine::audit::{CoreAudit, Finding, Verdict, audit_core};
 use slotcore_engine::log::{CoreLog, SegmentSource as _};
 use slotcore_engine::store::FileSource as _;
 use slotcore_rt::disk::DataDir;
-use slotcore_rt::ids::CoreId;
+use slotcore_rt::ids::{CoreId, LogIndex};
 
 use super::inspect::damage_line;
 use super::options::CheckOptions;
@@ -18,7 +18,7 @@ use super::out::{Line, Out};
 use super::progress::Progress;
 use super::sources::{Told, sources};
 use super::{CoreFiles, Failure, Outcome, Stopped};
-use crate::boot::missing_since_opened;
+use crate::boot::{cut_short, missing_since_opened};
 
 /// Checks a directory.
 ///
@@ -80,17 +80,25 @@ fn check(stopped: &Stopped, out: &mut Out) -> Result<Outcome, Failure> {
 /// Audits a core: its files, and that the segment is there in which its log was last opened.
 pub(super) fn check_core(files: &CoreFiles, told: &Told) -> Result<CoreAudit, Failure> {
     let (mut segments, mut store) = sources(files, told);
-    let mut audit = audit_core(files.core, &mut segments, &mut store)?;
-    if audit.log.refused.is_none() {
+    let (kept, damaged) = match files.kept_snapshot()? {
+        Ok(kept) => (kept.unwrap_or_default(), None),
+        Err(what) => (LogIndex(0), Some(Finding::damaged_snapshot(what))),
+    };
+    let mut audit = audit_core(files.core, &mut segments, &mut store, kept)?;
+    audit.findings.extend(damaged);
+    // A core that was never opened has no log.
+    let has_log = files.log.path().is_dir();
+    let mut missing = match has_log {
+        true => cut_short(&files.log)?,
+        false => None,
+    };
+    if missing.is_none() && audit.log.refused.is_none() && (has_log || files.was_served) {
         let newest = audit.log.log.as_ref().and_then(CoreLog::newest_segment);
-        let missing = match files.log.path().is_dir() || files.was_served {
-            true => missing_since_opened(&files.log, newest, files.was_served)?,
-            false => None,
-        };
-        if let Some(missing) = missing {
-            let finding = Finding::missing_segment(missing.segment, missing.offset, missing.what);
-            audit.findings.insert(0, finding);
-        }
+        missing = missing_since_opened(&files.log, newest, files.was_served)?;
+    }
+    if let Some(missing) = missing {
+        let finding = Finding::missing_segment(missing.segment, missing.offset, missing.what);
+        audit.findings.insert(0, finding);
     }
     Ok(audit)
 }

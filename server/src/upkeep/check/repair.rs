@@ -38,6 +38,10 @@ pub(super) fn repair(stopped: &Stopped, files: &CoreFiles, lose: &[String], out:
                 let what = "a file of keys cannot be given up: restore a backup";
                 out.line(&Line::new("not-mended").with("file", name).with("what", what));
             }
+            AuditedFile::Snapshot => {
+                let what = "the log begins behind what it stood for: restore a backup";
+                out.line(&Line::new("not-mended").with("file", name).with("what", what));
+            }
         }
     }
     Ok(())
@@ -75,7 +79,7 @@ fn drop_unneeded_segments(
         .filter(|finding| finding.verdict == Verdict::Corrupt);
     let damaged = damaged.filter_map(|finding| match finding.file {
         AuditedFile::Segment(segment) => Some(segment),
-        AuditedFile::Store(_) => None,
+        AuditedFile::Store(_) | AuditedFile::Snapshot => None,
     });
     let Some(last) = damaged
         .max()
@@ -156,7 +160,9 @@ fn options(core: CoreId) -> LogOptions {
 /// Whether a core would be sound with this much of its log.
 fn is_sound(files: &CoreFiles, limit: Limit) -> Result<bool, Failure> {
     let (_, mut store) = sources(files, &None);
-    let audit = audit_core(files.core, &mut Limited::new(files, limit), &mut store)?;
+    // A damaged one is told by the check itself.
+    let kept = files.kept_snapshot()?.ok().flatten().unwrap_or_default();
+    let audit = audit_core(files.core, &mut Limited::new(files, limit), &mut store, kept)?;
     Ok(!audit.is_damaged() && !audit.groups.is_empty())
 }
 

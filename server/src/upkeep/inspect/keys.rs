@@ -5,19 +5,21 @@
 //! the values.
 
 use std::cell::RefCell;
+use std::io;
 use std::rc::Rc;
 
 use bytes::Bytes;
 use slotcore_engine::audit::open_sorted;
 use slotcore_engine::cmd::op::{self, BATCH_HEADER_BYTES};
 use slotcore_engine::cmd::{Args, by_id};
+use slotcore_engine::database::split;
 use slotcore_engine::keyspace::{Keyspace, KeyspaceOptions};
 use slotcore_engine::log::{CoreLog, LogOptions, Record, RecoverError};
 use slotcore_engine::manifest::{FileRef, Version};
 use slotcore_engine::ord::{SLOT_SHIFT, slot_of};
 use slotcore_engine::sst::{Body, Bounds, Kind, Run, RunFile, ScanStep, SstScan};
 use slotcore_engine::store::{FileName, FileSource as _};
-use slotcore_raft_shard::{Applied, BadSnapshot, Replay, StateMachine};
+use slotcore_raft_shard::{Applied, BadSnapshot, Installing, Replay, StateMachine, Taking};
 use slotcore_rt::buf::AlignedBuf;
 use slotcore_rt::ids::{CoreId, GroupId, LogIndex, Term};
 
@@ -49,6 +51,8 @@ pub(super) fn print(files: &CoreFiles, out: &mut Out) -> Result<bool, Failure> {
     let mut damaged = false;
     let groups: Vec<_> = log
         .groups()
+        // The metadata group of a cluster has no keys.
+        .filter(|(slot, _)| *slot == FIRST_GROUP)
         .map(|(_, group)| (group.id(), group.manifest().clone()))
         .collect();
     for (id, manifest) in groups {
@@ -96,11 +100,11 @@ impl StateMachine for Rebuilt {
         }
     }
 
-    fn snapshot(&mut self, _at: &Applied) -> Bytes {
+    fn snapshot(&mut self, _at: &Applied) -> io::Result<Taking> {
         unreachable!("reading a log takes no snapshots")
     }
 
-    fn install(&mut self, _at: &Applied, _data: &[u8]) -> Result<(), BadSnapshot> {
+    fn install(&mut self, _at: &Applied, _data: &Bytes) -> Result<Installing, BadSnapshot> {
         unreachable!("reading a log installs no snapshots")
     }
 }
@@ -129,10 +133,12 @@ fn print_replayed(core: CoreId, id: GroupId, segments: &mut Segments, out: &mut 
         let mut found = Vec::new();
         cursor = keyspace.scan(cursor, STEP_KEYS, &mut |key, kind| found.push((key.to_vec(), kind)));
         for (key, kind) in found {
+            let (database, users_key) = split(&key);
             let line = Line::new("key")
                 .with("core", core.0)
                 .with("slot", slot_of(&key))
-                .with("key", show(&key))
+                .with("database", database.number())
+                .with("key", show(users_key))
                 .with("kind", format!("{kind:?}").to_lowercase())
                 .with_some("expire_ms", keyspace.expire_at(&key).flatten());
             out.line(&line);
@@ -149,7 +155,7 @@ fn print_from_files(core: CoreId, version: &Version, source: &mut Files, out: &m
         .with("core", core.0)
         .with("upto_index", version.flushed.index.0)
         .with("clock_ms", version.clock_ms)
-        .with("keys", version.key_count);
+        .with("keys", version.key_count.total());
     out.line(&line);
     let upper = version.keys.upper.iter().map(|run| (run.live_from, &run.files));
     let mut scans = Vec::new();
@@ -183,10 +189,12 @@ fn print_from_files(core: CoreId, version: &Version, source: &mut Files, out: &m
             Body::Blob(kind, ptr) => (Some(kind), ptr.len as usize),
         };
         if let Some(kind) = kind {
+            let (database, users_key) = split(&tail);
             let line = Line::new("key")
                 .with("core", core.0)
                 .with("slot", ord >> SLOT_SHIFT)
-                .with("key", show(&tail))
+                .with("database", database.number())
+                .with("key", show(users_key))
                 .with("kind", if kind == Kind::Str { "string" } else { "collection" })
                 .with("bytes", bytes)
                 .with_some("expire_ms", record.expire_ms);

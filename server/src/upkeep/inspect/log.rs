@@ -10,6 +10,7 @@ use slotcore_engine::log::{RecordKind, SegmentSource as _, Surveyed, SurveyedRec
 use slotcore_rt::ids::{CoreId, SegmentId};
 
 use super::damage_line;
+use crate::metadata::{Change, METADATA_GROUP};
 use crate::upkeep::out::{Line, Out, show};
 use crate::upkeep::sources::sources;
 use crate::upkeep::{CoreFiles, Failure};
@@ -134,6 +135,25 @@ impl<'a> Frames<'a> {
         }
     }
 
+    /// An entry of the metadata group of a cluster.
+    fn metadata_entry(&mut self, head: &RecordHeader, payload: &[u8]) {
+        let line = |what| {
+            Line::new(what)
+                .with("core", self.core.0)
+                .with("group", head.group.0)
+                .with("index", head.index)
+        };
+        match Change::decode(payload) {
+            Ok(change) => {
+                let line = line("entry").with("form", "metadata");
+                self.out.line(&line.with("change", format!("{change:?}")));
+            }
+            Err(error) => self
+                .out
+                .line_always(&line("unreadable").with("what", error.to_string())),
+        }
+    }
+
     /// The commands of an entry.
     fn entry(&mut self, head: &RecordHeader, payload: &[u8]) {
         let base = |what| {
@@ -148,6 +168,7 @@ impl<'a> Frames<'a> {
                 self.out.line(&line);
                 return;
             }
+            Some(_) if head.group == METADATA_GROUP => return self.metadata_entry(head, payload),
             Some(_) => op::decode_header(payload),
         };
         let header = match batch {

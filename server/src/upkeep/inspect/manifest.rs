@@ -5,6 +5,7 @@ use slotcore_engine::manifest::{FileRef, TreeVersion, Version};
 use slotcore_rt::ids::{CoreId, GroupSlot};
 
 use super::damage_line;
+use crate::metadata::machine::kept_in;
 use crate::upkeep::out::{Line, Out};
 use crate::upkeep::sources::sources;
 use crate::upkeep::{CoreFiles, Failure};
@@ -31,7 +32,10 @@ pub(super) fn print(files: &CoreFiles, out: &mut Out) -> Result<bool, Failure> {
     };
     for (slot, id, bytes) in manifests {
         match Version::decode(&bytes) {
-            Ok(version) => print_version(files.core, slot, id, &version, out),
+            Ok(version) => {
+                print_version(files.core, slot, id, &version, out);
+                print_metadata(files.core, slot, &version, out);
+            }
             Err(error) => {
                 damaged = true;
                 let line = Line::new("unreadable")
@@ -45,6 +49,23 @@ pub(super) fn print(files: &CoreFiles, out: &mut Out) -> Result<bool, Failure> {
     Ok(damaged)
 }
 
+/// What the metadata group of a cluster keeps beside its files, of which it has none.
+fn print_metadata(core: CoreId, slot: GroupSlot, version: &Version, out: &mut Out) {
+    let Some(state) = kept_in(version) else { return };
+    let line = Line::new("metadata").with("core", core.0).with("group", slot.0);
+    match state {
+        Ok(state) => {
+            let line = line
+                .with("epoch", state.epoch)
+                .with("replicas", state.replicas)
+                .with("nodes", state.nodes.len())
+                .with("removed", state.removed.len());
+            out.line(&line);
+        }
+        Err(error) => out.line_always(&line.with("what", error.to_string())),
+    }
+}
+
 fn print_version(core: CoreId, slot: GroupSlot, id: Option<u64>, version: &Version, out: &mut Out) {
     let line = Line::new("manifest")
         .with("core", core.0)
@@ -53,7 +74,7 @@ fn print_version(core: CoreId, slot: GroupSlot, id: Option<u64>, version: &Versi
         .with("flushed_index", version.flushed.index.0)
         .with("flushed_term", version.flushed.term.0)
         .with("clock_ms", version.clock_ms)
-        .with("keys", version.key_count)
+        .with("keys", version.key_count.total())
         .with("next_file", version.next_file.0)
         .with("files", version.files().count())
         .with("blobs", version.blobs.len())

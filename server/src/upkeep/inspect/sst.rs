@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use slotcore_engine::audit::{AuditedFile, Verdict, audit_core, open_sorted};
+use slotcore_engine::database::split;
 use slotcore_engine::ord::SLOT_SHIFT;
 use slotcore_engine::sst::{Body, Family, Kind, Record, SstReader};
 use slotcore_engine::store::{FileKind, FileName, FileSource as _};
 use slotcore_rt::buf::AlignedBuf;
-use slotcore_rt::ids::CoreId;
+use slotcore_rt::ids::{CoreId, LogIndex};
 
 use super::damage_line;
 use crate::upkeep::out::{Line, Out, show};
@@ -17,7 +18,7 @@ use crate::upkeep::{CoreFiles, Failure};
 /// Prints the files of a core. True when one that counts is damaged.
 pub(super) fn print(files: &CoreFiles, out: &mut Out) -> Result<bool, Failure> {
     let (mut segments, mut source) = sources(files, &None);
-    let audit = audit_core(files.core, &mut segments, &mut source)?;
+    let audit = audit_core(files.core, &mut segments, &mut source, LogIndex(0))?;
     for finding in &audit.findings {
         if matches!(finding.file, AuditedFile::Store(_)) {
             out.line_always(&damage_line(files.core, finding));
@@ -119,7 +120,12 @@ fn record_line(reader: &SstReader, record: &Record<'_>) -> Line {
         Body::Blob(kind, ptr) => (kind_name(kind), ptr.len as usize, Some(ptr)),
     };
     let line = match reader.family() {
-        Family::Keys => Line::new("record").with("key", show(record.key.tail)),
+        Family::Keys => {
+            let (database, users_key) = split(record.key.tail);
+            Line::new("record")
+                .with("database", database.number())
+                .with("key", show(users_key))
+        }
         Family::Elements => Line::new("element").with("place", show(record.key.tail)),
     };
     line.with("slot", record.key.ord >> SLOT_SHIFT)

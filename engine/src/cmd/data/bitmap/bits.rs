@@ -43,23 +43,28 @@ pub(in crate::cmd) fn getbit(x: &mut Exec<'_>, reply: &mut dyn Reply) {
 }
 
 /// The range that arguments from `at` on name, `start end [BYTE|BIT]`, as positions of bits in a string of `len` bytes. An
-/// end before the first bit means the first bit; BITCOUNT, but not BITPOS, looks first whether the ends are swapped.
-fn bit_range(x: &Exec<'_>, at: usize, len: usize, swapped_is_empty: bool) -> Result<Range<usize>, CmdError> {
-    let start = x.args.try_get(at).map_or(Ok(0), integer)?;
-    let end = x.args.try_get(at + 1).map_or(Ok(-1), integer)?;
-    let unit = match x.args.try_get(at + 2) {
-        None => 8,
-        Some(word) if is(word, "BYTE") => 8,
-        Some(word) if is(word, "BIT") => 1,
-        Some(_) => return Err(CmdError::Syntax),
+/// end before the first bit means the first bit. BITCOUNT, but not BITPOS, looks whether the ends are swapped before it
+/// looks at the unit, which BITPOS reads before the end.
+fn bit_range(x: &Exec<'_>, at: usize, len: usize, is_count: bool) -> Result<Range<usize>, CmdError> {
+    let unit = || match x.args.try_get(at + 2) {
+        None => Ok(8),
+        Some(word) if is(word, "BYTE") => Ok(8),
+        Some(word) if is(word, "BIT") => Ok(1),
+        Some(_) => Err(CmdError::Syntax),
     };
+    let start = x.args.try_get(at).map_or(Ok(0), integer)?;
+    if !is_count {
+        unit()?;
+    }
+    let end = x.args.try_get(at + 1).map_or(Ok(-1), integer)?;
+    if is_count && start < 0 && end < 0 && start > end {
+        return Ok(0..0);
+    }
+    let unit = unit()?;
     if x.args.len() > at + 3 {
         return Err(CmdError::Syntax);
     }
     let count = (len * 8 / unit) as i64;
-    if swapped_is_empty && start < 0 && end < 0 && start > end {
-        return Ok(0..0);
-    }
     let from_end = |i: i64| if i < 0 { i.saturating_add(count).max(0) } else { i };
     let (start, end) = (from_end(start), from_end(end).min(count - 1));
     if start > end {

@@ -10,7 +10,12 @@ fn set_all(x: &mut Exec<'_>, command: &'static str) -> Result<i64, CmdError> {
         return Err(CmdError::Arity(command));
     }
     let hash = x.ks.hash_or_create(x.args.get(1))?;
-    x.args.iter_from(2).for_each(|arg| hash.note_length(arg.len()));
+    let mut bytes = 0;
+    for arg in x.args.iter_from(2) {
+        hash.note_length(arg.len());
+        bytes += arg.len();
+    }
+    hash.expect(x.args.len() / 2 - 1, bytes);
     let mut added = 0;
     for i in (2..x.args.len()).step_by(2) {
         added += i64::from(hash.insert(x.args.get(i), x.args.get(i + 1)));

@@ -7,6 +7,7 @@ use crate::cmd::parse::timeout_ms;
 use crate::cmd::waiting::WaitFor;
 use crate::cmd::{Exec, Reply};
 use crate::collections::{Elements, End};
+use crate::database::users_key;
 use crate::keyspace::Kind;
 
 fn pop(x: &mut Exec<'_>, reply: &mut dyn Reply, end: End, command: &'static str) {
@@ -17,7 +18,7 @@ fn pop(x: &mut Exec<'_>, reply: &mut dyn Reply, end: End, command: &'static str)
             let key = x.args.get(i);
             let Some(list) = list_to_pop(x, key)? else { continue };
             reply.array(2);
-            reply.bulk(key);
+            reply.bulk(users_key(key));
             take(list, 1, end, reply);
             if list.is_empty() {
                 x.ks.drop_if_empty(key);

@@ -6,6 +6,7 @@ use crate::cmd::error::{CmdError, answer};
 use crate::cmd::parse::{at_least_one, count, is};
 use crate::cmd::{Args, Exec, Reply};
 use crate::collections::{Elements, End, List};
+use crate::database::users_key;
 use crate::keyspace::EventClasses;
 
 /// What happens to a list when elements are put to an end, and when they are taken from it.
@@ -156,7 +157,7 @@ impl PopOfMany {
             let Some(list) = list_to_pop(x, key)? else { continue };
             let taken = self.wanted.min(list.len());
             reply.array(2);
-            reply.bulk(key);
+            reply.bulk(users_key(key));
             reply.array(taken);
             take(list, taken, self.end, reply);
             let is_empty = list.is_empty();

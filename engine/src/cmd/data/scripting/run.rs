@@ -3,7 +3,9 @@
 use super::with_scripts;
 use crate::cmd::error::{CmdError, answer};
 use crate::cmd::parse::integer;
-use crate::cmd::{Exec, Reply, Waiting};
+use crate::cmd::stored::without_mark;
+use crate::cmd::{Args, Exec, Reply, Waiting};
+use crate::database::{Database, users_key};
 use crate::number::parse_i64;
 use crate::script::{Call, NOSCRIPT};
 
@@ -11,9 +13,9 @@ const TOO_MANY_KEYS: CmdError = CmdError::Other("ERR Number of keys can't be gre
 const NEGATIVE_KEYS: CmdError = CmdError::Other("ERR Number of keys can't be negative");
 
 /// How many of the arguments behind the third are keys.
-fn key_count(x: &Exec<'_>, count: i64) -> Result<usize, CmdError> {
+fn key_count(args: &Args<'_>, count: i64) -> Result<usize, CmdError> {
     match usize::try_from(count) {
-        Ok(count) if count <= x.args.len() - 3 => Ok(count),
+        Ok(count) if count <= args.len() - 3 => Ok(count),
         Ok(_) => Err(TOO_MANY_KEYS),
         Err(_) => Err(NEGATIVE_KEYS),
     }
@@ -28,11 +30,19 @@ enum Mode {
     Read,
 }
 
-fn call<'a>(seed: u64, mode: Mode, words: &'a [&'a [u8]], keys: usize) -> Call<'a> {
+/// Keys and further arguments behind the third argument, the keys as the user wrote them.
+fn words<'a>(args: &Args<'a>, keys: usize) -> Vec<&'a [u8]> {
+    let mut words: Vec<&[u8]> = args.iter_from(3).collect();
+    words[..keys].iter_mut().for_each(|key| *key = users_key(key));
+    words
+}
+
+fn call<'a>(database: Database, seed: u64, mode: Mode, words: &'a [&'a [u8]], keys: usize) -> Call<'a> {
     let (keys, args) = words.split_at(keys);
     Call {
         keys,
         args,
+        database,
         seed,
         read_only: mode == Mode::Read,
         scarce: mode == Mode::Scarce,
@@ -41,7 +51,8 @@ fn call<'a>(seed: u64, mode: Mode, words: &'a [&'a [u8]], keys: usize) -> Call<'
 
 fn run_script(x: &mut Exec<'_>, by_sha: bool, mode: Mode, reply: &mut dyn Reply) {
     answer(reply, |reply| {
-        let keys = key_count(x, integer(x.args.get(2))?)?;
+        let (database, args) = without_mark(&x.args);
+        let keys = key_count(&args, integer(args.get(2))?)?;
         with_scripts(x, |scripts, x| {
             let named = x.args.get(1);
             let cached = if by_sha { scripts.by_sha(named).cloned() } else { None };
@@ -50,8 +61,8 @@ fn run_script(x: &mut Exec<'_>, by_sha: bool, mode: Mode, reply: &mut dyn Reply)
                 None if by_sha => return Err(CmdError::Other(NOSCRIPT)),
                 None => named,
             };
-            let words: Vec<&[u8]> = x.args.iter_from(3).collect();
-            scripts.eval(x.ks, body, &call(x.seed, mode, &words, keys), reply);
+            let words = words(&args, keys);
+            scripts.eval(x.ks, body, &call(database, x.seed, mode, &words, keys), reply);
             Ok(())
         })
     });
@@ -95,10 +106,11 @@ fn run_function(x: &mut Exec<'_>, mode: Mode, reply: &mut dyn Reply) {
             if scripts.libraries().function(name).is_none() {
                 return Err(CmdError::Other("ERR Function not found"));
             }
-            let count = parse_i64(x.args.get(2));
-            let keys = key_count(x, count.ok_or(CmdError::Other("ERR Bad number of keys provided"))?)?;
-            let words: Vec<&[u8]> = x.args.iter_from(3).collect();
-            scripts.call_function(x.ks, name, &call(x.seed, mode, &words, keys), reply);
+            let (database, args) = without_mark(&x.args);
+            let count = parse_i64(args.get(2));
+            let keys = key_count(&args, count.ok_or(CmdError::Other("ERR Bad number of keys provided"))?)?;
+            let words = words(&args, keys);
+            scripts.call_function(x.ks, name, &call(database, x.seed, mode, &words, keys), reply);
             Ok(())
         })
     });

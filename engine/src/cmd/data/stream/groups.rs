@@ -125,7 +125,7 @@ pub(in crate::cmd) fn destroy(x: &mut Exec<'_>, reply: &mut dyn Reply) {
         let taken = stream.take_group(x.args.get(3));
         reply.int(i64::from(taken.is_some()));
         if let Some(rest) = taken {
-            x.ks.discard(Collection::Stream(rest));
+            x.ks.discard(Collection::Stream(rest.into()));
             x.ks.signal_ready(x.args.get(2));
             x.ks.note(EventClasses::STREAM, "xgroup-destroy", x.args.get(2));
         }

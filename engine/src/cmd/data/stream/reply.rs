@@ -3,6 +3,7 @@
 use crate::cmd::Reply;
 use crate::cmd::resolve::one_line;
 use crate::collections::stream::{Entries, Fields, ID_TEXT_BYTES_MAX, StreamId};
+use crate::database::users_key;
 
 pub(super) fn put_id(id: StreamId, reply: &mut dyn Reply) {
     reply.bulk(id.text(&mut [0; ID_TEXT_BYTES_MAX]));
@@ -44,12 +45,12 @@ pub(super) fn put_stream_name(key: &[u8], reply: &mut dyn Reply) {
     if reply.proto() == 2 {
         reply.array(2);
     }
-    reply.bulk(key);
+    reply.bulk(users_key(key));
 }
 
 /// The error of a command that needs a group, where the key or the group is missing.
 pub(super) fn no_key_or_group(key: &[u8], group: &[u8], behind: &str, reply: &mut dyn Reply) {
-    let (key, group) = (one_line(key), one_line(group));
+    let (key, group) = (one_line(users_key(key)), one_line(group));
     reply.error(&format!(
         "NOGROUP No such key '{key}' or consumer group '{group}'{behind}"
     ));
@@ -57,7 +58,7 @@ pub(super) fn no_key_or_group(key: &[u8], group: &[u8], behind: &str, reply: &mu
 
 /// The error of a command that needs a group, where the group is missing.
 pub(super) fn no_group(key: &[u8], group: &[u8], reply: &mut dyn Reply) {
-    let (key, group) = (one_line(key), one_line(group));
+    let (key, group) = (one_line(users_key(key)), one_line(group));
     reply.error(&format!(
         "NOGROUP No such consumer group '{group}' for key name '{key}'"
     ));

@@ -6,6 +6,7 @@ use crate::cmd::parse::timeout_ms;
 use crate::cmd::waiting::WaitFor;
 use crate::cmd::{Exec, Reply};
 use crate::collections::Elements;
+use crate::database::users_key;
 use crate::keyspace::Kind;
 
 fn pop(x: &mut Exec<'_>, reply: &mut dyn Reply, highest: bool, command: &'static str) {
@@ -16,7 +17,7 @@ fn pop(x: &mut Exec<'_>, reply: &mut dyn Reply, highest: bool, command: &'static
             let key = x.args.get(i);
             let Some(zset) = zset_to_pop(x, key)? else { continue };
             reply.array(3);
-            reply.bulk(key);
+            reply.bulk(users_key(key));
             zset.take_end(highest, |member, score| {
                 reply.bulk(member);
                 reply.double(score);

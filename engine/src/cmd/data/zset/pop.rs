@@ -6,6 +6,7 @@ use crate::cmd::error::{CmdError, answer};
 use crate::cmd::parse::{at_least_one, count, is};
 use crate::cmd::{Args, Exec, Reply};
 use crate::collections::{Elements, ZSet};
+use crate::database::users_key;
 use crate::keyspace::EventClasses;
 
 /// Answers with up to `count` members and scores from one end, and removes them; pair by pair if `nested`.
@@ -98,7 +99,7 @@ impl PopOfMany {
             let key = x.args.get(i);
             let Some(zset) = zset_to_pop(x, key)? else { continue };
             reply.array(2);
-            reply.bulk(key);
+            reply.bulk(users_key(key));
             take(zset, self.highest, self.count, true, reply);
             let is_empty = zset.is_empty();
             x.ks.note(EventClasses::ZSET, event(self.highest), key);

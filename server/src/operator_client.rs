@@ -1,12 +1,14 @@
-//! The few commands that a backup sends to the server.
+//! A connection of a tool to a running server, for the few commands that tools send.
 
+use std::fmt;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
 use slotcore_rt::dial::connect;
 
-use crate::upkeep::Failure;
+/// Why something could not be done: one line, with the cause.
+type Failure = Box<dyn std::error::Error>;
 
 /// A server that does not answer for so long is taken to be gone.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -17,6 +19,18 @@ const TEXT_BYTES_MAX: usize = 1 << 20;
 pub struct Client {
     stream: BufReader<TcpStream>,
 }
+
+/// The server says no.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SaysNo(pub String);
+
+impl fmt::Display for SaysNo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the server says: {}", self.0)
+    }
+}
+
+impl std::error::Error for SaysNo {}
 
 /// What the server answered.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,7 +63,7 @@ impl Client {
     /// Sends a command and waits for its answer.
     ///
     /// # Errors
-    /// The connection fails; or the server says no.
+    /// The connection fails; or [`SaysNo`].
     pub fn ask(&mut self, words: &[&str]) -> Result<Answer, Failure> {
         let mut request = format!("*{}\r\n", words.len());
         for word in words {
@@ -78,7 +92,7 @@ impl Client {
         let kind = line.chars().next().ok_or("the server sent an empty line")?;
         let text = line[kind.len_utf8()..].to_string();
         match kind {
-            '-' => Err(format!("the server says: {text}").into()),
+            '-' => Err(Box::new(SaysNo(text))),
             '$' => {
                 let len: usize = text.parse()?;
                 if len > TEXT_BYTES_MAX {

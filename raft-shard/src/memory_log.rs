@@ -1,4 +1,5 @@
-//! A group log in memory that can lose what was not durable.
+//! [`MemoryLog`]: a group log in memory that can lose what was not durable. For groups whose state may end with their
+//! process, for examples, and for tests.
 //!
 //! It keeps the journal of its writes, one frame each, and a durable prefix of it. A crash cuts the journal there and
 //! replays it: exactly what a real log does with its file.
@@ -8,8 +9,9 @@ use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 
-use slotcore_raft_shard::{GroupLogStore, LogEntry, VoteRecord, WriteError};
 use slotcore_rt::ids::{FrameNo, LogIndex, Term};
+
+use crate::log_store::{GroupLogStore, LogEntry, VoteRecord, WriteError};
 
 type Position = (LogIndex, Term);
 
@@ -88,10 +90,12 @@ impl MemoryLog {
         FrameNo(self.0.borrow().durable as u64)
     }
 
-    /// Makes frames up to `frame` durable.
+    /// Makes frames up to `frame` durable, of those that were written. Tell the group's [`LogHub`](crate::LogHub) next.
     pub fn sync_to(&self, frame: FrameNo) {
         let mut journal = self.0.borrow_mut();
-        journal.durable = journal.durable.max(usize::try_from(frame.0).unwrap());
+        journal.durable = journal
+            .durable
+            .max(usize::try_from(frame.0).expect("frames of a memory fit into it"));
         assert!(journal.durable <= journal.writes.len());
     }
 

@@ -1,0 +1,94 @@
+//! [`ShardMachine`]: a core's keyspace as Raft sees it.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use slotcore_engine::keyspace::Keyspace;
+use slotcore_raft_shard::{Applied, BadSnapshot, Installing, StateMachine, Taking};
+use slotcore_rt::ids::{LogIndex, Term};
+
+use crate::core_state::CoreState;
+use crate::logging::Event;
+use crate::snapshot_files::SnapshotFiles;
+use crate::unexecuted::Unexecuted;
+
+/// See the module's text.
+pub struct ShardMachine {
+    state: Rc<RefCell<CoreState>>,
+    /// `None`: nobody else has a replica.
+    files: Option<SnapshotFiles>,
+}
+
+impl ShardMachine {
+    /// The keyspace in `state`. `files`: where snapshots are, if others may need them.
+    pub fn new(state: Rc<RefCell<CoreState>>, files: Option<SnapshotFiles>) -> Self {
+        Self { state, files }
+    }
+}
+
+impl StateMachine for ShardMachine {
+    fn apply(&mut self, _index: LogIndex, _term: Term, payload: &[u8]) {
+        self.state.borrow_mut().apply(payload);
+    }
+
+    fn snapshot(&mut self, at: &Applied) -> io::Result<Taking> {
+        let Some(files) = &mut self.files else {
+            // Nobody asks a single voter for one. It is taken for openraft's sake, when files hold what is purged.
+            return Ok(Taking::InMemory(Bytes::new()));
+        };
+        let state = self.state.borrow();
+        let taken = files.take(at, &state.keyspace)?;
+        let core = state.server.core;
+        match taken {
+            Taking::Durable => Event::SnapshotTaken {
+                core,
+                at: at.index,
+                bytes: files.newest().get().bytes,
+            }
+            .log(),
+            Taking::GivenUp if !files.unwanted().get() => Event::NoRoomForSnapshot { core }.log(),
+            Taking::More | Taking::GivenUp | Taking::InMemory(_) => {}
+        }
+        Ok(taken)
+    }
+
+    fn kept(&mut self) -> io::Result<Option<(Applied, Bytes)>> {
+        self.files.as_ref().map_or(Ok(None), SnapshotFiles::kept)
+    }
+
+    fn install(&mut self, at: &Applied, data: &Bytes) -> Result<Installing, BadSnapshot> {
+        let Some(files) = &mut self.files else {
+            return Err(BadSnapshot("a single voter takes no snapshot from anybody".into()));
+        };
+        let mut state = self.state.borrow_mut();
+        let seed = state.keyspace.hash_seed();
+        let Some(keyspace) = files.install(at, data, seed).map_err(BadSnapshot)? else {
+            return Ok(Installing::More);
+        };
+        state.replace_keys(keyspace);
+        Event::SnapshotInstalled {
+            core: state.server.core,
+            at: at.index,
+            bytes: data.len() as u64,
+        }
+        .log();
+        Ok(Installing::Done)
+    }
+}
+
+impl CoreState {
+    /// All keys are others now: those of a snapshot that a leader has sent.
+    fn replace_keys(&mut self, keyspace: Keyspace) {
+        self.keyspace.take_over(keyspace);
+        self.watches.all_changed();
+        self.tell_cleared();
+        // What was proposed here and is in flight may be part of it, or not: nobody can tell.
+        while let Some(replication) = &mut self.replication
+            && let Some(payload) = replication.flights.give_up()
+        {
+            self.turn_away(&payload, Unexecuted::InDoubt);
+        }
+    }
+}

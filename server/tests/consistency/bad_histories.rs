@@ -1,0 +1,191 @@
+//! The checker itself: histories that no correct store can give, of every kind that a store has given, and good ones beside
+//! them that look alike.
+
+use slotcore_rt::rng::SeededRng;
+
+use crate::support::linearizable::Model;
+use crate::support::models::{Call, Count, Counter, List, Listed, Register};
+use crate::support::{Op, check};
+
+/// A call sent and answered at these moments; 0: never answered.
+fn op<C>(call: C, sent: u64, answered: u64) -> Op<C> {
+    Op {
+        call,
+        sent,
+        answered: (answered > 0).then_some(answered),
+    }
+}
+
+/// Calls one after the other.
+fn in_turn<C: Clone>(calls: &[C]) -> Vec<Op<C>> {
+    let at = |n: usize| 10 * n as u64 + 1;
+    calls
+        .iter()
+        .cloned()
+        .enumerate()
+        .map(|(n, call)| op(call, at(n), at(n) + 5))
+        .collect()
+}
+
+fn good<M: Model>(history: &[Op<M::Call>]) {
+    check::<M>(history).unwrap();
+}
+
+fn bad<M: Model>(history: &[Op<M::Call>]) {
+    check::<M>(history).unwrap_err();
+}
+
+#[test]
+fn calls_that_overlap_may_have_either_order() {
+    let set = op(Call::Set(1), 1, 10);
+    good::<Register>(&[set, op(Call::Get(None), 2, 3), op(Call::Get(Some(1)), 4, 5)]);
+    bad::<Register>(&[set, op(Call::Get(Some(1)), 2, 3), op(Call::Get(None), 4, 5)]);
+    let swapped = |found| {
+        [
+            op(Call::Set(1), 1, 2),
+            op(Call::Swap(Some(found), 2), 3, 9),
+            op(Call::Swap(Some(1), 3), 4, 8),
+        ]
+    };
+    good::<Register>(&swapped(3));
+    bad::<Register>(&swapped(1));
+}
+
+#[test]
+fn a_stale_read_is_found() {
+    bad::<Register>(&in_turn(&[Call::Set(1), Call::Set(2), Call::Get(Some(1))]));
+    bad::<Register>(&in_turn(&[Call::Set(1), Call::Take(Some(1)), Call::Get(Some(1))]));
+    bad::<Counter>(&in_turn(&[Count::Incr(1), Count::Incr(2), Count::Get(1)]));
+    bad::<List>(&in_turn(&[Listed::Push(1, 1), Listed::Range(vec![])]));
+    // A node that was frozen answers long after: what it read was old before it was asked.
+    let mut history = in_turn(&[Call::Set(1), Call::Set(2)]);
+    history.push(op(Call::Get(Some(1)), 20, 5_000));
+    history.extend((0..200).map(|n| op(Call::Get(Some(2)), 30 + n, 31 + n)));
+    bad::<Register>(&history);
+    // It was asked before: then it may have.
+    history[2].sent = 10;
+    good::<Register>(&history);
+}
+
+#[test]
+fn a_lost_write_is_found() {
+    bad::<Register>(&in_turn(&[Call::Set(1), Call::Get(None)]));
+    bad::<Register>(&in_turn(&[
+        Call::Set(1),
+        Call::Get(Some(1)),
+        Call::Set(2),
+        Call::Get(Some(1)),
+    ]));
+    bad::<Counter>(&in_turn(&[Count::Incr(1), Count::Incr(1)]));
+    let pushed = [Listed::Push(1, 1), Listed::Push(2, 2), Listed::Push(3, 3)];
+    let then = |list: Vec<u32>| [&pushed[..], &[Listed::Range(list)]].concat();
+    good::<List>(&in_turn(&then(vec![1, 2, 3])));
+    bad::<List>(&in_turn(&then(vec![1, 3])));
+    bad::<List>(&in_turn(&then(vec![1, 2])));
+}
+
+#[test]
+fn an_increment_that_counts_twice_is_found() {
+    bad::<Counter>(&in_turn(&[Count::Incr(1), Count::Incr(3)]));
+    bad::<Counter>(&in_turn(&[Count::Incr(1), Count::Get(2)]));
+    // Somebody else's, without an answer, may have counted in between, but not twice.
+    let unknown = op(Count::Incr(0), 2, 0);
+    let told = |answer| [op(Count::Incr(1), 1, 3), unknown, op(Count::Incr(answer), 4, 5)];
+    good::<Counter>(&told(2));
+    good::<Counter>(&told(3));
+    bad::<Counter>(&told(4));
+    bad::<List>(&in_turn(&[Listed::Push(1, 1), Listed::Range(vec![1, 1])]));
+}
+
+#[test]
+fn writes_in_another_order_are_found() {
+    let pushed = [Listed::Push(1, 1), Listed::Push(2, 2)];
+    bad::<List>(&in_turn(&[&pushed[..], &[Listed::Range(vec![2, 1])]].concat()));
+    bad::<List>(&in_turn(&[&pushed[..], &[Listed::Pop(Some(2))]].concat()));
+    // Two readers must not see two concurrent writes in two orders.
+    let writes = [op(Call::Set(1), 1, 100), op(Call::Set(2), 1, 100)];
+    let reads = |first, second| {
+        [
+            op(Call::Get(Some(first)), 200, 201),
+            op(Call::Get(Some(second)), 202, 203),
+        ]
+    };
+    good::<Register>(&[&writes[..], &reads(2, 2)].concat());
+    bad::<Register>(&[&writes[..], &reads(2, 1)].concat());
+}
+
+#[test]
+fn what_nobody_wrote_is_found() {
+    bad::<Register>(&in_turn(&[Call::Set(1), Call::Get(Some(2))]));
+    bad::<Register>(&[op(Call::Get(Some(2)), 1, 2), op(Call::Set(2), 3, 0)]);
+    bad::<List>(&in_turn(&[Listed::Push(1, 1), Listed::Range(vec![1, 2])]));
+}
+
+#[test]
+fn a_call_without_an_answer_may_have_happened_later_or_never() {
+    let (early, lost) = (op(Call::Set(1), 1, 2), op(Call::Set(2), 3, 0));
+    let read = |found, at| op(Call::Get(Some(found)), at, at + 1);
+    good::<Register>(&[early, lost, read(1, 5)]);
+    good::<Register>(&[early, lost, read(1, 5), read(2, 7)]);
+    bad::<Register>(&[early, lost, read(2, 5), read(1, 7)]);
+    let taken = op(Call::Take(None), 3, 0);
+    good::<Register>(&[early, taken, read(1, 5), op(Call::Get(None), 7, 8)]);
+    bad::<Register>(&[early, taken, op(Call::Get(None), 5, 6), read(1, 7)]);
+}
+
+/// A history as a correct store gives it: each call takes effect at a random moment between its ends, and some answers are
+/// lost.
+fn drawn<M: Model>(
+    rng: &mut SeededRng,
+    mut asked: impl FnMut(u64, &M::State, &mut SeededRng) -> M::Call,
+) -> Vec<Op<M::Call>> {
+    let mut state = M::first();
+    let mut history = Vec::new();
+    for n in 1..=120 {
+        let effect = 100 * n;
+        let call = asked(n, &state, rng);
+        state = M::after(&state, &call, true).expect("it is answered as it is");
+        let answered = (!rng.chance(1, 12)).then(|| effect + 1 + rng.below(500));
+        let sent = effect - rng.below(400).min(effect);
+        history.push(Op { call, sent, answered });
+    }
+    history
+}
+
+fn some_count(state: &i64, rng: &mut SeededRng) -> Count {
+    match rng.chance(1, 2) {
+        true => Count::Incr(state + 1),
+        false => Count::Get(*state),
+    }
+}
+
+#[test]
+fn what_a_correct_store_answers_passes_and_what_is_changed_in_it_is_found() {
+    for seed in 0..60 {
+        let mut rng = SeededRng::new(seed);
+        let registers = drawn::<Register>(&mut rng, |n, state, rng| match rng.below(6) {
+            0 | 1 => Call::Set(n as u32),
+            2 => Call::Swap(*state, n as u32),
+            3 => Call::Take(*state),
+            _ => Call::Get(*state),
+        });
+        good::<Register>(&registers);
+        good::<List>(&drawn::<List>(&mut rng, |n, state, rng| match rng.below(5) {
+            0 | 1 => Listed::Push(n as u32, state.len() + 1),
+            2 => Listed::Pop(state.first().copied()),
+            _ => Listed::Range(state.clone()),
+        }));
+        let mut counts = drawn::<Counter>(&mut rng, |_, state, rng| some_count(state, rng));
+        good::<Counter>(&counts);
+        // What was answered once is answered again at the end: a count that goes back.
+        let incremented = |op: &Op<Count>| matches!(op.call, Count::Incr(_)) && op.answered.is_some();
+        let last = counts
+            .iter()
+            .rev()
+            .find(|op| incremented(op))
+            .expect("half of them are increments")
+            .call;
+        counts.push(op(last, 100_000, 100_001));
+        bad::<Counter>(&counts);
+    }
+}

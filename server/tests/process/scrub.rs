@@ -1,0 +1,55 @@
+//! The scrubber: a flipped bit in a file that nobody reads is named, and nothing else happens.
+
+use std::fs;
+
+use crate::client::request;
+use crate::cluster::wait_until;
+use crate::scratch::Scratch;
+use crate::server::Server;
+
+const OPTIONS: &[&str] = &[
+    "--memory",
+    "16mb",
+    "--segment-bytes",
+    "1mb",
+    "--log-target",
+    "8mb",
+    "--scrub-rate",
+    "1gb",
+    "--durability",
+    "off",
+];
+
+#[test]
+fn a_flipped_bit_that_nobody_reads_is_named() {
+    let scratch = Scratch::new();
+    let server = Server::start(scratch.path(), OPTIONS);
+    let mut client = server.client();
+    let value = "v".repeat(900);
+    // A few flushes, and not enough of them for a merge: every file is one that counts.
+    for n in 0..4_000 {
+        client.send(&request(&["SET", &format!("k:{n}"), &value])).unwrap();
+        assert!(!client.reply().unwrap().is_error());
+    }
+    server.stop();
+    let mut files: Vec<_> = fs::read_dir(scratch.join("core-0/store"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "sst"))
+        .collect();
+    files.sort_by_key(|path| fs::metadata(path).unwrap().len());
+    let file = files.pop().expect("there are sorted files");
+    let mut bytes = fs::read(&file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 16;
+    fs::write(&file, bytes).unwrap();
+    let mut server = Server::start(scratch.path(), OPTIONS);
+    let line = server.next_line_with("a file of keys is damaged").expect("it is told");
+    let name = file.file_name().unwrap().to_str().unwrap();
+    assert!(line.contains(name) && line.contains("slots"), "{line}");
+    let mut client = server.client();
+    client.ok(&["PING"]);
+    wait_until("the damage is counted", || client.info("scrub_damages") == "1");
+    assert!(client.info("scrub_last_damage").starts_with(name));
+    server.stop();
+}
