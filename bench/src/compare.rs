@@ -5,7 +5,7 @@ mod background;
 mod clients;
 mod field;
 mod footprint;
-mod placement;
+pub mod placement;
 pub mod result;
 mod rounds;
 mod suites;
@@ -31,7 +31,7 @@ use suites::{Field, SUITES, Suite};
 /// What `compare` is asked to do.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Comparisons: redis-default, default-set, one-client, cores, latency, footprint, replicated, clients. All when none is named.
+    /// Comparisons: redis-default, default-set, data-types, one-client, cores, latency, footprint, replicated, clients. All when none is named.
     suites: Vec<String>,
     #[command(flatten)]
     place: Place,
@@ -145,8 +145,8 @@ fn compare(options: &Options, rivals: &Rivals, suite: &Suite) -> io::Result<Comp
             true => placement.beside_a_device(),
             false => placement.clone(),
         };
-        let mut table = if stage.field == Field::Footprint {
-            footprint::measure(options, &contestants, &placement, &mut comparison.servers)?
+        let mut table = if let Field::Footprint(filled) = stage.field {
+            footprint::measure(options, filled, &contestants, &placement, &mut comparison.servers)?
         } else {
             rounds::measure(options, suite, stage, &contestants, &placement, &mut comparison.servers)?
         };

@@ -5,7 +5,7 @@ mod disk;
 mod echo;
 mod epoll;
 mod memory;
-mod reads;
+pub mod reads;
 
 use std::io;
 use std::path::PathBuf;

@@ -99,6 +99,9 @@ pub struct Options {
     /// Sets every key once, before anything else.
     #[arg(long)]
     pub fill: bool,
+    /// What `--fill` sends for each key, as `--command` names it.
+    #[arg(long, default_value = "set")]
+    pub fill_with: String,
     /// The same seed gives the same requests.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -252,7 +255,8 @@ fn connect(shares: &[(SocketAddr, usize)], options: &Options) -> io::Result<Clie
 
 /// Sets every key once.
 fn fill(connected: &mut Connected, options: &Options) -> io::Result<()> {
-    let mut filling = Filling::new(options.keys, options.value_bytes as usize, options.seed);
+    let workload = Workload::new(&options.fill_with, 0, options.value_bytes as usize).map_err(io::Error::other)?;
+    let mut filling = Filling::with(workload, options.keys, options.seed);
     let topology = connected.topology.clone();
     let live = Live::new("fill", true);
     while let Some(streams) = match &topology {

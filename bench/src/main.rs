@@ -11,6 +11,7 @@ mod cpu_time;
 mod etcd;
 mod floor;
 mod kill_loop;
+mod larger;
 mod load;
 mod machine;
 mod output;
@@ -39,6 +40,8 @@ enum Command {
     Load(load::Options),
     /// Measures what this machine can do at most: network, disk, memory.
     Floor(floor::Options),
+    /// Measures a data set ten times the memory beside one in memory, and what the disk does for it.
+    Larger(larger::Options),
     /// Counts the instructions of each command and shows what has changed.
     Profile(profile::Options),
     /// Makes a page with pictures of results, and the tables of other pages.
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Command::Compare(options) => compare::run(&options),
         Command::Load(options) => load::run(&options),
         Command::Floor(options) => floor::run(&options),
+        Command::Larger(options) => larger::run(&options),
         Command::Profile(options) => profile::run(&options),
         Command::Report(options) => report::run(&options),
         Command::Scale(options) => scale::run(&options),

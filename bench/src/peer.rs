@@ -261,6 +261,14 @@ impl Peer {
         !self.children.is_empty()
     }
 
+    /// Number of its (first) process.
+    ///
+    /// # Panics
+    /// It was not started here.
+    pub fn pid(&self) -> u32 {
+        self.children.first().expect("a server that was started here").id()
+    }
+
     /// Microseconds of processor time its threads have used so far, user and system.
     pub fn cpu_us(&self) -> io::Result<f64> {
         let mut nanoseconds = 0;

@@ -22,7 +22,7 @@ use slotcore_rt::sim::exec;
 use crate::segments::{Request, Segments};
 
 /// Longest time between two turns: how late the log takes in what its group has appended meanwhile.
-const TURN_EVERY: Duration = Duration::from_micros(100);
+pub const TURN_EVERY: Duration = Duration::from_micros(100);
 /// Shortest time between two turns.
 const TURN_TAKES: Duration = Duration::from_micros(4);
 
@@ -48,6 +48,7 @@ pub struct CoreDisk {
     salts: SeededRng,
     plant: Plant,
     sync: SyncPolicy,
+    idle_turn: Duration,
     effects: Vec<LogEffect>,
     done: Vec<DiskDone>,
     segments_failed: Vec<(SegmentId, i32)>,
@@ -70,10 +71,17 @@ impl CoreDisk {
             salts,
             plant,
             sync,
+            idle_turn: TURN_EVERY,
             effects: Vec::new(),
             done: Vec::new(),
             segments_failed: Vec::new(),
         }
+    }
+
+    /// Turns when there is nothing to do come `every` so often instead of each [`TURN_EVERY`].
+    pub fn turning_when_idle(mut self, every: Duration) -> Self {
+        self.idle_turn = every;
+        self
     }
 
     /// One turn.
@@ -153,6 +161,7 @@ impl CoreDisk {
     /// # Errors
     /// As [`CoreDisk::turn`]; the groups have been told.
     pub async fn run(mut self, hub: Rc<LogHub<SimRuntime>>, mut after: impl FnMut()) -> Result<(), LogFailure> {
+        let mut every = TURN_EVERY;
         loop {
             let now = exec::now();
             if let Err(failure) = self.turn(now) {
@@ -163,8 +172,13 @@ impl CoreDisk {
             hub.advance(counted, durable);
             after();
             let next = [self.disk.borrow().next_due(), self.log.borrow().next_wake()];
-            let next = next.into_iter().flatten().min().unwrap_or(now + TURN_EVERY);
-            exec::sleep_until(next.clamp(now + TURN_TAKES, now + TURN_EVERY)).await;
+            let next = next.into_iter().flatten().min();
+            every = match next {
+                Some(_) => TURN_EVERY,
+                None => (2 * every).min(self.idle_turn),
+            };
+            let next = next.unwrap_or(now + every);
+            exec::sleep_until(next.clamp(now + TURN_TAKES, now + every)).await;
         }
     }
 }

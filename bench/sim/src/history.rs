@@ -31,8 +31,11 @@ struct Issued {
 #[derive(Default)]
 pub struct History {
     issued: Vec<Issued>,
-    /// Applied and answered.
+    /// Applied, and answered unless the process ended before.
     acked: u64,
+    /// Answered. What a process finds when it recovers, and whoever wrote it was never answered, counts only once that process
+    /// has answered something itself: until then nobody has seen it.
+    answered: u64,
     /// Batches the log has called durable.
     durable: u64,
     /// Batches handed to the disk, durable or not.
@@ -92,6 +95,7 @@ impl History {
     pub fn acknowledge(&mut self, answers: &[String]) -> Result<(), String> {
         let batch = &self.issued[self.acked as usize].batch;
         self.acked += 1;
+        self.answered = self.acked;
         let expected = self.model.apply(batch);
         for (command, (expected, answer)) in batch.commands.iter().zip(expected.iter().zip(answers)) {
             if expected != answer {
@@ -115,17 +119,17 @@ impl History {
     /// a loss of power.
     ///
     /// # Errors
-    /// A promise broken. Otherwise the history now ends at `last`, all of it answered.
+    /// A promise broken. Otherwise the history now ends at `last`, all of it applied.
     pub fn recovered(&mut self, last: u64, crash: Crash, synced: bool) -> Result<(), String> {
         let promised = match (crash, synced) {
             (Crash::ProcessKilled, _) => self.acked.max(self.submitted),
-            (_, true) => self.acked.max(self.durable),
+            (_, true) => self.answered.max(self.durable),
             (_, false) => self.durable,
         };
         if last < promised {
             return Err(format!(
                 "entries up to {promised} were promised ({} acknowledged, {} durable), only {last} recovered",
-                self.acked, self.durable
+                self.answered, self.durable
             ));
         }
         if last > self.issued.len() as u64 {
@@ -139,6 +143,7 @@ impl History {
         if crash == Crash::PowerLost {
             // What is there after a cut is there for good.
             self.durable = last;
+            self.answered = self.answered.min(last);
         }
         let mut model = Model::default();
         self.issued.iter().for_each(|issued| drop(model.apply(&issued.batch)));

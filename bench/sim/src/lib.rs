@@ -5,15 +5,17 @@
 //! - the log alone: [`episode`] holds the scenario and its checks, [`machine`] the loop a core runs, [`history`] what was
 //!   promised;
 //! - groups of one and of three replicas: [`group_episode`] holds the scenarios, [`world`] the nodes, [`core_disk`] the
-//!   loop, [`witness`] what must hold.
+//!   loop, [`witness`] and [`log_witness`] what must hold. [`cluster_episode`]: the long lives of clusters.
 //!
 //! [`model`] says what commands mean. See `docs/testing.md`.
 
 pub mod answer;
+pub mod cluster_episode;
 pub mod core_disk;
 pub mod episode;
 pub mod group_episode;
 pub mod history;
+pub mod log_witness;
 pub mod machine;
 pub mod model;
 pub mod replica;

@@ -5,11 +5,12 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::io;
 use std::rc::Rc;
 
 use bytes::Bytes;
 use slotcore_engine::cmd::op::decode_header;
-use slotcore_raft_shard::{Applied, BadSnapshot, StateMachine};
+use slotcore_raft_shard::{Applied, BadSnapshot, Installing, StateMachine, Taking};
 use slotcore_rt::ids::{LogIndex, Term};
 
 use crate::model::Model;
@@ -25,6 +26,8 @@ pub struct Witness {
     /// The state after `order`.
     model: Model,
     leaders: BTreeMap<Term, u64>,
+    /// The state after so many batches, as somebody had it.
+    digests: BTreeMap<usize, u128>,
     wrong: Vec<String>,
 }
 
@@ -109,6 +112,19 @@ impl Witness {
         }
     }
 
+    /// `node` has this digest after `at` batches.
+    ///
+    /// # Errors
+    /// Another one had another digest after as many.
+    pub fn has_digest(&mut self, node: u64, at: usize, digest: u128) -> Result<(), String> {
+        match *self.digests.entry(at).or_insert(digest) == digest {
+            true => Ok(()),
+            false => Err(format!(
+                "node {node} has another state after {at} batches than somebody else"
+            )),
+        }
+    }
+
     /// Something that must never be.
     pub fn accuse(&mut self, what: String) {
         self.wrong.push(what);
@@ -170,11 +186,11 @@ impl StateMachine for Shard {
         }
     }
 
-    fn snapshot(&mut self, _at: &Applied) -> Bytes {
+    fn snapshot(&mut self, _at: &Applied) -> io::Result<Taking> {
         unreachable!("logs are not purged here, so nobody needs a snapshot")
     }
 
-    fn install(&mut self, _at: &Applied, _data: &[u8]) -> Result<(), BadSnapshot> {
+    fn install(&mut self, _at: &Applied, _data: &Bytes) -> Result<Installing, BadSnapshot> {
         Err(BadSnapshot("nobody takes snapshots here".into()))
     }
 }

@@ -23,7 +23,8 @@ use slotcore_rt::sim::exec::{self, RunEnd};
 use slotcore_rt::sim::net::SimNet;
 use slotcore_rt::sim::{NodeId, Sim};
 
-use crate::core_disk::{CoreDisk, DiskReader, Plant};
+use crate::core_disk::{CoreDisk, DiskReader, Plant, TURN_EVERY};
+use crate::log_witness::LogWitness;
 use crate::segments::DiskSource;
 use crate::witness::{Shard, Witness};
 
@@ -95,6 +96,19 @@ struct Node {
     running: Option<Running>,
     /// Batches known to survive a power cut.
     durable: usize,
+    /// How long a second of its clock lasts, in percent of a true one.
+    second_percent: u32,
+}
+
+impl Node {
+    fn new(sim: &Sim, id: u64) -> Self {
+        Self {
+            disk: Rc::new(RefCell::new(SimDisk::new(sim.rng(&format!("disk {id}"))))),
+            running: None,
+            durable: 0,
+            second_percent: 100,
+        }
+    }
 }
 
 /// What recovery finds on a disk.
@@ -113,7 +127,11 @@ pub struct World {
     pub net: SimNet<Bytes>,
     /// Who watches.
     pub witness: Rc<RefCell<Witness>>,
+    logs: RefCell<LogWitness>,
     nodes: Vec<Node>,
+    /// The first so many nodes are the voters of a group that begins.
+    founder_count: u64,
+    turn_when_idle: Duration,
     opts: LogOptions,
     plant: Plant,
     salts: SeededRng,
@@ -123,20 +141,45 @@ impl World {
     /// Nodes 1 to `count`, all down, with empty disks.
     pub fn new(seed: u64, count: u64, opts: LogOptions, plant: Plant) -> Self {
         let sim = Sim::new(seed);
-        let node = |id| Node {
-            disk: Rc::new(RefCell::new(SimDisk::new(sim.rng(&format!("disk {id}"))))),
-            running: None,
-            durable: 0,
-        };
         Self {
             net: SimNet::new(&sim),
             witness: Rc::default(),
-            nodes: (1..=count).map(node).collect(),
+            logs: RefCell::default(),
+            nodes: (1..=count).map(|id| Node::new(&sim, id)).collect(),
+            founder_count: count,
+            turn_when_idle: TURN_EVERY,
             opts,
             plant,
             salts: sim.rng("salts"),
             sim,
         }
+    }
+
+    /// One more node, down, with an empty disk: its replica waits until the group adds it.
+    pub fn join(&mut self) {
+        let id = self.nodes.len() as u64 + 1;
+        self.nodes.push(Node::new(&self.sim, id));
+    }
+
+    /// How long a second of a node's clock lasts from its next start on, in percent of a true one. All that a replica does
+    /// with its clock is to measure times it was given, so its clock's rate is simulated by stretching those.
+    pub fn set_second(&mut self, id: u64, percent: u32) {
+        self.nodes[id as usize - 1].second_percent = percent;
+    }
+
+    /// Logs that have nothing to do are looked at this often only: hours of virtual time are affordable then.
+    pub fn turn_when_idle(&mut self, every: Duration) {
+        self.turn_when_idle = every;
+    }
+
+    /// Lets no task of a node run until [`World::thaw`]: its clock jumps, as after a suspend.
+    pub fn freeze(&self, id: u64) {
+        self.sim.freeze(Self::address(id));
+    }
+
+    /// Ends [`World::freeze`].
+    pub fn thaw(&self, id: u64) {
+        self.sim.thaw(Self::address(id));
     }
 
     /// All nodes.
@@ -157,6 +200,11 @@ impl World {
     /// Whether a node is up.
     pub fn is_up(&self, id: u64) -> bool {
         self.node(id).running.is_some()
+    }
+
+    /// True time.
+    pub fn now(&self) -> Tick {
+        self.sim.now()
     }
 
     /// True time since the world began.
@@ -244,9 +292,11 @@ impl World {
             SeededRng::new(self.salts.next_u64()),
             self.opts.sync,
             self.plant,
-        );
+        )
+        .turning_when_idle(self.turn_when_idle);
+        self.logs.borrow_mut().restarted(id);
         self.nodes[id as usize - 1].running = Some(running.clone());
-        let options = GroupOptions::among(ReplicaId(id), self.ids().map(ReplicaId));
+        let options = self.options_of(id);
         let endpoint = self.net.join(Self::address(id));
         let hub = LogHub::new();
         *running.marks.borrow_mut() = Marks {
@@ -283,6 +333,20 @@ impl World {
         };
         drop(self.sim.spawn_on(Self::address(id), main));
         Ok(())
+    }
+
+    fn options_of(&self, id: u64) -> GroupOptions {
+        let mut options = match id <= self.founder_count {
+            true => GroupOptions::among(ReplicaId(id), (1..=self.founder_count).map(ReplicaId)),
+            false => GroupOptions::joining(ReplicaId(id)),
+        };
+        let percent = self.node(id).second_percent;
+        let stretch = |time: &mut Duration| *time = *time * percent / 100;
+        stretch(&mut options.heartbeat);
+        stretch(&mut options.election_min);
+        stretch(&mut options.election_max);
+        stretch(&mut options.clock_drift);
+        options
     }
 
     /// Ends a node where it stands.
@@ -327,7 +391,8 @@ impl World {
         let running = self.node(id).running.as_ref()?;
         let mut group = running.group.borrow_mut();
         let group = group.as_mut()?;
-        Some(self.sim.enter(|| ask(group)))
+        // What it starts ends with the node.
+        Some(self.sim.enter_on(Self::address(id), || ask(group)))
     }
 
     /// Whether a node would take a proposal of so many bytes, as the server asks before it proposes.
@@ -388,6 +453,9 @@ impl World {
             let mut slot = running.group.borrow_mut();
             let Some(group) = slot.as_mut() else { continue };
             let mut witness = self.witness.borrow_mut();
+            if let Err(what) = self.watch_log(id, running, group) {
+                witness.accuse(what);
+            }
             if group.role() == Role::Leader {
                 witness.leads(id, group.term());
             }
@@ -403,6 +471,21 @@ impl World {
             {
                 witness.accuse(format!("node {id} has stopped: {failure}"));
             }
+        }
+    }
+
+    /// What Raft promises of logs. A single replica has nobody to compare with, and in some modes forgets.
+    fn watch_log(&self, id: u64, running: &Running, group: &SimGroup) -> Result<(), String> {
+        if self.is_alone() {
+            return Ok(());
+        }
+        let mut logs = self.logs.borrow_mut();
+        logs.looked_at(id, &running.log.borrow(), SLOT)?;
+        let (index, term) = running.state.applied();
+        logs.executed(id, index, term)?;
+        match group.role() {
+            Role::Leader => logs.leads(id, group.term()),
+            Role::Learner | Role::Follower | Role::Candidate | Role::Stopped => Ok(()),
         }
     }
 }

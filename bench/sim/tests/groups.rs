@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use slotcore_engine::log::LogOptions;
 use slotcore_rt::ids::{CoreId, ReplicaId};
+use slotcore_sim::cluster_episode;
 use slotcore_sim::core_disk::Plant;
 use slotcore_sim::group_episode::{self, Report};
 use slotcore_sim::world::{End, World};
@@ -46,11 +47,41 @@ fn three_replicas_lose_nothing_and_never_read_the_past() {
     assert!(total.executed > 500, "{total:?}");
 }
 
+/// A life of a cluster, in virtual time; `slotcore-sim cluster` does a thousand longer ones.
+const LIFE: Duration = Duration::from_secs(60);
+
+#[test]
+fn clusters_live_on_whatever_happens_to_them() {
+    let mut total = cluster_episode::Report::default();
+    for seed in 0..6 {
+        total += cluster_episode::live(seed, LIFE, Plant::None).unwrap_or_else(|what| {
+            let seconds = LIFE.as_secs();
+            panic!("{what}\nreproduce: slotcore-sim cluster --seed {seed} --seeds 1 --seconds-each {seconds}")
+        });
+    }
+    assert!(total.crashes > 20 && total.cuts > 20 && total.freezes > 5, "{total:?}");
+    assert!(
+        total.member_steps > 20 && total.terms > 12 && total.executed > 200,
+        "{total:?}"
+    );
+}
+
+#[test]
+fn entries_that_count_too_early_are_caught_in_the_life_of_a_cluster() {
+    let life = |seed| cluster_episode::live(seed, LIFE, Plant::CountBeforeDurable).err();
+    let what = (0..CATCH_WITHIN)
+        .find_map(life)
+        .expect("the planted bug goes unnoticed");
+    assert!(what.contains("committed") || what.contains("another batch"), "{what}");
+}
+
 #[test]
 fn one_seed_is_one_episode() {
     for run in [group_episode::alone as Run, group_episode::three] {
         assert_eq!(run(3, Plant::None), run(3, Plant::None));
     }
+    let life = || cluster_episode::live(3, LIFE / 6, Plant::None);
+    assert_eq!(life(), life());
 }
 
 #[test]

@@ -91,10 +91,18 @@ const REQUESTS_MIN: u64 = 1000;
 /// How many times shorter a quick run is at most where time is what is given.
 const SECONDS_SCALE_MAX: u32 = 20;
 
-/// Sets each of the first `keys` keys once.
-pub fn fill(peer: &Peer, contestant: &Contestant<'_>, placement: &Placement, keys: u64) -> io::Result<()> {
+/// Sends `request`, with values of so many bytes, for each of the first `keys` keys once.
+pub fn fill(
+    peer: &Peer,
+    contestant: &Contestant<'_>,
+    placement: &Placement,
+    keys: u64,
+    request: (&str, u32),
+) -> io::Result<()> {
     let options = load::Options {
         fill: true,
+        fill_with: request.0.to_owned(),
+        value_bytes: request.1,
         keys,
         command: Vec::new(),
         ..options(peer, contestant, placement)

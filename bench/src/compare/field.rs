@@ -157,7 +157,7 @@ impl Rivals {
                 let etcd = etcd.map(|kind| Contestant { kind, by_nodes: false });
                 std::iter::once(ours).chain(etcd).collect()
             }
-            Field::Footprint => {
+            Field::Footprint(_) => {
                 let ours = ["everysec", "always"].map(|durability| ours(durability, 1, false));
                 // A server that runs has its keys already.
                 let mut theirs = theirs(&[false, true], 1);
@@ -198,6 +198,7 @@ fn version(program: &str) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compare::suites::Filled;
 
     #[test]
     fn stages_have_the_servers_they_are_about() {
@@ -228,7 +229,7 @@ mod tests {
         assert_eq!(names(Field::Replicated(3)), "Slotcore always, 3 nodes; etcd, 3 nodes");
         assert_eq!(names(Field::Replicated(1)), "Slotcore always; etcd");
         assert_eq!(
-            names(Field::Footprint),
+            names(Field::Footprint(Filled::Keys)),
             "Slotcore everysec; Slotcore always; redis-server; redis-server always"
         );
         assert_eq!(

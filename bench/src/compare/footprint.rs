@@ -12,11 +12,10 @@ use super::field::Contestant;
 use super::placement::Placement;
 use super::result::{Figure, Footprint, Table};
 use super::rounds::{Servers, note};
-use super::workloads::{KEYS, VALUE_BYTES};
+use super::suites::Filled;
+use super::workloads::KEYS;
 use crate::peer::Peer;
 
-/// Bytes of a key: `key:` and 12 digits.
-const KEY_BYTES: u64 = 16;
 /// How long a server may be quiet about its data after a restart.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Time between two questions after a restart.
@@ -29,12 +28,13 @@ struct Sample {
     restart_s: Option<f64>,
 }
 
-/// Loads keys on each of `contestants` in each round, kills it, and starts it again.
+/// Loads what is asked for on each of `contestants` in each round, kills it, and starts it again.
 ///
 /// # Errors
 /// A server does not start, refuses a key, or has lost one.
 pub fn measure(
     options: &Options,
+    filled: Filled,
     contestants: &[Contestant<'_>],
     placement: &Placement,
     servers: &mut Servers,
@@ -51,7 +51,7 @@ pub fn measure(
             let data = options.place.dir.join("footprint");
             // Of a run that was cut short.
             let _ = fs::remove_dir_all(&data);
-            samples.push(sample(options, contestant, placement, servers, &data)?);
+            samples.push(sample(options, filled, contestant, placement, servers, &data)?);
             let _ = fs::remove_dir_all(&data);
         }
     }
@@ -69,6 +69,7 @@ pub fn measure(
 
 fn sample(
     options: &Options,
+    filled: Filled,
     contestant: &Contestant<'_>,
     placement: &Placement,
     servers: &mut Servers,
@@ -79,12 +80,12 @@ fn sample(
     let peer = start()?;
     note(servers, &contestant.name(), &peer)?;
     let (memory, written) = (peer.rss_bytes()?, peer.written_bytes()?);
-    fill(&peer, contestant, placement, keys)?;
+    fill(&peer, contestant, placement, keys, filled.request())?;
     let memory = peer.rss_bytes()?.saturating_sub(memory);
     let written = peer.written_bytes()?.saturating_sub(written);
     let mut sample = Sample {
         memory_per_key: memory as f64 / keys as f64,
-        written_per_byte: written as f64 / (keys * (KEY_BYTES + u64::from(VALUE_BYTES))) as f64,
+        written_per_byte: written as f64 / (keys * filled.bytes()) as f64,
         restart_s: None,
     };
     if !contestant.kind.keeps_data() {
@@ -112,8 +113,9 @@ fn sample(
     };
     sample.restart_s = Some(began.elapsed().as_secs_f64());
     peer.kill()?;
-    if found != keys {
-        let what = format!("{} has {found} of {keys} keys after a restart", contestant.name());
+    let wanted = filled.keys(keys);
+    if found != wanted {
+        let what = format!("{} has {found} of {wanted} keys after a restart", contestant.name());
         return Err(io::Error::other(what));
     }
     Ok(sample)

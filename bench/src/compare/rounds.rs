@@ -11,7 +11,7 @@ use super::clients::{Client, Sample, fill};
 use super::field::Contestant;
 use super::placement::Placement;
 use super::result::{Figure, Line, Table};
-use super::suites::{Stage, Suite};
+use super::suites::{Filled, Stage, Suite};
 use super::workloads::{KEYS, Workload};
 use crate::floor::{By, echo};
 use crate::machine::ServerFacts;
@@ -59,7 +59,8 @@ pub fn measure(
                 note(servers, &name, &peer)?;
             }
             if stage.field.has_keys() {
-                fill(&peer, contestant, placement, KEYS / u64::from(options.scale()))?;
+                let keys = KEYS / u64::from(options.scale());
+                fill(&peer, contestant, placement, keys, Filled::Keys.request())?;
             }
             for (at, workload) in workloads.iter().enumerate() {
                 for (number, client) in clients.iter().enumerate() {

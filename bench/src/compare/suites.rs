@@ -1,7 +1,7 @@
 //! The named and versioned comparisons. Whoever changes what one measures raises its version: results of different
 //! versions must not stand beside each other.
 
-use super::workloads::{Workload, at_rate, one_key, sets_for, spread};
+use super::workloads::{VALUE_BYTES, Workload, at_rate, one_key, sets_for, spread};
 
 /// A comparison that has a name.
 #[derive(Debug)]
@@ -40,14 +40,57 @@ pub enum Field {
     Always,
     /// Slotcore `everysec`; peers without a log.
     Everysec,
-    /// All durabilities of both.
-    Footprint,
+    /// All durabilities of both, filled with this.
+    Footprint(Filled),
     /// Slotcore with 1, 2 and 8 cores by core ports and by the any-slot port; Redis with I/O threads, and as a cluster.
     Cores,
     /// So many nodes that all hold everything, Slotcore's and etcd's. No keys are loaded.
     Replicated(u16),
     /// Peers alone.
     Peers,
+}
+
+/// What memory, bytes written and restart are measured of: so many pieces, each written by one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filled {
+    /// Keys of 16 bytes with values of 50.
+    Keys,
+    /// Hashes of ten fields, 16 bytes each with its value.
+    Hashes,
+    /// Members of 20 bytes in one sorted set.
+    Members,
+}
+
+impl Filled {
+    /// The request, as the load generator takes it, and bytes of a value.
+    pub fn request(self) -> (&'static str, u32) {
+        match self {
+            Self::Keys => ("set", VALUE_BYTES),
+            Self::Hashes => (
+                "HSET hash:{number} field0 {value} field1 {value} field2 {value} field3 {value} field4 {value} \
+                 field5 {value} field6 {value} field7 {value} field8 {value} field9 {value}",
+                10,
+            ),
+            Self::Members => ("zadd", VALUE_BYTES),
+        }
+    }
+
+    /// Bytes of one with its key, score or names.
+    pub fn bytes(self) -> u64 {
+        match self {
+            Self::Keys => 16 + u64::from(VALUE_BYTES),
+            Self::Hashes => 17 + 10 * 16,
+            Self::Members => 20 + 8,
+        }
+    }
+
+    /// Keys there are when `pieces` were written.
+    pub fn keys(self, pieces: u64) -> u64 {
+        match self {
+            Self::Keys | Self::Hashes => pieces,
+            Self::Members => 1,
+        }
+    }
 }
 
 impl Field {
@@ -93,6 +136,19 @@ pub const SUITES: &[Suite] = &[
             title: "",
             field: Field::Everysec,
             workloads: DEFAULT_SET,
+            both_clients: false,
+        }],
+    },
+    Suite {
+        name: "data-types",
+        version: 1,
+        title: "Other types and commands",
+        about: "50 clients, 50-byte values; a hash, a set and a sorted set of up to 1 M elements, a hash of 20 fields, a stream of \
+                10,000 entries, a script that reads a key; one core.",
+        stages: &[Stage {
+            title: "",
+            field: Field::Everysec,
+            workloads: DATA_TYPES,
             both_clients: false,
         }],
     },
@@ -160,15 +216,14 @@ pub const SUITES: &[Suite] = &[
     },
     Suite {
         name: "footprint",
-        version: 1,
+        version: 2,
         title: "Memory, bytes written, restart",
-        about: "1 M keys of 16 bytes with 50-byte values, set once each at pipeline 64.",
-        stages: &[Stage {
-            title: "",
-            field: Field::Footprint,
-            workloads: &[],
-            both_clients: false,
-        }],
+        about: "1 M of each, written once at pipeline 64.",
+        stages: &[
+            filled("Keys of 16 bytes with 50", Filled::Keys),
+            filled("Hashes of ten fields, 160 bytes", Filled::Hashes),
+            filled("Members of a sorted set", Filled::Members),
+        ],
     },
     Suite {
         name: "replicated",
@@ -208,6 +263,15 @@ pub const SUITES: &[Suite] = &[
         }],
     },
 ];
+
+const fn filled(title: &'static str, with: Filled) -> Stage {
+    Stage {
+        title,
+        field: Field::Footprint(with),
+        workloads: &[],
+        both_clients: false,
+    }
+}
 
 const SET_GET: &[Workload] = &[
     spread("SET P=1", "set", 1, 150_000),
@@ -274,6 +338,36 @@ const DEFAULT_SET: &[Workload] = &[
     one_key("LRANGE_500 P=16", "lrange_500", 16, 10_000),
     one_key("LRANGE_600 P=16", "lrange_600", 16, 10_000),
     one_key("MSET P=16", "mset", 16, 100_000),
+];
+
+/// What the default set leaves out; each read finds what the write before it has left.
+const DATA_TYPES: &[Workload] = &[
+    spread("HSET P=1", "hset", 1, 30_000),
+    spread("HGET P=1", "hget", 1, 30_000),
+    one_key("HSET of 20 fields P=1", "hset_20", 1, 20_000),
+    one_key("HGETALL of 20 fields P=1", "hgetall_20", 1, 20_000),
+    spread("SADD P=1", "sadd", 1, 30_000),
+    spread("SISMEMBER P=1", "sismember", 1, 30_000),
+    spread("ZADD P=1", "zadd", 1, 30_000),
+    spread("ZSCORE P=1", "zscore", 1, 30_000),
+    one_key("ZRANGE of 10 P=1", "zrange", 1, 20_000),
+    spread("ZRANGEBYSCORE of 10 P=1", "zrangebyscore", 1, 20_000),
+    one_key("XADD P=1", "xadd", 1, 20_000),
+    one_key("XREAD of 10 P=1", "xread_10", 1, 20_000),
+    spread("EVAL of a GET P=1", "eval_get", 1, 20_000),
+    spread("HSET P=16", "hset", 16, 200_000),
+    spread("HGET P=16", "hget", 16, 200_000),
+    one_key("HSET of 20 fields P=16", "hset_20", 16, 60_000),
+    one_key("HGETALL of 20 fields P=16", "hgetall_20", 16, 60_000),
+    spread("SADD P=16", "sadd", 16, 200_000),
+    spread("SISMEMBER P=16", "sismember", 16, 200_000),
+    spread("ZADD P=16", "zadd", 16, 200_000),
+    spread("ZSCORE P=16", "zscore", 16, 200_000),
+    one_key("ZRANGE of 10 P=16", "zrange", 16, 60_000),
+    spread("ZRANGEBYSCORE of 10 P=16", "zrangebyscore", 16, 60_000),
+    one_key("XADD P=16", "xadd", 16, 60_000),
+    one_key("XREAD of 10 P=16", "xread_10", 16, 60_000),
+    spread("EVAL of a GET P=16", "eval_get", 16, 60_000),
 ];
 
 /// The suite of that name.

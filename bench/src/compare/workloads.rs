@@ -59,7 +59,8 @@ impl Workload {
 
     /// True when a reply of the echo that is the floor is about as large as this one's request and reply.
     pub fn has_floor(&self) -> bool {
-        matches!(self.amount, Amount::Requests(_)) && !self.command.starts_with("lrange") && self.command != "mset"
+        let large = ["lrange", "mset", "hset_", "hgetall", "zrange", "xread"];
+        matches!(self.amount, Amount::Requests(_)) && !large.iter().any(|name| self.command.starts_with(name))
     }
 
     /// True when requests have their moments, whether answers come or not.

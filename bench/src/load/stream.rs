@@ -157,7 +157,7 @@ impl Streams {
     }
 }
 
-/// Sets of every key in turn: what is loaded before reads are measured. Each call of [`Filling::next`] goes on.
+/// A write of every key in turn: what is loaded before reads are measured. Each call of [`Filling::next`] goes on.
 pub struct Filling {
     workload: Workload,
     keys: Keys,
@@ -166,11 +166,17 @@ pub struct Filling {
 }
 
 impl Filling {
-    /// Of the first `keys` keys, with values of `value_bytes`.
+    /// SET of the first `keys` keys, with values of `value_bytes`.
     pub fn new(keys: u64, value_bytes: usize, seed: u64) -> Self {
+        let set = Workload::new("set", 0, value_bytes).expect("the table has it");
+        Self::with(set, keys, seed)
+    }
+
+    /// The same by another request.
+    pub fn with(workload: Workload, keys: u64, seed: u64) -> Self {
         let rng = SeededRng::new(seed).derive("fill");
         Self {
-            workload: Workload::new("set", 0, value_bytes).expect("the table has it"),
+            workload,
             keys: Keys::new(Distribution::Sequential, keys.max(1), rng.derive("keys")),
             left: keys,
             rng,
@@ -183,7 +189,7 @@ impl Filling {
             return None;
         }
         let streams = Streams::generate(topology, &self.workload, &mut self.keys, self.left, &mut self.rng)
-            .expect("a SET has one key");
+            .expect("what is filled with has one key");
         self.left -= streams.len();
         Some(streams)
     }

@@ -10,7 +10,7 @@ const VALUE_POOL_BYTES: usize = 1 << 16;
 
 /// Requests by name. `{key}` is `key:` and 12 digits, `{number}` 12 digits, both by the key distribution; `{value}` is
 /// as many bytes as asked for. Collections are those of redis-benchmark where it has them, so both clients do the same
-/// work; `hset_5` makes the hashes that `hgetall` reads.
+/// work; `hset_5` makes the hashes that `hgetall` reads, `hset_20` that of `hgetall_20`.
 const COMMANDS: &[(&str, bool, &str)] = &[
     ("ping", true, "PING"),
     (PING_INLINE, true, "PING"),
@@ -36,11 +36,22 @@ const COMMANDS: &[(&str, bool, &str)] = &[
         "HSET hash:{number} a {value} b {value} c {value} d {value} e {value}",
     ),
     ("hgetall", true, "HGETALL hash:{number}"),
+    (
+        "hset_20",
+        false,
+        "HSET hash_20 f01 {value} f02 {value} f03 {value} f04 {value} f05 {value} f06 {value} f07 {value} f08 {value} \
+         f09 {value} f10 {value} f11 {value} f12 {value} f13 {value} f14 {value} f15 {value} f16 {value} f17 {value} \
+         f18 {value} f19 {value} f20 {value}",
+    ),
+    ("hgetall_20", true, "HGETALL hash_20"),
     ("zadd", false, "ZADD myzset {number} element:{number}"),
     ("zscore", true, "ZSCORE myzset element:{number}"),
     ("zrange", true, "ZRANGE myzset 0 9"),
     ("zrangebyscore", true, "ZRANGEBYSCORE myzset {number} +inf LIMIT 0 10"),
     ("zpopmin", false, "ZPOPMIN myzset"),
+    ("xadd", false, "XADD mystream MAXLEN ~ 10000 * field {value}"),
+    ("xread_10", true, "XREAD COUNT 10 STREAMS mystream 0"),
+    ("eval_get", true, "EVAL return(redis.call('get',KEYS[1])) 1 {key}"),
     (
         "mset",
         false,

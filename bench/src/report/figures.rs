@@ -30,7 +30,7 @@ pub fn of(results: &Results) -> Vec<Figure> {
             let mut of_table = Vec::new();
             match comparison.suite.as_str() {
                 "redis-default" => over_pipeline(table, &mut of_table),
-                "default-set" => beside_baseline(table, &mut of_table),
+                "default-set" | "data-types" => beside_baseline(table, &mut of_table),
                 "cores" => by_workload(table, &mut of_table),
                 "one-client" => percentiles(table, &mut of_table),
                 "latency" => {

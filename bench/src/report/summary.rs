@@ -40,7 +40,7 @@ pub fn markdown(results: &Results) -> Option<String> {
             continue;
         };
         if let (Some(mine), Some(theirs)) = (memory(ours), memory(peer)) {
-            let name = "a key of 16 bytes with 50: bytes of memory".to_owned();
+            let name = format!("{}: bytes of memory each", table.title.to_lowercase());
             rows.push((name, ours.clone(), mine.median, peer.clone(), theirs.median));
         }
     }

@@ -83,7 +83,7 @@ fn comparison(suite: &str, quick: bool) -> Comparison {
         servers: Vec::new(),
         notes: vec!["valkey-server is not installed.".into()],
         tables: vec![Table {
-            title: String::new(),
+            title: "Keys of 16 bytes with 50".into(),
             baseline: Some("redis-server".into()),
             lines,
             footprints,
@@ -200,7 +200,7 @@ fn a_page_gets_a_summary_and_pictures_beside_it() {
     let faster = "| GET, pipeline 16: requests/s | <everysec> | 3200000 | redis-server | 1600000 | **2.00** |";
     assert!(text.contains(faster), "{text}");
     assert!(
-        text.contains("| a key of 16 bytes with 50: bytes of memory | always | 80 | redis-server |"),
+        text.contains("| keys of 16 bytes with 50: bytes of memory each | always | 80 | redis-server |"),
         "{text}"
     );
     assert!(text.contains(&format!("](pictures/{picture}.svg) |")), "{text}");

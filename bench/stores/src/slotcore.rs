@@ -22,7 +22,7 @@ use slotcore_server::entry_ops::EntryOps;
 use slotcore_server::log_driver::{LogDriver, SegmentReader};
 
 use crate::contestant::{Contestant, Failure};
-use files::Files;
+use files::{FileWorker, Files};
 
 const GROUP: GroupSlot = GroupSlot(0);
 /// Longest wait for the log's device in one turn.
@@ -34,6 +34,8 @@ const FLUSH_DIVISOR: u64 = 4;
 const STOP_QUARTERS: u64 = 3;
 /// Slices of background work behind one batch, at most.
 const SLICES: usize = 4;
+/// Turns of the log, each of [`WAIT`], in which it gets rid of what files have.
+const LOG_TURNS: usize = 200;
 /// Keys of one step of a walk.
 const WALK_KEYS: usize = 1000;
 
@@ -47,7 +49,7 @@ pub struct Slotcore {
     log: CoreLog,
     ks: Keyspace,
     store: Store,
-    files: Files,
+    files: FileWorker,
     ops: EntryOps,
     index: u64,
     set: CommandId,
@@ -90,7 +92,7 @@ impl Slotcore {
             log,
             ks,
             store,
-            files,
+            files: FileWorker::start(files),
             ops: EntryOps::default(),
             index: 0,
             set: lookup(b"set").ok_or("SET is a command")?.id,
@@ -121,35 +123,38 @@ impl Slotcore {
         Ok(())
     }
 
-    /// Does what the store asks for, each thing at once and to its end. True when there was something.
-    fn carry_out(&mut self) -> Result<bool, Failure> {
+    /// Hands on what the store asks for, and takes in what is done. True when there was something.
+    fn carry_out(&mut self, wait: bool) -> Result<bool, Failure> {
         let (mut effects, mut any) = (Vec::new(), false);
-        loop {
-            self.store.effects(&mut effects);
-            if effects.is_empty() {
-                return Ok(any);
-            }
+        self.store.effects(&mut effects);
+        for effect in effects {
             any = true;
-            for effect in effects.drain(..) {
-                let (ticket, buf) = match effect {
-                    StoreEffect::Manifest { ticket, bytes } => {
-                        let frame = self.append(Record::Manifest { group: GROUP, bytes })?;
-                        self.log.request_sync();
-                        self.manifests.push_back((frame, ticket));
-                        continue;
-                    }
-                    StoreEffect::Flushed { at } => {
-                        self.append(Record::Purge { group: GROUP, pos: at })?;
-                        self.log.request_sync();
-                        continue;
-                    }
-                    effect => match self.files.carry_out(effect)? {
-                        Some(done) => done,
-                        None => continue,
-                    },
-                };
-                self.store.on_done(&mut self.ks, ticket, Done::Ok(buf))?;
+            match effect {
+                StoreEffect::Manifest { ticket, bytes } => {
+                    let frame = self.append(Record::Manifest { group: GROUP, bytes })?;
+                    self.log.request_sync();
+                    self.manifests.push_back((frame, ticket));
+                }
+                StoreEffect::Flushed { at } => {
+                    self.append(Record::Purge { group: GROUP, pos: at })?;
+                    self.log.request_sync();
+                }
+                effect => self.files.begin(effect),
             }
+        }
+        for (ticket, buf) in self.files.done(wait && self.files.is_busy())? {
+            any = true;
+            self.store.on_done(&mut self.ks, ticket, Done::Ok(buf))?;
+        }
+        Ok(any)
+    }
+
+    /// Waits until a file operation, or a piece of the log, is done. False: nothing is under way.
+    fn wait(&mut self) -> Result<bool, Failure> {
+        match self.files.is_busy() {
+            true => self.carry_out(true),
+            false if !self.manifests.is_empty() => self.pump(true).map(|()| true),
+            false => Ok(false),
         }
     }
 
@@ -163,15 +168,15 @@ impl Slotcore {
         }
     }
 
-    /// A slice of flushing and merging, as much as a core gives beside its commands. True when there is more.
+    /// A slice of flushing and merging, as much as a core gives beside its commands. True when it did something.
     fn slice(&mut self) -> Result<bool, Failure> {
         if self.store.wants_flush(&self.ks, 0).is_some() {
             let at = self.at();
             self.store.begin_flush(&mut self.ks, at, Vec::new());
         }
         let worked = self.store.step(&mut self.ks, Budget::SLICE)?;
-        let answered = self.carry_out()?;
-        Ok(answered || !worked.idle || !self.manifests.is_empty())
+        let answered = self.carry_out(false)?;
+        Ok(answered || !worked.idle)
     }
 
     fn at(&self) -> LogPos {
@@ -184,28 +189,28 @@ impl Slotcore {
     /// Back within the memory: dirty keys wait for files, clean ones go.
     fn keep_within(&mut self) -> Result<(), Failure> {
         let stop = self.memory / 4 * STOP_QUARTERS;
-        while self.ks.tier_use().dirty_bytes as u64 > stop && self.slice()? {
-            self.pump(!self.manifests.is_empty())?;
+        while self.ks.tier_use().dirty_bytes as u64 > stop && (self.slice()? || self.wait()?) {
+            self.pump(false)?;
         }
         let over = (self.ks.memory().total() as u64).saturating_sub(self.memory);
         if over > 0 {
             self.ks.evict(over as usize, EVICT_LOOKS);
+            self.ks.free_work(EVICT_LOOKS);
         }
-        self.ks.free_work(EVICT_LOOKS);
         Ok(())
     }
 
     fn fetch_missed(&mut self, missed: Missed) -> Result<(), Failure> {
         if let Fetch::Wait(id) = self.store.fetch_missed(&mut self.ks, missed)? {
             loop {
-                self.carry_out()?;
+                self.carry_out(false)?;
                 match self.store.take_fetched() {
                     Some((done, keys)) if done == id => {
                         self.ks.lend_keys(keys);
                         return Ok(());
                     }
                     Some(_) => {}
-                    None => self.pump(true)?,
+                    None => drop(self.wait()?),
                 }
             }
         }
@@ -269,11 +274,11 @@ impl Contestant for Slotcore {
         let hash = self.ks.key_hash(key);
         if let Fetch::Wait(id) = self.store.fetch(&mut self.ks, hash, key)? {
             loop {
-                self.carry_out()?;
+                self.carry_out(false)?;
                 match self.store.take_fetched() {
                     Some((done, _)) if done == id => break,
                     Some(_) => {}
-                    None => self.pump(true)?,
+                    None => drop(self.wait()?),
                 }
             }
         }
@@ -309,11 +314,17 @@ impl Contestant for Slotcore {
         while self.store.is_flushing() || self.store.flushed().index.0 < self.index {
             let at = self.at();
             self.store.begin_flush(&mut self.ks, at, Vec::new());
-            self.slice()?;
-            self.pump(!self.manifests.is_empty())?;
+            if !self.slice()? {
+                self.wait()?;
+            }
+            self.pump(false)?;
         }
-        while self.slice()? {
-            self.pump(!self.manifests.is_empty())?;
+        while self.slice()? || self.wait()? {
+            self.pump(false)?;
+        }
+        // The log forgets what files have, and its own files go, by another thread.
+        for _ in 0..LOG_TURNS {
+            self.pump(true)?;
         }
         self.keep_within()
     }

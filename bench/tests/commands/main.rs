@@ -169,6 +169,19 @@ fn compare_says_what_is_missing() {
         &format!("gone={gone}"),
     ]);
     assert!(said.contains("nobody listens there"), "{said}");
+    assert!(
+        fails(&[
+            "larger",
+            "--server",
+            "/no/slotcore",
+            "--seconds",
+            "0.02",
+            "--quick",
+            "--dir",
+            data
+        ])
+        .contains("/no/slotcore is not there")
+    );
     assert!(fails(&["kill-loop", "--server", "/no/slotcore", "--dir", data]).contains("/no/slotcore is not there"));
 }
 

@@ -1,8 +1,11 @@
-//! The files of the store, each operation carried out at once.
+//! The files of the store. Operations are carried out one after the other by a thread, as the device does for a core, which
+//! goes on with commands meanwhile.
 
 use std::collections::HashMap;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
 
 use slotcore_engine::sst::{FileId, PageRange};
 use slotcore_engine::store::{FileKind, FileName, FileSource, StoreEffect, Ticket};
@@ -17,10 +20,78 @@ const RESERVE_BYTES: u64 = 8 << 20;
 /// What is said of an effect that was carried out: whose it was, and what was read or given back.
 pub type Carried = (Ticket, Option<AlignedBuf>);
 
-/// See the module's text.
+/// The files, where they are worked on.
 pub struct Files {
     dir: StoreDir,
     open: HashMap<FileName, StoreFile>,
+}
+
+/// See the module's text.
+pub struct FileWorker {
+    effects: Option<Sender<StoreEffect>>,
+    carried: Receiver<Result<Option<Carried>, String>>,
+    /// Effects that are not done.
+    under_way: usize,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl FileWorker {
+    /// Starts the thread.
+    pub fn start(mut files: Files) -> Self {
+        let (effects, inbox) = channel();
+        let (outbox, carried) = channel();
+        let work = move || {
+            for effect in inbox {
+                let done = files.carry_out(effect).map_err(|error| error.to_string());
+                if outbox.send(done).is_err() {
+                    return;
+                }
+            }
+        };
+        Self {
+            effects: Some(effects),
+            carried,
+            under_way: 0,
+            thread: Some(std::thread::spawn(work)),
+        }
+    }
+
+    /// Hands it over.
+    pub fn begin(&mut self, effect: StoreEffect) {
+        self.under_way += 1;
+        let handed = self
+            .effects
+            .as_ref()
+            .is_some_and(|effects| effects.send(effect).is_ok());
+        assert!(handed, "the thread ends with its owner");
+    }
+
+    /// True while something is not done.
+    pub fn is_busy(&self) -> bool {
+        self.under_way > 0
+    }
+
+    /// What is done; with `wait` at least one thing. Only to be waited for while [`FileWorker::is_busy`].
+    pub fn done(&mut self, wait: bool) -> Result<Vec<Carried>, Failure> {
+        let mut found = Vec::new();
+        if wait {
+            found.push(self.carried.recv()?);
+        }
+        found.extend(self.carried.try_iter());
+        self.under_way -= found.len();
+        let found: Result<Vec<_>, _> = found.into_iter().collect();
+        Ok(found?.into_iter().flatten().collect())
+    }
+}
+
+impl Drop for FileWorker {
+    fn drop(&mut self) {
+        self.effects = None;
+        if let Some(thread) = self.thread.take() {
+            // It has nothing left to do.
+            let _ = thread.join();
+        }
+    }
 }
 
 fn on_disk(file: FileName) -> StoreFileName {
@@ -41,7 +112,7 @@ impl Files {
     }
 
     /// Does it; `None` when nobody waits for it.
-    pub fn carry_out(&mut self, effect: StoreEffect) -> Result<Option<Carried>, Failure> {
+    fn carry_out(&mut self, effect: StoreEffect) -> Result<Option<Carried>, Failure> {
         match effect {
             StoreEffect::Write {
                 ticket,
