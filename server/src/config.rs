@@ -273,6 +273,7 @@ impl Config {
             memory_bytes_max: option("memory", &raw.memory, |t| memory(t, 0, i64::MAX as u64))?,
             dataset_bytes_max: option("dataset-limit", &raw.dataset_limit, |t| memory(t, 0, i64::MAX as u64))?,
             scrub_bytes_per_s: option("scrub-rate", &raw.scrub_rate, |t| memory(t, 0, i64::MAX as u64))?,
+            repair_after_s: seconds("repair-after", &raw.repair_after)?,
             eviction_policy: EvictionPolicy::from_position(option("maxmemory-policy", &raw.maxmemory_policy, |t| {
                 choice(t, &EvictionPolicy::NAMES)
             })?),

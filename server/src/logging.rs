@@ -213,6 +213,13 @@ pub enum Event<'a> {
         /// How many there are now.
         nodes: usize,
     },
+    /// A node has been silent for too long.
+    NodeLost {
+        /// Which.
+        node: NodeNumber,
+        /// How many groups it replicates, or is to.
+        groups: usize,
+    },
     /// A list of nodes could not be written down: it is tried again.
     ListNotKept {
         /// Why not.
@@ -379,6 +386,11 @@ impl Event<'_> {
             Event::Joined { node, nodes } => tracing::info!(node = node.0, nodes, "this node has joined the cluster"),
             Event::TakesPart { core } => tracing::info!(core = core.0, "all other nodes know this one: it takes part"),
             Event::NodesChanged { epoch, nodes } => tracing::info!(epoch, nodes, "the list of nodes has changed"),
+            Event::NodeLost { node, groups } => tracing::warn!(
+                node = node.0,
+                groups,
+                "a node has not answered for as long as repair-after says: its replicas are rebuilt on others, if there are any"
+            ),
             Event::ListNotKept { error } => {
                 tracing::warn!(%error, "a new list of nodes cannot be written down, so it is not used yet");
             }

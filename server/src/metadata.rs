@@ -6,6 +6,7 @@
 //! clients never wait for it.
 //!
 //! - [`schedule`] decides, on the leader, which changes to propose. Pure.
+//! - [`silence`] counts, on the leader, for how long each node was not heard. Pure.
 //! - A group's own leader makes true what is wanted of its group, with `Group::step_towards`, and reports who replicates it; so a
 //!   decision is carried out wherever the group is led, and goes on when a leader is lost.
 
@@ -13,6 +14,7 @@ pub mod change;
 pub mod machine;
 mod read;
 pub mod schedule;
+pub mod silence;
 pub mod state;
 
 use sha2::{Digest, Sha256};

@@ -27,11 +27,12 @@ use crate::joining::{Asker, JoinAnswer, JoinRefusal, JoinRequest};
 use crate::leadership::ClusterView;
 use crate::logging::Event;
 use crate::metadata::schedule::plan;
+use crate::metadata::silence::Silence;
 use crate::metadata::{Change, ClusterState, METADATA_GROUP, MetadataMachine, Refused, group_of};
 use crate::nodes::{Node, NodeNumber, NodeState};
 use crate::relay::metadata_message;
 use crate::startup::StartupError;
-use crate::steering::Asked;
+use crate::steering::{Asked, Council};
 
 /// Where its replicas are.
 const CORE: CoreId = CoreId(0);
@@ -64,6 +65,9 @@ pub(crate) struct Metadata {
     snapshots: (LogIndex, LogIndex),
     next_snapshot: Tick,
     joins: Vec<Join>,
+    silence: Silence,
+    /// Nodes whose replicas are to be rebuilt elsewhere, as far as this node leads.
+    lost: BTreeSet<NodeNumber>,
     /// This node is no longer one of the cluster.
     left: bool,
 }
@@ -145,6 +149,8 @@ impl Metadata {
             snapshots: (kept_at, LogIndex(0)),
             next_snapshot: Tick::ZERO,
             joins: Vec::new(),
+            silence: Silence::default(),
+            lost: BTreeSet::new(),
             left: false,
         })
     }
@@ -160,6 +166,16 @@ impl Metadata {
     /// Who leads the group, if anybody is known to.
     fn leader(&self) -> Option<NodeNumber> {
         self.group.leader().map(NodeNumber::of)
+    }
+
+    /// Who decides, by what has been agreed upon.
+    fn council(&self) -> Council {
+        let members = self.group.state().stands_for().members().1;
+        let voters = members.voters.iter().chain(&members.leaving);
+        Council {
+            voters: voters.copied().map(NodeNumber::of).collect(),
+            leader: self.leader(),
+        }
     }
 
     /// Why this node cannot go on, if it cannot.
@@ -334,7 +350,7 @@ impl Metadata {
         changes.retain(|change| members.iter().all(|members| may_be_proposed(change, members)));
         changes.retain(|change| state.apply(change).is_ok());
         if state.cluster != 0 && changes.is_empty() {
-            changes = plan(&state, |node| self.hears(node));
+            changes = plan(&state, |node| self.hears(node), |node| self.lost.contains(&node));
         }
         for change in changes {
             let payload = change.encode();
@@ -344,6 +360,21 @@ impl Metadata {
                 return;
             }
         }
+    }
+
+    /// Looks who has been silent for longer than `repair_after`.
+    fn look_for_lost(&mut self, now: Tick, repair_after: Option<Duration>) {
+        let machine = self.machine.borrow();
+        let nodes = machine.state().nodes.keys();
+        let heard = nodes.map(|&node| (node, self.hears(node))).collect::<Vec<_>>();
+        self.silence.look(now, self.group.term(), heard.into_iter());
+        let lost: BTreeSet<NodeNumber> = self.silence.lost(repair_after).collect();
+        for &node in lost.difference(&self.lost) {
+            let groups = machine.state().groups_of(node).count();
+            Event::NodeLost { node, groups }.log();
+        }
+        drop(machine);
+        self.lost = lost;
     }
 
     /// Whether a node has answered this one, its leader, lately: all nodes have replicas of this group.
@@ -359,8 +390,14 @@ impl Metadata {
                 return;
             }
             let lag = |node: NodeNumber| self.group.lag_of(node.replica(CORE));
-            let hears = |node| self.hears(node);
-            members_wanted(machine.state(), &self.group.members(), self.view.nodes.me, lag, hears)
+            let now = (&self.group.members(), self.view.nodes.me);
+            members_wanted(
+                machine.state(),
+                now,
+                lag,
+                |node| self.hears(node),
+                |node| self.lost.contains(&node),
+            )
         };
         if !voters.is_empty() {
             self.group.take_step(&voters, &learners);
@@ -438,17 +475,19 @@ fn answer(
     Some(JoinAnswer::Refused(refusal))
 }
 
-/// Who shall vote in the metadata group, and who shall only listen: voters that are up stay voters; others that are up become voters
-/// once they have caught up, until there are enough. Until then voters that drain stay, so there are never fewer for the sake of
-/// a node that is there and only has to catch up. An odd number survives as much as the next even one, which is why four do not vote.
+/// Who shall vote in the metadata group, and who shall only listen: voters that are up stay voters; others that are up and answer become
+/// voters once they have caught up, until there are enough, or in the place of lost ones. Until then voters that drain stay, so there
+/// are never fewer for the sake of a node that is there and only has to catch up. An odd number survives as much as the next even
+/// one, which is why four do not vote. `now`: the replicas, and this one, its leader.
 fn members_wanted(
     state: &ClusterState,
-    now: &Members,
-    me: NodeNumber,
+    now: (&Members, NodeNumber),
     lag: impl Fn(NodeNumber) -> Option<u64>,
     hears: impl Fn(NodeNumber) -> bool,
+    is_lost: impl Fn(NodeNumber) -> bool,
 ) -> (BTreeSet<ReplicaId>, BTreeSet<ReplicaId>) {
-    let votes = |node: NodeNumber| now.voters.contains(&node.replica(CORE));
+    let (members, me) = now;
+    let votes = |node: NodeNumber| members.voters.contains(&node.replica(CORE));
     let mut fit: Vec<NodeNumber> = state.up().collect();
     let count = match fit.len() {
         4 => 3,
@@ -457,8 +496,8 @@ fn members_wanted(
     let is_near = |node: NodeNumber| lag(node).is_some_and(|lag| lag <= VOTER_LAG_MAX);
     let mut late = fit.clone();
     late.retain(|&node| !votes(node) && !is_near(node) && hears(node));
-    fit.retain(|&node| votes(node) || is_near(node));
-    fit.sort_by_key(|&node| (!votes(node), node != me, node));
+    fit.retain(|&node| votes(node) || is_near(node) && hears(node));
+    fit.sort_by_key(|&node| (is_lost(node), !votes(node), node != me, node));
     fit.truncate(count);
     let instead = late.len().min(count - fit.len());
     let drains = |node: NodeNumber| votes(node) && state.nodes[&node].state == NodeState::Draining;
@@ -474,6 +513,7 @@ fn members_wanted(
 impl CoreLoop {
     /// Does for the metadata group what is to be done a few times a second.
     pub(crate) fn work_on_metadata(&mut self, now: Tick) -> Result<(), CoreFailure> {
+        let repair_after = self.state.borrow().server.config.settings().repair_after();
         let Some(metadata) = &mut self.metadata else {
             return Ok(());
         };
@@ -485,6 +525,7 @@ impl CoreLoop {
         }
         metadata.tidy_up(now);
         metadata.hand_out();
+        metadata.view.steering.set_council(metadata.council());
         let left = metadata.left;
         let wishes = metadata.wishes(metadata.machine.clone().borrow().state());
         let Some(peers) = &mut self.peers else { return Ok(()) };
@@ -494,6 +535,7 @@ impl CoreLoop {
         peers.driver.note_led(led);
         if metadata.group.role() == Role::Leader {
             if metadata.group.takes_proposals(now) {
+                metadata.look_for_lost(now, repair_after);
                 metadata.propose(wishes);
                 metadata.step();
             }
@@ -546,7 +588,7 @@ mod tests {
         let lost = Cell::new(0);
         let wanted = |state: &ClusterState, now: &Members, lag: Option<u64>| {
             let hears = |node: NodeNumber| node.0 != lost.get();
-            let (voters, learners) = members_wanted(state, now, NodeNumber(2), |_| lag, hears);
+            let (voters, learners) = members_wanted(state, (now, NodeNumber(2)), |_| lag, hears, |_| false);
             let of = |ids: BTreeSet<ReplicaId>| ids.into_iter().map(|id| NodeNumber::of(id).0).collect::<Vec<_>>();
             (of(voters), of(learners))
         };
@@ -578,6 +620,29 @@ mod tests {
         (5..=9).for_each(|node| state.apply(&join(node, 2)).unwrap());
         let (voters, learners) = wanted(&state, &members(&[2, 3, 4], &[]), Some(0));
         assert_eq!((voters, learners), (vec![2, 3, 4, 5, 6], vec![1, 7, 8, 9]));
+    }
+
+    #[test]
+    fn a_lost_voter_makes_room_for_a_node_that_answers_and_for_none_else() {
+        let mut state = founded(3, 2);
+        let voters = |state: &ClusterState, now: &[u32], lost: &[u32]| {
+            let silent = |node: NodeNumber| lost.contains(&node.0);
+            let now = members(now, &[]);
+            let (voters, _) = members_wanted(state, (&now, NodeNumber(2)), |_| Some(0), |node| !silent(node), silent);
+            voters.into_iter().map(|id| NodeNumber::of(id).0).collect::<Vec<_>>()
+        };
+        assert_eq!(voters(&state, &[1, 2, 3], &[3]), [1, 2, 3], "nobody is there instead");
+        state.apply(&join(4, 2)).unwrap();
+        assert_eq!(voters(&state, &[1, 2, 3], &[3]), [1, 2, 4]);
+        assert_eq!(voters(&state, &[1, 2, 3], &[3, 4]), [1, 2, 3]);
+        assert_eq!(voters(&state, &[1, 2, 4], &[]), [1, 2, 4], "it is back");
+        state.apply(&join(5, 2)).unwrap();
+        assert_eq!(
+            voters(&state, &[1, 2, 4], &[3]),
+            [1, 2, 4, 5],
+            "who does not answer does not begin to vote"
+        );
+        assert_eq!(voters(&state, &[1, 2, 4, 5], &[]), [1, 2, 3, 4, 5]);
     }
 
     #[test]

@@ -47,10 +47,21 @@ pub struct Steering(Mutex<Desk>);
 struct Desk {
     /// What was decided, as far as this node knows.
     state: ClusterState,
+    /// Who decides.
+    council: Council,
     /// Of each core of this node that leads its group.
     told: BTreeMap<CoreId, Told>,
     /// What somebody wants to be changed.
     asked: Vec<Asked>,
+}
+
+/// Who decides: the metadata group, as far as this node knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Council {
+    /// The nodes that vote, those included that soon will not.
+    pub voters: BTreeSet<NodeNumber>,
+    /// Which of them leads, if one is known to.
+    pub leader: Option<NodeNumber>,
 }
 
 /// Something that is to be proposed.
@@ -90,6 +101,16 @@ impl Steering {
     /// What was decided, as far as this node knows.
     pub fn state(&self) -> ClusterState {
         self.lock().state.clone()
+    }
+
+    /// These decide.
+    pub fn set_council(&self, council: Council) {
+        self.lock().council = council;
+    }
+
+    /// Who decides, as far as this node knows.
+    pub fn council(&self) -> Council {
+        self.lock().council.clone()
     }
 
     /// The leader of the group of `core` on this node says this of it; `None`: it does not lead.

@@ -131,6 +131,12 @@ pub struct MetadataPage {
     pub epoch: u64,
     /// Nodes that shall replicate each group.
     pub replicas: u8,
+    /// Nodes that vote on this.
+    #[serde(default)]
+    pub voters: Vec<u32>,
+    /// Which of them leads, if one is known to.
+    #[serde(default)]
+    pub leader: Option<u32>,
     /// Nodes that may replicate groups, and those that are to be removed.
     pub nodes: Vec<MemberPage>,
 }
@@ -150,7 +156,7 @@ impl MetadataPage {
     /// As `view` knows it.
     pub fn of(view: Option<&ClusterView>) -> Self {
         let Some(view) = view else { return Self::default() };
-        let state = view.steering.state();
+        let (state, council) = (view.steering.state(), view.steering.council());
         let member = |node: &crate::nodes::Node| MemberPage {
             node: node.number.0,
             state: node.state.name().to_owned(),
@@ -159,6 +165,8 @@ impl MetadataPage {
         Self {
             epoch: state.epoch,
             replicas: state.replicas,
+            voters: council.voters.iter().map(|node| node.0).collect(),
+            leader: council.leader.map(|node| node.0),
             nodes: state.nodes.values().map(member).collect(),
         }
     }

@@ -139,6 +139,20 @@ pub struct RawOptions {
     #[arg(long, value_name = "FILE", help_heading = "Cluster", verbatim_doc_comment)]
     pub cluster_secret_file: Option<String>,
 
+    /// Seconds without an answer after which a node's replicas are rebuilt on others; 0 = never (live).
+    ///
+    /// Needs nodes that have none of them yet, and a majority of each group; the number of replicas stays. The leader of
+    /// the metadata group goes by its own value: set the same on all. The default outlasts a restart; below a minute every
+    /// pause may have data copied, and with 0 a group stays one failure nearer to its end.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value = "600",
+        help_heading = "Cluster",
+        verbatim_doc_comment
+    )]
+    pub repair_after: String,
+
     /// Port of /metrics, /health and /ready over HTTP, on 127.0.0.1 only; 0 turns it off.
     ///
     /// `slotcore ctl` looks at the cluster through it. There is no password on it, no data behind it, and nothing can be

@@ -165,6 +165,12 @@ pub static PARAMETERS: &[Parameter] = &[
         |s, t| memory(t, 0, i64::MAX as u64).map(|bytes| s.scrub_bytes_per_s = bytes),
     ),
     live(
+        "repair-after",
+        Setting::RepairAfter,
+        |s| s.repair_after_s.to_string(),
+        |s, t| integer(t, 0, TIME_MAX).map(|n| s.repair_after_s = n as u32),
+    ),
+    live(
         "maxmemory-policy",
         Setting::Eviction,
         |s| s.eviction_policy.name().to_string(),

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use slotcore_engine::cmd::EncodingLimits;
 use slotcore_engine::eviction::EvictionPolicy;
@@ -112,6 +113,8 @@ pub struct Settings {
     pub dataset_bytes_max: u64,
     /// Bytes a second that the scrubber reads; 0 = it does not.
     pub scrub_bytes_per_s: u64,
+    /// Seconds after which replicas of a node that does not answer are rebuilt on others; 0 = never.
+    pub repair_after_s: u32,
     /// Which keys go at that limit.
     pub eviction_policy: EvictionPolicy,
     /// Keys drawn at random for each that goes.
@@ -155,6 +158,11 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// After how long the replicas of a node that does not answer are rebuilt on others; `None`: never.
+    pub fn repair_after(&self) -> Option<Duration> {
+        (self.repair_after_s > 0).then(|| Duration::from_secs(self.repair_after_s.into()))
+    }
+
     /// From which sizes on OBJECT ENCODING calls collections large.
     pub fn encoding_limits(&self) -> EncodingLimits {
         let mut limits = EncodingLimits::default();
@@ -181,6 +189,7 @@ pub enum Setting {
     MemoryBytesMax,
     DatasetBytesMax,
     ScrubRate,
+    RepairAfter,
     /// `maxmemory-policy` and what belongs to it.
     Eviction,
     Password,

@@ -4,7 +4,8 @@
 //! proposes nothing that is wanted already, so it comes to rest.
 //!
 //! A group's wanted nodes are exchanged one at a time: a node that may hold no replica for one that may, or, when all may, a
-//! node with more replicas than its share for one with fewer.
+//! node with more replicas than its share for one with fewer. A node that has been silent for long is exchanged for one that answers,
+//! as long as a majority of the group does; the number of replicas never falls for its sake.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,23 +21,32 @@ const IMBALANCE: usize = 2;
 /// Replicas that each node is to hold.
 type Load = BTreeMap<NodeNumber, usize>;
 
-/// The changes to propose now. `hears`: whether a node has answered lately; of those that do equally well, one that has not goes first
-/// and is chosen last.
-pub fn plan(state: &ClusterState, hears: impl Fn(NodeNumber) -> bool) -> Vec<Change> {
+/// The changes to propose now. `hears`: whether a node has answered lately: none that has not is given a replica, and of those that do
+/// equally well it goes first. `is_lost`: whether it has not answered for so long that its replicas are to be rebuilt elsewhere.
+pub fn plan(
+    state: &ClusterState,
+    hears: impl Fn(NodeNumber) -> bool,
+    is_lost: impl Fn(NodeNumber) -> bool,
+) -> Vec<Change> {
     let mut changes = Vec::new();
+    // It may have answered since that was looked at.
+    let is_lost = |node: &NodeNumber| is_lost(*node) && !hears(*node);
     let is_settled = |group: &super::GroupRecord| group.wanted == group.holders;
-    let mut moving = state.groups.values().filter(|group| !is_settled(group)).count();
+    // Who waits for a lost node copies nothing, and holds up no others.
+    let moves = |group: &&super::GroupRecord| !is_settled(group) && !group.wanted.iter().any(is_lost);
+    let mut moving = state.groups.values().filter(moves).count();
     let mut load: Load = state.nodes.keys().map(|node| (*node, 0)).collect();
     for node in state.groups.values().flat_map(|group| &group.wanted) {
         *load.entry(*node).or_default() += 1;
     }
     for (&core, group) in &state.groups {
         // Let what is under way end, unless it cannot: a node that is to be added may be lost.
-        let stuck = group.wanted.iter().any(|node| !is_fit(state, *node));
+        let stuck = group.wanted.iter().any(|node| !is_fit(state, *node) || is_lost(node));
         if !is_settled(group) && !stuck || is_settled(group) && moving >= MOVES_MAX {
             continue;
         }
-        if let Some(nodes) = next_nodes(state, &group.wanted, &load, &hears) {
+        let now = (&group.wanted, is_settled(group));
+        if let Some(nodes) = next_nodes(state, now, &load, &hears, is_lost) {
             moving += usize::from(is_settled(group));
             group
                 .wanted
@@ -54,16 +64,18 @@ fn is_fit(state: &ClusterState, node: NodeNumber) -> bool {
     state.nodes.get(&node).is_some_and(|node| node.state == NodeState::Up)
 }
 
-/// What a group's wanted nodes should be instead of `now`; one node less, more or other. `None`: nothing better.
+/// What a group's wanted nodes should be instead of `now`, and whether it has them; one node less, more or other. `None`: nothing
+/// better.
 fn next_nodes(
     state: &ClusterState,
-    now: &BTreeSet<NodeNumber>,
+    (now, has_them): (&BTreeSet<NodeNumber>, bool),
     load: &Load,
     hears: impl Fn(NodeNumber) -> bool,
+    is_lost: impl Fn(&NodeNumber) -> bool,
 ) -> Option<BTreeSet<NodeNumber>> {
     let of = |node: NodeNumber| load.get(&node).copied().unwrap_or(0);
-    let free = state.up().filter(|node| !now.contains(node));
-    let lightest = free.min_by_key(|&node| (!hears(node), of(node), node));
+    let free = state.up().filter(|&node| !now.contains(&node) && hears(node));
+    let lightest = free.min_by_key(|&node| (of(node), node));
     let heaviest = now.iter().copied().max_by_key(|&node| (of(node), node));
     let without = |node: NodeNumber| {
         let mut nodes = now.clone();
@@ -78,78 +90,133 @@ fn next_nodes(
     let size = usize::from(state.replicas);
     if let Some(unfit) = now.iter().copied().find(|node| !is_fit(state, *node)) {
         let rest = without(unfit);
-        // Whoever drained it was told how many replicas are left then.
-        return match lightest {
-            Some(node) if rest.len() < size => Some(with(rest, node)),
-            _ => (!rest.is_empty()).then_some(rest),
+        // Whoever drained it was told how many replicas are left then; a replica is given up for another one only.
+        return match rest.len() >= size {
+            true => Some(rest),
+            false => lightest.map(|node| with(rest, node)),
         };
-    }
-    if now.len() < size {
-        return lightest.map(|node| with(now.clone(), node));
     }
     if now.len() > size {
         let least = now.iter().copied().max_by_key(|&node| (!hears(node), of(node), node));
         return least.map(without);
     }
-    // Nothing has to move: not to a node that may be lost.
-    let (heaviest, lightest) = (heaviest?, lightest.filter(|&node| hears(node))?);
+    // Without a majority nothing would come of it.
+    if has_them && 2 * now.iter().filter(|node| hears(**node)).count() <= now.len() {
+        return None;
+    }
+    if let Some(&lost) = now.iter().find(|node| is_lost(node)) {
+        return lightest.map(|node| with(without(lost), node));
+    }
+    if now.len() < size {
+        return lightest.map(|node| with(now.clone(), node));
+    }
+    // Nothing has to move: not while one is missing that may come back.
+    if !now.iter().all(|node| hears(*node)) {
+        return None;
+    }
+    let (heaviest, lightest) = (heaviest?, lightest?);
     (of(heaviest) >= of(lightest) + IMBALANCE).then(|| with(without(heaviest), lightest))
 }
 
 #[cfg(test)]
 mod tests {
-    use slotcore_rt::ids::LogIndex;
+    use slotcore_rt::ids::{CoreId, LogIndex};
     use slotcore_rt::rng::SeededRng;
 
     use super::super::state::tests::{drain, founded, join};
     use super::super::{GroupRecord, Refused};
     use super::*;
 
-    /// A cluster whose groups do what is wanted of them, a few at a time.
+    /// A cluster whose groups do what is wanted of them, a few at a time, as far as their nodes are there.
     struct World {
         state: ClusterState,
         rng: SeededRng,
         reports: u64,
+        /// Who really votes in each group.
+        voters: BTreeMap<CoreId, BTreeSet<NodeNumber>>,
+        /// Nodes that do not answer.
+        silent: BTreeSet<NodeNumber>,
+        /// Those of them that have not for long.
+        lost: BTreeSet<NodeNumber>,
     }
 
     impl World {
         fn new(seed: u64, nodes: u32, cores: u16) -> Self {
             let mut state = founded(nodes.min(3), cores);
             (4..=nodes).for_each(|number| state.apply(&join(number, cores)).unwrap());
+            let voters = |(core, group): (&CoreId, &GroupRecord)| (*core, group.wanted.clone());
             Self {
+                voters: state.groups.iter().map(voters).collect(),
                 state,
                 rng: SeededRng::new(seed),
                 reports: 0,
+                silent: BTreeSet::new(),
+                lost: BTreeSet::new(),
+            }
+        }
+
+        fn hears(&self, node: NodeNumber) -> bool {
+            !self.silent.contains(&node)
+        }
+
+        /// Whether more than half of these answer.
+        fn stands(&self, nodes: &BTreeSet<NodeNumber>) -> bool {
+            2 * nodes.iter().filter(|node| self.hears(**node)).count() > nodes.len()
+        }
+
+        /// Checks that a group may be told that other nodes are wanted.
+        fn allow(&self, before: &GroupRecord, after: &BTreeSet<NodeNumber>) {
+            let (size, before, settled) = (
+                usize::from(self.state.replicas),
+                &before.wanted,
+                before.wanted == before.holders,
+            );
+            assert!(before.symmetric_difference(after).count() <= 2, "one node at a time");
+            assert!(
+                before.intersection(after).next().is_some() || before.len() == 1,
+                "nobody is left"
+            );
+            assert!(after.len() >= size.min(before.len()), "a replica is given up");
+            let added: Vec<_> = after.difference(before).collect();
+            assert!(added.iter().all(|node| self.hears(**node)), "onto a silent node");
+            for left in before.difference(after).filter(|node| is_fit(&self.state, **node)) {
+                if before.len() == after.len() {
+                    let all_answer = before.iter().all(|node| self.hears(*node));
+                    assert!(all_answer || self.lost.contains(left), "{left:?} may come back");
+                    assert!(!settled || self.stands(before) && self.stands(after), "no majority");
+                }
             }
         }
 
         /// The leader plans once, and some groups have done what is wanted. True when nothing was left to do.
         fn step(&mut self) -> bool {
-            let changes = plan(&self.state, |_| true);
+            let changes = plan(&self.state, |node| self.hears(node), |node| self.lost.contains(&node));
             for change in &changes {
                 let Change::SetWanted { group, nodes } = change else {
                     panic!("{change:?}")
                 };
-                let before = &self.state.groups[group].wanted;
-                assert!(before.symmetric_difference(nodes).count() <= 2, "one node at a time");
-                assert!(
-                    before.intersection(nodes).next().is_some() || before.len() == 1,
-                    "nobody is left"
-                );
+                self.allow(&self.state.groups[group], nodes);
                 self.state.apply(change).expect("only what is possible is planned");
             }
             let unsettled = |group: &GroupRecord| group.wanted != group.holders;
-            let moving: Vec<_> = self.state.groups.iter().filter(|(_, group)| unsettled(group)).collect();
-            let quiet = changes.is_empty() && moving.is_empty();
+            // Each has a leader, whom enough of those answer that are to vote, and all that are new.
+            let can_move = |core: &CoreId, group: &GroupRecord| {
+                let voters = &self.voters[core];
+                let mut new = group.wanted.difference(voters);
+                self.stands(voters) && self.stands(&group.wanted) && new.all(|node| self.hears(*node))
+            };
+            let moving = self.state.groups.iter();
+            let moving = moving.filter(|(core, group)| unsettled(group) && can_move(core, group));
             let moving: Vec<_> = moving
-                .into_iter()
                 .map(|(core, group)| (*core, group.decision, group.wanted.clone()))
                 .collect();
+            let quiet = changes.is_empty() && moving.is_empty();
             for (group, decision, holders) in moving {
                 if self.rng.below(3) == 0 {
                     self.reports += 1;
                     let leader = *holders.first().unwrap();
                     let at = LogIndex(self.reports);
+                    self.voters.insert(group, holders.clone());
                     let report = Change::Report {
                         group,
                         at,
@@ -163,17 +230,40 @@ mod tests {
             quiet
         }
 
-        /// Lets it come to rest, and checks what must hold then.
-        fn rest(&mut self) {
+        /// Lets it come to rest.
+        fn settle(&mut self) {
             assert!(
                 (0..20_000).any(|_| self.step()),
                 "it does not come to rest: {:?}",
                 self.state.groups
             );
+        }
+
+        /// Lets it come to rest while silent nodes are lost, and checks what must hold then.
+        fn repair(&mut self) {
+            self.lost.clone_from(&self.silent);
+            self.settle();
+            if !self.voters.values().all(|voters| self.stands(voters)) {
+                return;
+            }
+            let answer: BTreeSet<_> = self.state.up().filter(|node| self.hears(*node)).collect();
+            for (core, group) in &self.state.groups {
+                let has_lost = group.wanted.iter().any(|node| !self.hears(*node));
+                let nobody_instead = answer.is_subset(&group.wanted);
+                assert!(!has_lost || nobody_instead, "group {core} was not repaired: {group:?}");
+            }
+        }
+
+        /// Lets it come to rest when all nodes are there, and checks what must hold then.
+        fn rest(&mut self) {
+            self.silent.clear();
+            self.lost.clear();
+            self.settle();
             let size = usize::from(self.state.replicas);
             let mut load: Load = self.state.up().map(|node| (node, 0)).collect();
             for (core, group) in &self.state.groups {
                 assert_eq!(group.wanted.len(), size, "group {core}");
+                assert_eq!(group.wanted, self.voters[core], "group {core}");
                 for node in &group.wanted {
                     *load.get_mut(node).expect("only nodes that are up") += 1;
                 }
@@ -185,16 +275,16 @@ mod tests {
 
     #[test]
     fn nodes_come_and_go_and_it_comes_to_rest() {
-        for seed in 0..30 {
+        for seed in 0..60 {
             let mut rng = SeededRng::new(seed).derive("events");
             let (nodes, cores) = (rng.range(3..30) as u32, rng.range(1..17) as u16);
             let mut world = World::new(seed, nodes, cores);
             world.rest();
             let mut next = nodes + 1;
-            for _ in 0..8 {
+            for _ in 0..16 {
                 let any: Vec<_> = world.state.nodes.keys().copied().collect();
                 let node = any[rng.index(any.len())];
-                match rng.below(4) {
+                match rng.below(8) {
                     0 => {
                         world.state.apply(&join(next, cores)).unwrap();
                         next += 1;
@@ -214,16 +304,29 @@ mod tests {
                             "{answer:?}"
                         );
                     }
-                    _ => {
+                    3 => {
                         let answer = world.state.apply(&Change::Remove { node });
                         assert_eq!(answer.is_ok(), !world.state.nodes.contains_key(&node));
                     }
+                    4 => _ = world.silent.insert(node),
+                    5 => {
+                        world.silent.remove(&node);
+                        world.lost.remove(&node);
+                    }
+                    // Time passes, or another leads, who has not waited yet.
+                    6 => world.lost.clone_from(&world.silent),
+                    _ => world.lost.clear(),
                 }
                 // What came before may still be under way.
-                if rng.below(2) == 0 {
-                    world.rest();
+                match rng.below(6) {
+                    0 => world.rest(),
+                    1 => world.repair(),
+                    2 => world.settle(),
+                    3 => _ = world.step(),
+                    _ => {}
                 }
             }
+            world.repair();
             world.rest();
         }
     }
@@ -240,9 +343,9 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_node_goes_first_and_is_chosen_last() {
+    fn a_node_that_does_not_answer_goes_first_and_is_not_chosen() {
         let mut state = founded(3, 1);
-        let next = |state: &ClusterState, lost: u32| match &plan(state, |node| node.0 != lost)[..] {
+        let next = |state: &ClusterState, lost: u32| match &plan(state, |node| node.0 != lost, |_| false)[..] {
             [Change::SetWanted { nodes, .. }] => nodes.iter().map(|node| node.0).collect::<Vec<_>>(),
             other => panic!("{other:?}"),
         };
@@ -255,6 +358,50 @@ mod tests {
         state.apply(&Change::SetReplicas { replicas: 4 }).unwrap();
         assert_eq!(next(&state, 4), [1, 2, 3, 5]);
         assert_eq!(next(&state, 5), [1, 2, 3, 4]);
+        // When nobody else is there, none is: the group waits.
+        state.apply(&Change::SetReplicas { replicas: 3 }).unwrap();
+        [3, 5].iter().for_each(|&node| state.apply(&drain(node)).unwrap());
+        assert_eq!(plan(&state, |node| node.0 != 4, |_| false), []);
+        assert_eq!(next(&state, 3), [1, 2, 4]);
+    }
+
+    #[test]
+    fn a_lost_node_is_replaced_by_one_that_answers_where_a_majority_is_left() {
+        let mut state = founded(3, 1);
+        let next = |state: &ClusterState, lost: &[u32]| {
+            let is_lost = |node: NodeNumber| lost.contains(&node.0);
+            match &plan(state, |node| !is_lost(node), is_lost)[..] {
+                [] => vec![],
+                [Change::SetWanted { nodes, .. }] => nodes.iter().map(|node| node.0).collect(),
+                other => panic!("{other:?}"),
+            }
+        };
+        const NOTHING: [u32; 0] = [];
+        assert_eq!(next(&state, &[3]), NOTHING, "no replica is given up");
+        state.apply(&join(4, 1)).unwrap();
+        assert_eq!(next(&state, &[3]), [1, 2, 4]);
+        assert_eq!(next(&state, &[3, 4]), NOTHING);
+        assert_eq!(next(&state, &[2, 3]), NOTHING, "two of three cannot be replaced by one");
+        assert_eq!(plan(&state, |node| node.0 != 3, |_| false), [], "it may come back");
+        assert_eq!(plan(&state, |_| true, |node| node.0 == 3), [], "it has just answered");
+        // The one that was to come instead is lost as well, before it was there.
+        let nodes = [1, 2, 4].map(NodeNumber).into();
+        let group = CoreId(0);
+        state.apply(&Change::SetWanted { group, nodes }).unwrap();
+        assert_eq!(next(&state, &[3]), NOTHING);
+        assert_eq!(next(&state, &[3, 4]), NOTHING);
+        assert_eq!(next(&state, &[4]), [1, 2, 3]);
+    }
+
+    #[test]
+    fn few_groups_are_repaired_at_a_time() {
+        let mut state = founded(3, 8);
+        state.apply(&join(4, 8)).unwrap();
+        let is_lost = |node: NodeNumber| node.0 == 3;
+        let changes = plan(&state, |node| !is_lost(node), is_lost);
+        assert_eq!(changes.len(), MOVES_MAX);
+        changes.iter().for_each(|change| state.apply(change).unwrap());
+        assert_eq!(plan(&state, |node| !is_lost(node), is_lost), []);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::server::Server;
 
 const JOINED: &str = "this node has joined the cluster";
 
-fn nodes(admin: u16) -> Vec<u64> {
+pub fn nodes(admin: u16) -> Vec<u64> {
     let shown = json(admin, &["nodes"]);
     let numbers = shown.as_array().unwrap().iter();
     numbers.map(|node| node["node"].as_u64().unwrap()).collect()
@@ -26,7 +26,10 @@ fn voters(nodes: &[u64]) -> Vec<(u64, String)> {
 }
 
 /// Writes until it is told to stop. What was acknowledged for certain.
-fn load(addresses: Vec<std::net::SocketAddr>, stop: Arc<AtomicBool>) -> thread::JoinHandle<BTreeMap<String, String>> {
+pub fn load(
+    addresses: Vec<std::net::SocketAddr>,
+    stop: Arc<AtomicBool>,
+) -> thread::JoinHandle<BTreeMap<String, String>> {
     thread::spawn(move || {
         let (mut client, mut acknowledged) = (Follower::to(addresses), BTreeMap::new());
         for number in 0.. {
@@ -42,7 +45,7 @@ fn load(addresses: Vec<std::net::SocketAddr>, stop: Arc<AtomicBool>) -> thread::
     })
 }
 
-fn read(cluster: &Cluster, from: &[usize], wanted: &BTreeMap<String, String>) {
+pub fn read(cluster: &Cluster, from: &[usize], wanted: &BTreeMap<String, String>) {
     let mut client = Follower::to(from.iter().map(|&node| cluster.core_address(node, 0)).collect());
     for (key, value) in wanted {
         assert_eq!(client.call(&["GET", key]).text(), *value, "{key}");

@@ -47,6 +47,7 @@ mod redis_rs;
 mod redis_rs_cluster;
 mod refused_starts;
 mod relay;
+mod repair;
 mod replication;
 mod scripts;
 mod scrub;
