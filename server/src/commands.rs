@@ -21,6 +21,7 @@ use crate::leadership::ClusterView;
 use crate::metrics::{ConnFacts, CoreFacts, CoreMetrics, CoreSnapshot, DataFacts};
 use crate::pause::Pause;
 use crate::saving::Saving;
+use arguments::refuse;
 use shown::Shown;
 
 mod acl;
@@ -38,6 +39,7 @@ mod help;
 mod info;
 mod latency;
 mod lifecycle;
+mod membership;
 mod memory;
 pub mod refusals;
 mod replication;
@@ -430,6 +432,16 @@ fn run(cmd: ServerCmd, ctx: &mut ServerCtx<'_>, conn: &mut ClientState, args: Ar
         C::ClusterDrain => growing::drain(ctx, args, out),
         C::ClusterRemoveNode => growing::remove_node(ctx, args, out),
         C::ClusterSetReplicas => growing::set_replicas(ctx, args, out),
+        C::ClusterMeet => membership::meet(ctx, args, out),
+        C::ClusterForget => membership::forget(ctx, args, out),
+        C::ClusterReplicate => refuse(out, membership::NO_PLACES),
+        C::ClusterReset => refuse(out, membership::NO_RESET),
+        C::ClusterAddSlots | C::ClusterDelSlots | C::ClusterFlushSlots => refuse(out, membership::NO_SLOTS),
+        C::ClusterSetSlot => refuse(out, membership::NO_MOVES),
+        C::ClusterSetConfigEpoch => refuse(out, membership::NO_EPOCHS),
+        C::ClusterBumpEpoch => cluster::bump_epoch(ctx, out),
+        // The list of nodes is written down before it is used.
+        C::ClusterSaveConfig => cluster::accepted(out),
         C::ClusterFailover => failover::failover(ctx, args, out),
         C::ClusterHelp => help::write("CLUSTER", help::CLUSTER, out),
         C::Role => replication::role(ctx, out),

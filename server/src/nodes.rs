@@ -182,6 +182,15 @@ impl NodeList {
         let rest = self.cluster.wrapping_add(u128::from(node.0));
         format!("{first:08x}{rest:032x}")
     }
+
+    /// The number of the node, of this list or not, that [`NodeList::endpoint_id`] gives this name to one of the cores of.
+    pub fn node_of_id(&self, id: &str) -> Option<NodeNumber> {
+        let rest = u128::from_str_radix(id.get(8..)?, 16).ok()?;
+        let node = NodeNumber(u32::try_from(rest.wrapping_sub(self.cluster)).ok()?);
+        (0..self.cores)
+            .any(|core| self.endpoint_id(node, CoreId(core)) == id)
+            .then_some(node)
+    }
 }
 
 /// The name of a cluster whose first nodes were all told the same list.
@@ -258,6 +267,17 @@ mod tests {
         assert!(names.iter().all(|name| name.len() == 40));
         let starts: BTreeSet<&str> = names.iter().map(|name| &name[..8]).collect();
         assert_eq!(starts.len(), names.len());
+        for (at, name) in names.iter().enumerate() {
+            let (node, core) = (NodeNumber(at as u32 / 40 + 1), at as u16 % 40);
+            let known = (core < list.cores).then_some(node);
+            assert_eq!(list.node_of_id(name), known, "{name}");
+            assert_eq!(list.node_of_id(&name[1..]), None);
+        }
+        assert!(
+            ["", "x", "0123456é", &"+".repeat(40)]
+                .iter()
+                .all(|id| list.node_of_id(id).is_none())
+        );
     }
 
     #[test]

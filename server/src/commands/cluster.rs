@@ -196,6 +196,12 @@ pub(super) fn links(out: &mut dyn Reply) -> Flow {
     Flow::Done
 }
 
+/// `CLUSTER BUMPEPOCH`: the epochs of masters always differ, so none has to be advanced.
+pub(super) fn bump_epoch(ctx: &ServerCtx<'_>, out: &mut dyn Reply) -> Flow {
+    out.simple(&format!("STILL {}", epoch(ctx.core)));
+    Flow::Done
+}
+
 /// `CLUSTER COUNT-FAILURE-REPORTS node-id`
 pub(super) fn count_failure_reports(ctx: &ServerCtx<'_>, args: Args<'_>, out: &mut dyn Reply) -> Flow {
     let id = args.get(2);

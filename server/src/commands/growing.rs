@@ -41,7 +41,8 @@ pub(super) fn set_replicas(ctx: &ServerCtx<'_>, args: Args<'_>, out: &mut dyn Re
     ask(ctx, replicas.map(|replicas| Change::SetReplicas { replicas }), out)
 }
 
-fn ask(ctx: &ServerCtx<'_>, change: Option<Change>, out: &mut dyn Reply) -> Flow {
+/// Passes a change on to the leader of the metadata group, if it makes sense; `None`: a number was none.
+pub(super) fn ask(ctx: &ServerCtx<'_>, change: Option<Change>, out: &mut dyn Reply) -> Flow {
     let Some(change) = change else {
         return refuse(out, NOT_AN_INTEGER);
     };

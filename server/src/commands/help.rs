@@ -109,6 +109,8 @@ pub(super) const COMMAND: &[&str] = &[
 ];
 
 pub(super) const CLUSTER: &[&str] = &[
+    "BUMPEPOCH",
+    "    Advance the cluster config epoch.",
     "COUNT-FAILURE-REPORTS <node-id>",
     "    Return number of failure reports for <node-id>.",
     "COUNTKEYSINSLOT <slot>",
@@ -117,12 +119,16 @@ pub(super) const CLUSTER: &[&str] = &[
     "    Have the replicas of node number <node> move elsewhere, with <replicas> of each group from now on.",
     "FAILOVER [FORCE|TAKEOVER]",
     "    Promote current replica node to being a master.",
+    "FORGET <node-id>",
+    "    Remove a node, which was drained, from the cluster.",
     "GETKEYSINSLOT <slot> <count>",
     "    Return key names stored by current node in a slot.",
     "INFO",
     "    Return information about the cluster.",
     "KEYSLOT <key>",
     "    Return the hash slot for <key>.",
+    "MEET <ip> <port> [<bus-port>]",
+    "    Say whether a node is one of the cluster, and how it joins if it is not.",
     "MYID",
     "    Return the node id.",
     "MYSHARDID",
@@ -134,6 +140,8 @@ pub(super) const CLUSTER: &[&str] = &[
     "    Remove node number <node>, which was drained, from the cluster.",
     "REPLICAS <node-id>",
     "    Return <node-id> replicas.",
+    "SAVECONFIG",
+    "    Force saving cluster configuration on disk.",
     "SET-REPLICAS <replicas>",
     "    Have <replicas> nodes replicate each group.",
     "SLOTS",
@@ -144,6 +152,8 @@ pub(super) const CLUSTER: &[&str] = &[
     "LINKS",
     "    Return information about all network links between this node and its peers.",
     "    Output format is an array where each array element is a map containing attributes of a link",
+    "ADDSLOTS|ADDSLOTSRANGE|DELSLOTS|DELSLOTSRANGE|FLUSHSLOTS|REPLICATE|RESET|SET-CONFIG-EPOCH|SETSLOT ...",
+    "    Always refused, with an error that says what does it here.",
 ];
 
 pub(super) const SLOWLOG: &[&str] = &[

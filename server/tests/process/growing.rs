@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use crate::cluster::{Cluster, wait_until};
+use crate::client::Reply;
+use crate::cluster::{Cluster, Follower, wait_until};
 use crate::ctl::{ctl, json, said, start};
 use crate::damaged_copies::check;
 
@@ -23,6 +24,14 @@ fn kept(cluster: &Cluster, node: usize, word: &str) -> Vec<String> {
     let text = std::fs::read_to_string(cluster.node_dir(node).join("cluster")).unwrap();
     let lines = text.lines().filter(|line| line.starts_with(word));
     lines.map(ToString::to_string).collect()
+}
+
+/// What an error says.
+fn error(reply: &Reply) -> &str {
+    match reply {
+        Reply::Error(text) => text,
+        other => panic!("{other:?}"),
+    }
 }
 
 fn write(cluster: &Cluster, from: usize, to: usize) {
@@ -56,6 +65,27 @@ fn a_node_is_drained_and_removed_and_the_others_serve_on() {
     assert_eq!(said(admin[0], &["drain", "4"]).0, 2);
     assert_eq!(said(admin[0], &["remove-node", "3"]).0, 2, "it was not drained");
 
+    // The same in the words of Redis.
+    let mut redis = cluster.node(0).client();
+    let mut ask = |words: &[&str]| redis.call(words);
+    let id = |node| {
+        Follower::to(vec![cluster.core_address(node, 1)])
+            .call(&["CLUSTER", "MYID"])
+            .text()
+    };
+    let (first, third) = (id(0), id(2));
+    let forgotten = ask(&["CLUSTER", "FORGET", &third]);
+    assert!(error(&forgotten).contains("CLUSTER DRAIN 3"), "{forgotten:?}");
+    let myself = ask(&["CLUSTER", "FORGET", &first]);
+    assert!(error(&myself).contains("can't forget myself"), "{myself:?}");
+    for port in [cluster.port(2), cluster.core_port(2, 1)] {
+        let met = ask(&["CLUSTER", "MEET", "127.0.0.1", &port.to_string()]);
+        assert_eq!(met, Reply::Simple("OK".into()));
+    }
+    let unmet = ask(&["CLUSTER", "MEET", "127.0.0.1", "1"]);
+    assert!(error(&unmet).contains("--join 127.0.0.1:"), "{unmet:?}");
+    drop(redis);
+
     // Killed and started again in the middle, all of them.
     let (code, text) = said(admin[1], &["drain", "3", "--replicas", "2", "--wait", "0"]);
     assert!(code < 2, "{text}");
@@ -87,8 +117,13 @@ fn a_node_is_drained_and_removed_and_the_others_serve_on() {
     }
     read(&cluster, 200);
     write(&cluster, 200, 300);
+    wait_until("it is forgotten", || {
+        let asked = cluster.node(0).client().call(&["CLUSTER", "FORGET", &third]);
+        assert_eq!(asked, Reply::Simple("OK".into()), "as often as it is asked");
+        json(admin[1], &["nodes"]).as_array().unwrap().len() == 2
+    });
     let (code, text) = said(admin[1], &["remove-node", "3"]);
-    assert_eq!((code, text.as_str()), (0, "node 3 is no longer one of the cluster\n"));
+    assert_eq!(code, 2, "{text}");
     for &port in &admin[..2] {
         wait_until("both know", || json(port, &["nodes"]).as_array().unwrap().len() == 2);
     }
