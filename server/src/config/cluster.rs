@@ -171,6 +171,14 @@ impl ClusterConfig {
 }
 
 impl NodeAddress {
+    /// Reads `HOST:PORT` or `HOST:PORT@PEER-PORT`; without the last other nodes reach it 10000 above PORT.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        node(text)
+    }
+
     /// As all nodes were given it.
     pub fn name(&self) -> String {
         format!("{}:{}@{}", self.host, self.port, self.peer_port)

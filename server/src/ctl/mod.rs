@@ -4,12 +4,14 @@
 //! is asked for by commands on the clients' ports, behind their passwords and rights. Codes: 0 all is well or done, 1 the
 //! cluster is not well or has not done what was asked, 2 it could not be asked, or there is no such thing.
 
+mod add_node;
 mod fetch;
 mod growing;
 pub mod options;
 mod show;
 mod table;
 mod transfer;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -33,6 +35,8 @@ pub fn run(options: &CtlOptions) -> ExitCode {
         CtlCommand::Status => show::status(options),
         CtlCommand::Nodes => show::nodes(options),
         CtlCommand::Groups => show::groups(options),
+        CtlCommand::Watch(wanted) => watch::run(options, wanted),
+        CtlCommand::AddNode(wanted) => add_node::run(options, wanted),
         CtlCommand::TransferLeader(wanted) => transfer::run(options, wanted),
         CtlCommand::Drain(wanted) => growing::drain(options, wanted),
         CtlCommand::RemoveNode(wanted) => growing::remove_node(options, wanted),

@@ -27,6 +27,10 @@ pub enum CtlCommand {
     Nodes,
     /// The groups: their slots, who leads, how far logs are, and how far followers are behind if this node leads.
     Groups,
+    /// Nodes and groups, looked at again and again: whole on a terminal, otherwise a line for each that has changed.
+    Watch(WatchOptions),
+    /// Says how a new node is started so that it joins, and waits for it if asked to; changes nothing.
+    AddNode(AddOptions),
     /// Has another node lead a group, without losing anything; ends with code 1 if it does not.
     TransferLeader(TransferOptions),
     /// Has all replicas of a node move to others, so that it can be removed; ends with code 1 if that is not done in time.
@@ -48,6 +52,30 @@ pub struct AskOptions {
 
     /// How long to wait until it is done. It goes on after that.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub wait: u32,
+}
+
+/// `slotcore ctl watch`.
+#[derive(Args, Clone, Debug)]
+pub struct WatchOptions {
+    /// Seconds between two looks.
+    #[arg(long, value_name = "SECONDS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub every: u32,
+
+    /// Looks after which it ends; by default it does not.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub count: Option<u32>,
+}
+
+/// `slotcore ctl add-node`.
+#[derive(Args, Clone, Debug)]
+pub struct AddOptions {
+    /// Where clients will reach the node: HOST:PORT, or HOST:PORT@PEER-PORT when other nodes reach it elsewhere than at PORT + 10000.
+    #[arg(value_name = "HOST:PORT")]
+    pub node: String,
+
+    /// How long to wait until it has joined; ends with code 1 if it has not then.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     pub wait: u32,
 }
 

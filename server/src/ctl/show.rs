@@ -35,34 +35,49 @@ pub fn status(options: &CtlOptions) -> Result<Outcome, Failure> {
 /// `ctl nodes`
 pub fn nodes(options: &CtlOptions) -> Result<Outcome, Failure> {
     let (json, nodes): (String, Vec<NodePage>) = page(&options.admin, "/nodes")?;
+    print(options, &json, &node_table(&nodes))?;
+    Ok(Outcome::Well)
+}
+
+/// What a node is to the one that tells it: `this node`, `reached` or not, and what it is used for if that is nothing.
+pub(super) fn node_state(node: &NodePage) -> String {
+    let state = match (node.me, node.reachable) {
+        (true, _) => "this node",
+        (false, true) => "reached",
+        (false, false) => "not reached",
+    };
+    match node.state.as_str() {
+        "up" => state.to_owned(),
+        other => format!("{state}, {other}"),
+    }
+}
+
+/// A row a node.
+pub(super) fn node_table(nodes: &[NodePage]) -> Table {
     let mut table = Table::new(&["NODE", "HOST", "PORT", "CORE-PORTS", "PEER-PORTS", "STATE", "LEADS"]);
-    for node in &nodes {
-        let state = match (node.me, node.reachable) {
-            (true, _) => "this node",
-            (false, true) => "reached",
-            (false, false) => "not reached",
-        };
-        let state = match node.state.as_str() {
-            "up" => state.to_owned(),
-            other => format!("{state}, {other}"),
-        };
+    for node in nodes {
         table.row(&[
             &node.node,
             &node.host,
             &node.port,
             &format!("{}+", node.core_port_base),
             &or_dash(node.peer_port_base.map(|port| format!("{port}+"))),
-            &state,
+            &node_state(node),
             &listed(&node.leads),
         ]);
     }
-    print(options, &json, &table)?;
-    Ok(Outcome::Well)
+    table
 }
 
 /// `ctl groups`
 pub fn groups(options: &CtlOptions) -> Result<Outcome, Failure> {
     let (json, groups): (String, Vec<GroupPage>) = page(&options.admin, "/groups")?;
+    print(options, &json, &group_table(&groups))?;
+    Ok(Outcome::Well)
+}
+
+/// A row a group.
+pub(super) fn group_table(groups: &[GroupPage]) -> Table {
     let mut table = Table::new(&[
         "GROUP",
         "SLOTS",
@@ -73,7 +88,7 @@ pub fn groups(options: &CtlOptions) -> Result<Outcome, Failure> {
         "SNAPSHOT",
         "REPLICAS (LAG)",
     ]);
-    for group in &groups {
+    for group in groups {
         let replicas: Vec<String> = group.replicas.iter().map(replica).collect();
         table.row(&[
             &group.group,
@@ -86,8 +101,7 @@ pub fn groups(options: &CtlOptions) -> Result<Outcome, Failure> {
             &replicas.join(" "),
         ]);
     }
-    print(options, &json, &table)?;
-    Ok(Outcome::Well)
+    table
 }
 
 /// `2(17)`: on node 2, 17 entries behind; `2`: that is not known here.

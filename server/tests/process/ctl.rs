@@ -1,6 +1,7 @@
 //! `slotcore ctl` on one node and on three: what it shows, what it changes, and how it says that it cannot.
 
-use std::process::{Command, Output};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -140,8 +141,33 @@ fn a_cluster_is_shown_and_leadership_is_handed_over() {
         "{text}"
     );
 
+    // How another node is started, and who is there already.
+    let (code, text) = said(admin[1], &["add-node", "127.0.0.1:40000"]);
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("--cores 2") && text.contains("--announce 127.0.0.1:40000@50000 --join 127.0.0.1:"));
+    let there = format!("127.0.0.1:{}", cluster.port(2));
+    let (code, text) = said(admin[1], &["add-node", &there, "--wait", "60"]);
+    assert_eq!(code, 0, "{text}");
+    assert!(text.starts_with("node 3 is one of the cluster: "), "{text}");
+
+    // All is told at first, and then what changes.
+    let (code, text) = said(admin[0], &["watch", "--count", "1"]);
+    assert_eq!((code, text.lines().count()), (0, 1 + 3 + 2), "{text}");
+    let mut watch = Command::new(binary())
+        .args(["ctl", "watch", "--json", "--admin", &format!("127.0.0.1:{}", admin[0])])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+    let mut told = lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+    let mut is_told = |reachable: bool| told.any(|thing| thing["node"] == 3 && thing["reachable"] == reachable);
+    assert!(is_told(true));
+
     // A node that is gone is told, and cannot lead.
     cluster.kill_node(2);
+    assert!(is_told(false));
+    watch.kill().unwrap();
+    watch.wait().unwrap();
     wait_until("it is missed", || {
         json(admin[0], &["status"])["nodes_unreachable"] == serde_json::json!([3])
     });
