@@ -56,7 +56,7 @@ impl Flush {
 impl Store {
     /// Whether a flush is due. `log_bytes`: what was appended to the log since the cut of the last flush, in bytes.
     pub fn wants_flush(&self, ks: &Keyspace, log_bytes: u64) -> Option<FlushReason> {
-        if self.flush.is_some() {
+        if self.flush.is_some() || self.adopting.is_some() {
             return None;
         }
         let cleared = self.cleared || ks.clears() != self.clears;
@@ -85,7 +85,7 @@ impl Store {
         self.notice_clear(ks);
         let side_bytes: usize = side.iter().map(|side| side.bytes.len()).sum();
         assert!(side_bytes <= SIDE_BYTES_MAX, "{side_bytes} bytes of side state");
-        if self.flush.is_some() || at.index <= self.version.flushed.index {
+        if self.flush.is_some() || self.adopting.is_some() || at.index <= self.version.flushed.index {
             return false;
         }
         ks.freeze();

@@ -136,7 +136,7 @@ impl Store {
 
     /// Begins the merge that is due. `false`: none is, or none can be.
     fn begin_merge(&mut self) -> bool {
-        if self.at_rest || self.cleared || self.no_space {
+        if self.at_rest || self.cleared || self.no_space || self.adopting.is_some() {
             return false;
         }
         let shape = self.version.keys.shape(self.version.clock_ms);

@@ -7,7 +7,7 @@
 //!   the log let go of the entries. A *merge* replaces files by fewer ones ([`merge`]). Both go on in slices.
 //! - A *fetch* brings a key, or the names of a range of keys, back ([`fetch`], [`range`]).
 //! - All files of one moment are a [`Runs`]; whoever reads holds one, and a file is deleted when none is left that has it.
-//!
+//! - A store can *adopt* the files of another replica instead of its own ([`adopt`]).
 //! - The files are read again and again, slowly, to find damage before somebody needs them ([`scrub`]).
 //!
 //! Order on disk: `Write`s of a file, its `Finish`, the same for all files of the job; the files are opened again, which
@@ -15,6 +15,7 @@
 //!
 //! Of a full disk: a flush waits for room with all that it has ([`Store::retry`]); a merge is given up and its files go.
 
+mod adopt;
 mod effect;
 mod error;
 mod fetch;
@@ -30,6 +31,7 @@ mod scrub;
 mod stats;
 mod steps;
 
+pub use adopt::Adoption;
 pub use effect::{Done, FileKind, FileName, FileSource, StoreEffect, Ticket, Urgency};
 pub use error::StoreError;
 pub use fetch::{Fetch, FetchId};
@@ -45,6 +47,7 @@ use crate::keyspace::Keyspace;
 use crate::log::LogPos;
 use crate::manifest::Version;
 use crate::sst::{FileId, Scratch, SstReader};
+use adopt::Adopting;
 use fetch::Fetches;
 use flush::Flush;
 use merge::Merging;
@@ -73,6 +76,7 @@ pub struct Store {
     /// No merge was due after the last change of files.
     at_rest: bool,
     edit: Option<EditUnderWay>,
+    adopting: Option<Adopting>,
     fetches: Fetches,
     scratch: Scratch,
     scrub: Scrub,
@@ -199,13 +203,7 @@ impl Store {
         self.set_runs(Runs::default());
         self.fetches.all_done();
         self.outbox.forget_fetches();
-        if self.flush.as_ref().is_some_and(Flush::is_before_edit) {
-            self.flush = None;
-            for effect in self.held.drain(..) {
-                effect.ticket().map(|ticket| self.outbox.land(ticket));
-            }
-            self.give_up_files(Job::Flush);
-        }
+        self.give_up_flush();
         self.give_up_merge();
     }
 

@@ -11,8 +11,8 @@ use super::scrub::Scrub;
 use super::stats::StoreStats;
 use crate::keyspace::Keyspace;
 use crate::log::LogPos;
-use crate::manifest::Version;
-use crate::sst::{Opening, Scratch, SstReader};
+use crate::manifest::{FileRef, Version};
+use crate::sst::{FileId, Opening, Scratch, SstReader};
 use slotcore_rt::buf::AlignedBuf;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -34,36 +34,18 @@ impl Store {
         let version = Version::decode(manifest)?;
         let listed = files.list().map_err(|error| StoreError::Io { file: None, error })?;
         let listed: BTreeMap<FileName, u64> = listed.into_iter().collect();
-        let check = |file: FileName, expected: u64| match listed.get(&file) {
-            None => Err(StoreError::Missing { file }),
-            Some(&found) if found != expected => Err(StoreError::Length { file, expected, found }),
-            Some(_) => Ok(()),
-        };
+        check_listed(&version, &listed)?;
         let mut readers = BTreeMap::new();
         for named in version.files() {
-            let file = FileName::sorted(named.file);
-            check(file, named.file_bytes)?;
-            let reader = open_file(file, named.file_bytes, files)?;
-            if reader.footer_crc() != named.footer_crc || reader.props() != &named.props {
-                return Err(StoreError::Foreign { file });
-            }
-            readers.insert(named.file, Rc::new(reader));
-        }
-        for blob in &version.blobs {
-            check(FileName::blob(blob.file), blob.file_bytes)?;
+            readers.insert(named.file, Rc::new(open_file(named, files)?));
         }
         let runs = Rc::new(Runs::of(&version, &readers));
         let orphans = listed.keys().copied().filter(|&file| !runs.has(file)).collect();
-        let after_listed = listed.keys().map(|file| file.id.0 + 1).max().unwrap_or(0);
-        let mut outbox = Outbox::new(version.next_file.0.max(after_listed).max(1));
+        let next_file = next_file(options.maker, version.next_file, listed.keys());
+        let mut outbox = Outbox::new(next_file);
         if version.flushed != LogPos::default() {
             // The process may have ended before the log heard of it.
             outbox.effects.push(StoreEffect::Flushed { at: version.flushed });
-        }
-        if runs.runs.is_empty() {
-            ks.set_time(version.clock_ms, version.clock_ms);
-        } else {
-            ks.resume(version.clock_ms, version.key_count);
         }
         let store = Self {
             options,
@@ -79,6 +61,7 @@ impl Store {
             merging: None,
             at_rest: false,
             edit: None,
+            adopting: None,
             fetches: Fetches::default(),
             scratch: Scratch::default(),
             held: Vec::new(),
@@ -87,11 +70,52 @@ impl Store {
             scrub: Scrub::default(),
             stats: StoreStats::default(),
         };
+        store.take_up(ks);
         Ok((store, orphans))
     }
 }
 
-fn open_file(file: FileName, file_bytes: u64, files: &mut dyn FileSource) -> Result<SstReader, StoreError> {
+/// Checks that all files of `version` are there, in full length.
+pub(super) fn check_lengths(version: &Version, files: &mut dyn FileSource) -> Result<(), StoreError> {
+    let listed = files.list().map_err(|error| StoreError::Io { file: None, error })?;
+    check_listed(version, &listed.into_iter().collect())
+}
+
+fn check_listed(version: &Version, listed: &BTreeMap<FileName, u64>) -> Result<(), StoreError> {
+    let sorted = version.files().map(|f| (FileName::sorted(f.file), f.file_bytes));
+    let blobs = version.blobs.iter().map(|b| (FileName::blob(b.file), b.file_bytes));
+    for (file, expected) in sorted.chain(blobs) {
+        match listed.get(&file) {
+            None => return Err(StoreError::Missing { file }),
+            Some(&found) if found != expected => return Err(StoreError::Length { file, expected, found }),
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Bits of a file's number below the number of who made it.
+const MAKER_SHIFT: u32 = 48;
+
+/// The number of the next file of `maker`: behind those that it made.
+fn next_file<'a>(maker: u16, told: FileId, listed: impl Iterator<Item = &'a FileName>) -> u64 {
+    let is_own = |id: &u64| id >> MAKER_SHIFT == u64::from(maker);
+    let first = u64::from(maker) << MAKER_SHIFT | 1;
+    let after = listed.map(|file| file.id.0).filter(is_own).map(|id| id + 1);
+    after.chain(Some(told.0).filter(is_own)).fold(first, u64::max)
+}
+
+/// Opens a file that a manifest names: it is the one that is meant.
+pub(super) fn open_file(named: &FileRef, files: &mut dyn FileSource) -> Result<SstReader, StoreError> {
+    let file = FileName::sorted(named.file);
+    let reader = read_ends(file, named.file_bytes, files)?;
+    match reader.footer_crc() == named.footer_crc && reader.props() == &named.props {
+        true => Ok(reader),
+        false => Err(StoreError::Foreign { file }),
+    }
+}
+
+fn read_ends(file: FileName, file_bytes: u64, files: &mut dyn FileSource) -> Result<SstReader, StoreError> {
     let mut opening = Opening::new(file.id, file_bytes)?;
     loop {
         let range = opening.need();

@@ -9,6 +9,9 @@ pub const SIDE_BYTES_MAX: usize = 64 << 20;
 /// How a store behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreOptions {
+    /// Who makes the files: of all replicas of a group each another number, as a file may come to another replica and must not
+    /// meet one of the same name there. A group with one replica has 0. The upper 16 bits of the numbers of files.
+    pub maker: u16,
     /// Dirty bytes in memory from which a flush is wanted. More of them: less is written for keys that change often.
     pub dirty_bytes_max: usize,
     /// Bytes of log from which a flush is wanted, so that the log can let go of entries.
@@ -30,6 +33,7 @@ pub struct StoreOptions {
 impl Default for StoreOptions {
     fn default() -> Self {
         Self {
+            maker: 0,
             dirty_bytes_max: 64 << 20,
             log_bytes_target: 1 << 30,
             file_bytes_target: 64 << 20,

@@ -100,6 +100,11 @@ impl Outbox {
         self.flights.insert(ticket, flight);
     }
 
+    /// No file has this id or a higher one, of those that are made here.
+    pub(super) fn next_file(&self) -> u64 {
+        self.next_file
+    }
+
     pub(super) fn new_file(&mut self) -> FileId {
         self.next_file += 1;
         FileId(self.next_file - 1)

@@ -81,6 +81,7 @@ impl Store {
                 self.files_done(job);
             }
             Flight::Doomed { file } => self.doom(file),
+            Flight::Manifest if self.adoption_is_durable() => {}
             Flight::Manifest => self.edit_is_durable(ks),
             Flight::Fetch { id, .. } => self.fetched(ks, id, buf.expect("a read is answered with its pages"))?,
             Flight::MergePages { source, .. } => {
@@ -92,7 +93,7 @@ impl Store {
         Ok(())
     }
 
-    fn doom(&mut self, file: FileName) {
+    pub(super) fn doom(&mut self, file: FileName) {
         if !self.outbox.is_doomed(file) && !self.doomed.contains(&file) {
             self.doomed.push(file);
         }
@@ -182,8 +183,8 @@ impl Store {
             Ok(_) => FileName::blob(file),
             Err(_) => FileName::sorted(file),
         };
-        self.doomed.extend(edit.gone.iter().map(name));
         for file in &edit.gone {
+            self.doom(name(file));
             self.readers.remove(file);
         }
         self.outbox.handed_over(edit.job);

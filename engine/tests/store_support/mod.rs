@@ -25,6 +25,7 @@ pub const START: u64 = 1_700_000_000_000;
 /// Everything small, so that everything happens often.
 pub fn tiny() -> StoreOptions {
     StoreOptions {
+        maker: 0,
         dirty_bytes_max: 16 << 10,
         log_bytes_target: 1 << 20,
         file_bytes_target: 12 << 10,
@@ -250,6 +251,19 @@ impl Disk {
 
     pub fn names(&self) -> Vec<FileName> {
         self.files.keys().copied().collect()
+    }
+
+    /// A file that came from elsewhere, durable.
+    pub fn put(&mut self, file: FileName, bytes: &[u8]) {
+        let durable = Some(bytes.to_vec());
+        let bytes = bytes.to_vec();
+        let before = self.files.insert(file, File { bytes, durable });
+        assert!(before.is_none(), "{file} is there already");
+    }
+
+    /// The bytes of a file.
+    pub fn bytes(&self, file: FileName) -> &[u8] {
+        &self.files[&file].bytes
     }
 
     /// The bytes of a file, to be damaged.
@@ -534,6 +548,15 @@ impl Node {
     /// The process ends, by a power cut or by itself, and a new one begins: the state of its files, and all entries since
     /// executed again.
     pub fn restart(self, power_cut: bool) -> Result<Self, StoreError> {
+        self.restart_with(power_cut, |_, log| log)
+    }
+
+    /// The same with a log that `choose` gives, who is told the last entry that is in files, and what the log was.
+    pub fn restart_with(
+        self,
+        power_cut: bool,
+        choose: impl FnOnce(u64, Vec<Past>) -> Vec<Past>,
+    ) -> Result<Self, StoreError> {
         let Self {
             mut disk,
             log,
@@ -562,6 +585,7 @@ impl Node {
             lent: None,
         };
         let flushed = node.store.flushed().index.0 as usize;
+        let log = choose(flushed as u64, log);
         assert!(
             node.disk.purged as usize <= flushed,
             "the log has what the files do not"

@@ -27,9 +27,12 @@ impl Keyspace {
         self.tier.reader = Some(reader);
     }
 
-    /// From now on whoever did so for `before` reads what is needed at once.
+    /// From now on whoever did so for `before` reads what is needed at once, what was pinned there is pinned here, and what was
+    /// fetched for it is void.
     pub(in crate::keyspace) fn read_from_files_as(&mut self, before: &mut Keyspace) {
         self.tier.reader = before.tier.reader.take();
+        self.tier.pins = std::mem::take(&mut before.tier.pins);
+        self.tier.clears = before.tier.clears;
     }
 
     /// Makes `key` known, if somebody reads.
