@@ -33,6 +33,16 @@ pub struct Applied {
 }
 
 impl Applied {
+    /// What a snapshot stands for.
+    pub(crate) fn of_snapshot(meta: &SnapshotMeta) -> Self {
+        let (index, term) = position(meta.last_log_id.as_ref());
+        Self {
+            index,
+            term,
+            membership: meta.last_membership.clone(),
+        }
+    }
+
     /// The replicas as they were agreed upon there, and in which entry; 0: in none.
     pub fn members(&self) -> (LogIndex, Members) {
         let (index, _) = position(self.membership.log_id().as_ref());
@@ -238,12 +248,7 @@ impl<RT: Runtime, S: StateMachine> RaftStateMachine<RaftTypes<RT>> for Applier<S
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: Bytes) -> io::Result<()> {
-        let (index, term) = position(meta.last_log_id.as_ref());
-        let at = Applied {
-            index,
-            term,
-            membership: meta.last_membership.clone(),
-        };
+        let at = Applied::of_snapshot(meta);
         loop {
             let came = self.state.borrow_mut().install(&at, &snapshot);
             match came.map_err(|bad| io::Error::new(io::ErrorKind::InvalidData, bad))? {
@@ -251,7 +256,7 @@ impl<RT: Runtime, S: StateMachine> RaftStateMachine<RaftTypes<RT>> for Applier<S
                 Installing::Done => break,
             }
         }
-        self.group.set_applied(index, term);
+        self.group.set_applied(at.index, at.term);
         self.group.set_membership(at.membership.clone());
         self.position = Position {
             last: meta.last_log_id,

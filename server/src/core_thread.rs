@@ -332,6 +332,7 @@ async fn open(plan: CorePlan) -> Result<Option<Core>, Refused> {
         let work = SnapshotWork::new(files, nodes.me, log_bytes_target, opened.tail_bytes);
         turns.snapshots = Some(work);
     }
+    let landing = snapshots.as_ref().map(|files| files.landing(plan.core));
     let machine = Rc::new(RefCell::new(ShardMachine::new(state.clone(), snapshots)));
     let facts = Rc::new(GroupState::default());
     let mut group = match (nodes, plan.peer_socket, plan.kept) {
@@ -347,7 +348,10 @@ async fn open(plan: CorePlan) -> Result<Option<Core>, Refused> {
             let options = GroupOptions::among(nodes.me.replica(plan.core), nodes.first_replicas_of(plan.core));
             let opening = Group::open(options, part, hub, links, machine, opened.at, facts);
             let group = turns.until_open(opening).await?.map_err(no_group)?;
-            messages.serve(group_id, group.inbound());
+            match landing {
+                Some(landing) => messages.serve_landing(group_id, group.inbound(), Box::new(landing)),
+                None => messages.serve(group_id, group.inbound()),
+            }
             if let (CoreId(0), Some(view)) = (plan.core, view) {
                 let parts = Parts {
                     log: log.clone(),

@@ -259,6 +259,13 @@ pub enum Event<'a> {
         /// Which core.
         core: CoreId,
     },
+    /// A snapshot that comes cannot be kept: it is sent again.
+    SnapshotNotKept {
+        /// Which core.
+        core: CoreId,
+        /// Why.
+        error: String,
+    },
     /// There is no link yet.
     PeerFailed {
         /// Which core.
@@ -426,6 +433,13 @@ impl Event<'_> {
                 tracing::warn!(
                     core = core.0,
                     "no room on the disk for a snapshot: the log cannot be shortened"
+                );
+            }
+            Event::SnapshotNotKept { core, error } => {
+                tracing::warn!(
+                    core = core.0,
+                    %error,
+                    "a snapshot from the leader cannot be kept: it will be sent again"
                 );
             }
             Event::PeerTurnedAway { core, node, error } => {

@@ -1,20 +1,23 @@
 //! [`SnapshotFiles`]: the newest snapshot of a core's group on disk, made here or sent by a leader.
 //!
-//! Either is written a slice at a time between the core's turns, and takes the place of the one before once it is whole; one
-//! that was sent is read back into keys first, so that the one before stays if it is no good.
+//! Either is written a slice at a time between the core's turns, and takes the place of the one before once it is whole. One
+//! that is sent goes to disk as it comes ([`SnapshotLanding`]), so that it takes no memory beside the keys, and is read back into
+//! keys first, so that the one before stays if it is no good.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
 
 use bytes::Bytes;
 use slotcore_engine::keyspace::Keyspace;
 use slotcore_engine::snapshot::{Export, Import};
+use slotcore_raft_shard::peer::Landing;
 use slotcore_raft_shard::{Applied, Taking};
 use slotcore_rt::disk::{DiskError, SnapshotDir, SnapshotWriter};
-use slotcore_rt::ids::LogIndex;
+use slotcore_rt::ids::{CoreId, LogIndex};
 
 use crate::group_snapshot::{self, decode, decode_head, encode_head};
+use crate::logging::Event;
 
 /// Bytes that are written at once: some tenths of a millisecond on any SSD.
 const WRITE_BYTES: usize = 256 << 10;
@@ -37,6 +40,26 @@ pub struct SnapshotFiles {
     unwanted: Rc<Cell<bool>>,
     making: Option<Making>,
     coming: Option<Coming>,
+    landed: Rc<RefCell<Option<Landed>>>,
+}
+
+/// Writes a snapshot that comes from another replica to disk, part by part.
+pub struct SnapshotLanding {
+    core: CoreId,
+    dir: SnapshotDir,
+    coming: Option<(Applied, StateWriter)>,
+    /// Counts: one that is being installed keeps its file when the next one comes.
+    number: u64,
+    /// The error for which it was not kept, as last told.
+    told: Option<i32>,
+    landed: Rc<RefCell<Option<Landed>>>,
+}
+
+/// A snapshot that has come and is not installed yet.
+struct Landed {
+    at: Applied,
+    writer: StateWriter,
+    state: Bytes,
 }
 
 /// A snapshot that is made here.
@@ -56,6 +79,7 @@ struct Coming {
 /// Writes a state behind a head that is known at the end.
 struct StateWriter {
     file: SnapshotWriter,
+    head_bytes: usize,
     bytes: u64,
     crc: u32,
 }
@@ -69,6 +93,19 @@ impl SnapshotFiles {
             unwanted: Rc::default(),
             making: None,
             coming: None,
+            landed: Rc::default(),
+        }
+    }
+
+    /// Where snapshots go that come.
+    pub fn landing(&self, core: CoreId) -> SnapshotLanding {
+        SnapshotLanding {
+            core,
+            dir: self.dir.clone(),
+            coming: None,
+            number: 0,
+            told: None,
+            landed: self.landed.clone(),
         }
     }
 
@@ -162,11 +199,16 @@ impl SnapshotFiles {
     pub fn install(&mut self, at: &Applied, state: &Bytes, hash_seed: u64) -> Result<Option<Keyspace>, String> {
         let coming = match &mut self.coming {
             Some(coming) => coming,
-            None => self.coming.insert(Coming {
-                writer: StateWriter::begin(&self.dir, "sent", at).map_err(|error| error.to_string())?,
-                written: 0,
-                import: Import::default(),
-            }),
+            None => self
+                .coming
+                .insert(match self.landed.take().filter(|landed| landed.is(at, state)) {
+                    Some(landed) => Coming::written(landed.writer, state.len()),
+                    // Another one has come since.
+                    None => Coming::written(
+                        StateWriter::begin(&self.dir, "sent", at).map_err(|error| error.to_string())?,
+                        0,
+                    ),
+                }),
         };
         if coming.written < state.len() {
             let end = state.len().min(coming.written + WRITE_BYTES);
@@ -194,19 +236,98 @@ impl SnapshotFiles {
     }
 }
 
+impl Coming {
+    fn written(writer: StateWriter, written: usize) -> Self {
+        Self {
+            writer,
+            written,
+            import: Import::default(),
+        }
+    }
+}
+
+impl Landed {
+    /// Whether it is the one of these bytes.
+    fn is(&self, at: &Applied, state: &Bytes) -> bool {
+        self.at == *at && self.state.as_ptr() == state.as_ptr() && self.state.len() == state.len()
+    }
+}
+
+impl SnapshotLanding {
+    fn telling<T>(&mut self, done: Result<T, DiskError>) -> io::Result<T> {
+        done.map_err(|error| {
+            self.coming = None;
+            // Each try would say the same while the disk is full.
+            if self.told.replace(error.errno()) != Some(error.errno()) {
+                let (core, error) = (self.core, error.to_string());
+                Event::SnapshotNotKept { core, error }.log();
+            }
+            io::Error::other(error)
+        })
+    }
+}
+
+impl Landing for SnapshotLanding {
+    fn begin(&mut self, at: &Applied, _total: u64) -> io::Result<()> {
+        // Room first.
+        (self.coming, *self.landed.borrow_mut()) = (None, None);
+        self.number += 1;
+        let begun = StateWriter::begin(&self.dir, &format!("sent-{}", self.number), at);
+        self.coming = Some((at.clone(), self.telling(begun)?));
+        Ok(())
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let (_, coming) = self.coming.as_mut().ok_or(io::ErrorKind::NotFound)?;
+        // A leader that waits for a device here would take this replica for unreachable.
+        let appended = coming.append_unsynced(bytes);
+        self.telling(appended)
+    }
+
+    fn finish(&mut self) -> io::Result<Bytes> {
+        let (at, writer) = self.coming.take().ok_or(io::ErrorKind::NotFound)?;
+        let read = writer.read();
+        let state = self.telling(read)?;
+        self.told = None;
+        let landed = Landed {
+            at,
+            writer,
+            state: state.clone(),
+        };
+        *self.landed.borrow_mut() = Some(landed);
+        Ok(state)
+    }
+}
+
 impl StateWriter {
     fn begin(dir: &SnapshotDir, name: &str, at: &Applied) -> Result<Self, DiskError> {
         let mut file = dir.write(name)?;
         let mut head = Vec::new();
         encode_head(at, 0, 0, &mut head);
         file.append(&head)?;
-        Ok(Self { file, bytes: 0, crc: 0 })
+        Ok(Self {
+            file,
+            head_bytes: head.len(),
+            bytes: 0,
+            crc: 0,
+        })
     }
 
     fn append(&mut self, slice: &[u8]) -> Result<(), DiskError> {
         self.bytes += slice.len() as u64;
         self.crc = crc32c::crc32c_append(self.crc, slice);
         self.file.append(slice)
+    }
+
+    fn append_unsynced(&mut self, slice: &[u8]) -> Result<(), DiskError> {
+        self.bytes += slice.len() as u64;
+        self.crc = crc32c::crc32c_append(self.crc, slice);
+        self.file.append_unsynced(slice)
+    }
+
+    /// The state as far as it is written. What takes the place of the head later is not part of it.
+    fn read(&self) -> Result<Bytes, DiskError> {
+        Ok(Bytes::from_owner(self.file.read()?).slice(self.head_bytes..))
     }
 
     /// Returns how long the state is.

@@ -14,6 +14,7 @@ use slotcore_rt::ids::{GroupId, ReplicaId};
 
 use super::codec;
 use super::frame::{self, BadFrame, FrameBuilder};
+use super::landing::{InMemory, Landing};
 use super::message::{Answer, CallId, Message, Request};
 use super::send_snapshot::PART_BYTES;
 use super::serve::{GroupServer, Serve};
@@ -103,8 +104,19 @@ impl<RT: Runtime> PeerHub<RT> {
     }
 
     /// From now on requests for `group` are carried out by the replica behind `inbound`.
+    /// Snapshots that come for it are in memory until they are installed.
     pub fn serve<S: StateMachine>(self: &Rc<Self>, group: GroupId, inbound: Inbound<RT, S>) {
-        let server = GroupServer::new(group, inbound, Rc::downgrade(self));
+        self.serve_landing(group, inbound, Box::<InMemory>::default());
+    }
+
+    /// The same with snapshots that come going to `landing`.
+    pub fn serve_landing<S: StateMachine>(
+        self: &Rc<Self>,
+        group: GroupId,
+        inbound: Inbound<RT, S>,
+        landing: Box<dyn Landing>,
+    ) {
+        let server = GroupServer::new(group, inbound, landing, Rc::downgrade(self));
         self.groups.borrow_mut().insert(group, server);
     }
 

@@ -8,6 +8,7 @@
 pub mod codec;
 pub mod frame;
 pub mod hub;
+pub mod landing;
 pub mod links;
 pub mod message;
 mod send_snapshot;
@@ -16,5 +17,6 @@ mod take_snapshot;
 
 pub use frame::{BadFrame, FrameBuilder};
 pub use hub::PeerHub;
+pub use landing::{InMemory, Landing};
 pub use links::Links;
 pub use message::{Answer, CallId, Message, Request, SnapshotAnswer, SnapshotPart};

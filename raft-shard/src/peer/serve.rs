@@ -11,6 +11,7 @@ use openraft_rt::{Mpsc, MpscReceiver};
 use slotcore_rt::ids::GroupId;
 
 use super::hub::{Peer, PeerHub};
+use super::landing::Landing;
 use super::message::{Answer, CallId, Message, Request, SnapshotAnswer, SnapshotPart};
 use super::take_snapshot::{Arrived, Arriving};
 use crate::inbound::Inbound;
@@ -44,13 +45,18 @@ pub(super) struct GroupServer<RT: Runtime, S: StateMachine> {
 }
 
 impl<RT: Runtime, S: StateMachine> GroupServer<RT, S> {
-    pub(super) fn new(group: GroupId, inbound: Inbound<RT, S>, hub: Weak<PeerHub<RT>>) -> Rc<Self> {
+    pub(super) fn new(
+        group: GroupId,
+        inbound: Inbound<RT, S>,
+        landing: Box<dyn Landing>,
+        hub: Weak<PeerHub<RT>>,
+    ) -> Rc<Self> {
         Rc::new(Self {
             group,
             inbound,
             hub,
             appenders: RefCell::default(),
-            arriving: Rc::default(),
+            arriving: Rc::new(RefCell::new(Arriving::onto(landing))),
         })
     }
 

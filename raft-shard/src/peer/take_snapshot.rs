@@ -1,21 +1,32 @@
-//! [`Arriving`]: a snapshot that comes from a peer, part by part. Pure.
+//! [`Arriving`]: a snapshot that comes from a peer, part by part. Pure, but for its [`Landing`].
 //!
 //! Parts are asked for by what is answered: how much is there. A part that comes twice, or whose predecessor was lost, changes
 //! nothing; one of another snapshot begins anew. So whoever sends it goes on where it stopped, also after the link was lost.
 
+use std::io;
+
 use bytes::Bytes;
 
 use super::hub::Peer;
+use super::landing::{InMemory, Landing};
 use super::message::SnapshotPart;
+use crate::state_machine::Applied;
 use crate::types::SnapshotMeta;
 
 /// What has come so far.
-#[derive(Default)]
 pub(super) struct Arriving {
     of: Option<Of>,
-    bytes: Vec<u8>,
+    landing: Box<dyn Landing>,
+    /// Bytes of it that the landing has.
+    have: u64,
     /// Their checksum.
     crc: u32,
+}
+
+impl Default for Arriving {
+    fn default() -> Self {
+        Self::onto(Box::<InMemory>::default())
+    }
 }
 
 /// Which snapshot it is. The same state may be other bytes when another replica has written it.
@@ -37,6 +48,16 @@ pub(super) enum Arrived {
 }
 
 impl Arriving {
+    /// What comes goes there.
+    pub fn onto(landing: Box<dyn Landing>) -> Self {
+        Self {
+            of: None,
+            landing,
+            have: 0,
+            crc: 0,
+        }
+    }
+
     /// Takes in a part.
     pub fn take(&mut self, from: Peer, part: SnapshotPart) -> Arrived {
         let of = Of {
@@ -45,26 +66,32 @@ impl Arriving {
             total: part.total,
             crc: part.crc,
         };
+        // Whoever lands it tells why it cannot be kept; whoever sends it tries again later.
+        self.land(of, part.offset, &part.bytes).unwrap_or_else(|_| {
+            self.of = None;
+            Arrived::Bytes(0)
+        })
+    }
+
+    fn land(&mut self, of: Of, offset: u64, bytes: &[u8]) -> io::Result<Arrived> {
         if self.of.as_ref() != Some(&of) {
-            (self.bytes, self.crc) = (Vec::new(), 0);
-            // Growing would copy all of it. Without so much room in one piece it is tried nevertheless.
-            let _ = self.bytes.try_reserve_exact(usize::try_from(of.total).unwrap_or(0));
+            (self.of, self.have, self.crc) = (None, 0, 0);
+            self.landing.begin(&Applied::of_snapshot(&of.meta), of.total)?;
         }
-        let have = self.bytes.len() as u64;
-        if part.offset == have && have + part.bytes.len() as u64 <= part.total {
-            self.bytes.extend_from_slice(&part.bytes);
-            self.crc = crc32c::crc32c_append(self.crc, &part.bytes);
+        if offset == self.have && self.have + bytes.len() as u64 <= of.total {
+            self.landing.append(bytes)?;
+            self.have += bytes.len() as u64;
+            self.crc = crc32c::crc32c_append(self.crc, bytes);
         }
-        if self.bytes.len() as u64 != part.total {
+        if self.have != of.total {
             self.of = Some(of);
-            return Arrived::Bytes(self.bytes.len() as u64);
+            return Ok(Arrived::Bytes(self.have));
         }
         self.of = None;
-        let bytes = std::mem::take(&mut self.bytes);
-        match self.crc == part.crc {
-            true => Arrived::Whole(of.meta, bytes.into()),
+        match self.crc == of.crc {
+            true => Ok(Arrived::Whole(of.meta, self.landing.finish()?)),
             // Each frame has its checksum: this is memory that changes by itself, or a bug. Once more, then.
-            false => Arrived::Bytes(0),
+            false => Ok(Arrived::Bytes(0)),
         }
     }
 }
@@ -124,6 +151,35 @@ mod tests {
             Arrived::Bytes(0)
         );
         assert_eq!(whole(arriving.take(FROM, part(b"", 5, 0, 0))).unwrap(), b""[..]);
+    }
+
+    /// Has room for so many bytes.
+    struct Small(usize, InMemory);
+
+    impl Landing for Small {
+        fn begin(&mut self, at: &Applied, total: u64) -> io::Result<()> {
+            self.1.begin(at, total)
+        }
+
+        fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+            self.0 = self.0.checked_sub(bytes.len()).ok_or(io::ErrorKind::StorageFull)?;
+            self.1.append(bytes)
+        }
+
+        fn finish(&mut self) -> io::Result<Bytes> {
+            self.1.finish()
+        }
+    }
+
+    #[test]
+    fn what_finds_no_room_begins_anew() {
+        let mut arriving = Arriving::onto(Box::new(Small(12, InMemory::default())));
+        let mut take = |offset, end| arriving.take(FROM, part(b"snapshot", 5, offset, end));
+        assert_eq!(take(0, 6), Arrived::Bytes(6));
+        assert_eq!(whole(take(6, 8)).unwrap(), b"snapshot"[..]);
+        assert_eq!(take(0, 3), Arrived::Bytes(3));
+        assert_eq!(take(3, 8), Arrived::Bytes(0), "no room");
+        assert_eq!(take(3, 8), Arrived::Bytes(0), "nothing is left of it");
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! [`SnapshotDir`]: the newest snapshot of a group, in one file that is there as a whole or not at all.
 //!
-//! A snapshot is written to a file of its own, a slice at a time, each of which is durable when it is written, so that
-//! no write has to wait for all of them at the end; then it takes the place of the one before by its name. Whatever has another
+//! A snapshot is written to a file of its own, a slice at a time, each of which is durable, or on its way, when it is written, so
+//! that no write has to wait for all of them at the end; then it takes the place of the one before by its name. Whatever has another
 //! name is left over from a crash. Several may be written at once, each with a name of its own.
 //!
 //! The calls block. A slice takes as long as a small write of the log.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
@@ -93,6 +94,19 @@ impl SnapshotWriter {
         written.map_err(DiskError::at("write", &self.path))
     }
 
+    /// Appends a slice that is on its way to the device on return: whoever appends waits for no device, and
+    /// [`SnapshotWriter::finish`] for little.
+    ///
+    /// # Errors
+    /// As the system says; the snapshot is to be given up.
+    pub fn append_unsynced(&mut self, slice: &[u8]) -> Result<(), DiskError> {
+        self.file.write_all(slice).map_err(DiskError::at("write", &self.path))?;
+        // SAFETY: the call takes an open descriptor and no pointer. Length 0 means everything to the end: what was told before is
+        // under way or done. It only begins what `finish` makes sure of, so that its failure means nothing.
+        unsafe { libc::sync_file_range(self.file.as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE) };
+        Ok(())
+    }
+
     /// Writes over the first bytes.
     ///
     /// # Errors
@@ -101,6 +115,15 @@ impl SnapshotWriter {
         self.file
             .write_all_at(head, 0)
             .map_err(DiskError::at("write", &self.path))
+    }
+
+    /// What has been written so far, for reading. It stays when this is dropped or finished.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn read(&self) -> Result<MappedFile, DiskError> {
+        let mapped = File::open(&self.path).and_then(|file| MappedFile::open(&file));
+        mapped.map_err(DiskError::at("read", &self.path))
     }
 
     /// From now on, and after a crash, this is the snapshot of `dir`.
@@ -140,8 +163,9 @@ mod tests {
             let mut writer = dir.write("new").unwrap();
             writer.append(b"?").unwrap();
             writer.append(&text.as_bytes()[1..2]).unwrap();
-            writer.append(&text.as_bytes()[2..]).unwrap();
+            writer.append_unsynced(&text.as_bytes()[2..]).unwrap();
             assert_eq!(read(), before);
+            assert_eq!(writer.read().unwrap().as_ref()[1..], text.as_bytes()[1..]);
             writer.set_head(&text.as_bytes()[..1]).unwrap();
             writer.finish(&dir).unwrap();
             assert_eq!(read().unwrap(), text.as_bytes());

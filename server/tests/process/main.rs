@@ -35,6 +35,7 @@ mod ending;
 mod failover;
 mod growing;
 mod joining;
+mod landed_snapshots;
 mod larger_than_memory;
 mod linearizability;
 mod malformed;
