@@ -270,14 +270,14 @@ fn store_files(dir: &Path) -> Vec<PathBuf> {
 }
 
 fn larger_than_memory(options: &[&str], cores: usize, seed: u64) {
-    const KEYS: u64 = 8_000;
+    const KEYS: u64 = 20_000;
     const VALUE_BYTES: usize = 1_500;
     let scratch = Scratch::new();
     let mut server = Server::start(scratch.path(), options);
     let mut model = Model::new(seed, KEYS, VALUE_BYTES);
     for round in 0..4 {
         let mut client = server.client();
-        run(&mut client, &mut model, 30_000, seed);
+        run(&mut client, &mut model, 40_000, seed);
         for core in 0..cores {
             let log = bytes_in(&scratch.join(&format!("core-{core}/log")));
             assert!(
@@ -309,6 +309,7 @@ fn larger_than_memory(options: &[&str], cores: usize, seed: u64) {
     let in_files: u64 = (0..cores)
         .map(|core| bytes_in(&scratch.join(&format!("core-{core}/store"))))
         .sum();
+    println!("{in_files} bytes are in files");
     assert!(
         in_files > 12 << 20,
         "only {in_files} bytes are in files: nothing was tested"
