@@ -1,39 +1,55 @@
 //! Copying files into a backup and out of it: each with a checksum over what was really read, and durable when it returns.
+//!
+//! Past the page cache where the file system lets it: a copy of a whole store would throw out of it what other programs
+//! have there, and the kernel would write it back with threads of its own, on whatever processor a core of the server runs.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use crate::disk::DiskError;
+use crate::buf::{AlignedBuf, BUF_ALIGN};
 use crate::disk::data_dir::{create_dir_durably, sync_dir};
+use crate::disk::{DirectIo, DiskError, dio};
 
-/// Bytes copied at a time: enough for full device speed.
+/// Bytes copied at a time: enough for nearly full device speed, little enough for others to come in between.
 const COPY_BYTES: usize = 1 << 20;
-/// Bytes between two syncs: the server that writes to the same device must not wait behind a full cache.
+/// Bytes between two syncs where copies go through the page cache: the server that writes to the same device must not
+/// wait behind a full one.
 const SYNC_BYTES: u64 = 8 << 20;
 
 /// Reads the first `bytes` bytes of a file, a piece at a time. Returns their CRC32C.
 ///
 /// # Errors
 /// As the system says; `UnexpectedEof` when the file is shorter.
-pub fn read_through(from: &Path, bytes: u64, piece: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> Result<u32, DiskError> {
-    let mut run = || {
-        let mut file = File::open(from)?;
-        let mut buf = vec![0; COPY_BYTES];
-        let (mut crc, mut left) = (0, bytes);
-        while left > 0 {
-            let part = buf.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-            file.read_exact(&mut buf[..part])?;
-            crc = crc32c::crc32c_append(crc, &buf[..part]);
-            piece(&buf[..part])?;
-            left -= part as u64;
-        }
-        Ok(crc)
-    };
-    run().map_err(DiskError::at("read", from))
+pub fn read_through(from: &Path, bytes: u64) -> Result<u32, DiskError> {
+    in_pieces(from, bytes, &mut |_, _| Ok(()))
 }
 
-/// Copies the first `bytes` bytes of `from` to the file `to`, which is made, with its folder; its length becomes
+/// Hands the first `bytes` bytes of a file to `piece`, with where they begin. Returns their CRC32C.
+fn in_pieces(
+    from: &Path,
+    bytes: u64,
+    piece: &mut dyn FnMut(u64, &mut AlignedBuf) -> Result<(), DiskError>,
+) -> Result<u32, DiskError> {
+    let file = dio::open_to_read(from).map_err(DiskError::at("open", from))?;
+    let mut buf = AlignedBuf::with_capacity(COPY_BYTES);
+    let (mut crc, mut done) = (0, 0);
+    while done < bytes {
+        let part = COPY_BYTES.min(usize::try_from(bytes - done).unwrap_or(usize::MAX));
+        let read = dio::read_up_to(&file, done, part, &mut buf).and_then(|()| match buf.len() < part {
+            true => Err(io::ErrorKind::UnexpectedEof.into()),
+            false => Ok(()),
+        });
+        read.map_err(DiskError::at("read", from))?;
+        crc = crc32c::crc32c_append(crc, &buf);
+        piece(done, &mut buf)?;
+        done += part as u64;
+    }
+    Ok(crc)
+}
+
+/// Copies the first `bytes` bytes of `from` to the file `to`, which is made anew, with its folder; its length becomes
 /// `length`, zeroes from `bytes` on. `told` hears of each piece. Returns the CRC32C of the bytes copied.
 ///
 /// # Errors
@@ -47,21 +63,24 @@ pub fn copy_durably(
 ) -> Result<u32, DiskError> {
     let folder = to.parent().unwrap_or(Path::new("."));
     create_dir_durably(folder)?;
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(to)
-        .map_err(DiskError::at("create", to))?;
+    // What a copy that was broken off has left.
+    remove(to)?;
+    let (file, direct) = dio::open(to, true, DirectIo::Preferred)?;
     let mut unsynced = 0;
-    let crc = read_through(from, bytes, &mut |piece| {
-        file.write_all(piece)?;
-        unsynced += piece.len() as u64;
-        if unsynced >= SYNC_BYTES {
-            file.sync_data()?;
-            unsynced = 0;
-        }
-        told(piece.len() as u64);
+    let crc = in_pieces(from, bytes, &mut |at, piece| {
+        let part = piece.len();
+        // Direct I/O writes whole blocks.
+        piece.extend_zeroed(part.next_multiple_of(BUF_ALIGN) - part);
+        unsynced += part as u64;
+        let synced = match !direct && unsynced >= SYNC_BYTES {
+            true => {
+                unsynced = 0;
+                file.write_all_at(piece, at).and_then(|()| file.sync_data())
+            }
+            false => file.write_all_at(piece, at),
+        };
+        synced.map_err(DiskError::at("write", to))?;
+        told(part as u64);
         Ok(())
     })?;
     let ended = file.set_len(length.max(bytes)).and_then(|()| file.sync_all());

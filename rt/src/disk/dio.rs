@@ -88,6 +88,15 @@ pub(super) fn read_up_to(file: &File, offset: u64, len: usize, buf: &mut Aligned
     Ok(())
 }
 
+/// Opens `path` for reading alone, past the page cache where the file system has direct I/O.
+pub(super) fn open_to_read(path: &Path) -> io::Result<File> {
+    let open = |flags| OpenOptions::new().read(true).custom_flags(flags).open(path);
+    match open(libc::O_DIRECT) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => open(0),
+        opened => opened,
+    }
+}
+
 /// Opens `path` for reading and writing, creating it when `create` (it must not exist then). Returns whether the page
 /// cache is bypassed.
 ///

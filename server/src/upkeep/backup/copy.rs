@@ -179,7 +179,7 @@ impl<'a> Copying<'a> {
             Some(number) => there.find(|file| file.stored.ends_with(&format!(".{number:08x}"))),
             None => match there.next() {
                 Some(file) => {
-                    let crc = read_through(&from, bytes, &mut |_| Ok(()))?;
+                    let crc = read_through(&from, bytes)?;
                     Some(file).filter(|file| file.crc == crc)
                 }
                 None => None,
