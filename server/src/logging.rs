@@ -435,7 +435,7 @@ impl Event<'_> {
                     "no room on the disk for a snapshot: the log cannot be shortened"
                 );
             }
-            Event::SnapshotNotKept { core, error } => {
+            Event::SnapshotNotKept { core, ref error } => {
                 tracing::warn!(
                     core = core.0,
                     %error,
