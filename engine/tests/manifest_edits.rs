@@ -89,7 +89,6 @@ fn merged(id: &mut u64, version: &Version, pick: &Pick) -> Edit {
         inputs,
         result: vec![result],
         blobs: Vec::new(),
-        sunk: (10, 7),
         expired_keys: Counts::default(),
     }
 }
@@ -137,13 +136,13 @@ fn versions_follow_one_another_and_come_back_from_their_bytes() {
                 .all(|w| w[0].props.ord_max < w[1].from_ord.max(w[1].props.ord_min))
         );
         assert_eq!(
-            next.keys.shape(0).bottom.len(),
+            next.shape_of_keys().bottom.len(),
             next.keys.bottom.len(),
             "picks name files by their place"
         );
         version = next;
         if pending.is_none() {
-            let picked = pick(&version.keys.shape(version.clock_ms), &PickOptions::default());
+            let picked = pick(&version.shape_of_keys(), &PickOptions::default());
             pending = picked.map(|pick| merged(&mut id, &version, &pick));
         }
     }
@@ -208,7 +207,7 @@ fn a_sink_ends_when_its_pieces_have_left_its_runs_nothing() {
     assert!(version.keys.upper[0].files.is_empty());
 
     // Another run comes meanwhile, and is not taken for a part of the sink.
-    let end = pick(&version.keys.shape(0), &PickOptions::default()).expect("the sink goes on");
+    let end = pick(&version.shape_of_keys(), &PickOptions::default()).expect("the sink goes on");
     let mut edit = merged(&mut id, &version, &end);
     if let Edit::Merge { inputs, result, .. } = &mut edit {
         assert!(inputs.is_empty());
@@ -241,18 +240,47 @@ fn damaged_manifests_are_refused_or_mean_something() {
     }
     assert!(Version::decode(&[&bytes[..], &[0]].concat()).is_err());
     let mut newer = bytes.clone();
-    newer[0] = 4;
-    assert_eq!(Version::decode(&newer), Err(ManifestError::Version(4)));
+    newer[0] = 5;
+    assert_eq!(Version::decode(&newer), Err(ManifestError::Version(5)));
     for _ in 0..20_000 {
         let mut bytes = bytes.clone();
         let at = rng.below(bytes.len() as u64) as usize;
         bytes[at] = rng.next() as u8;
         if let Ok(odd) = Version::decode(&bytes) {
             assert_eq!(odd.encode(), bytes, "what is accepted means what it says");
-            let shape = odd.keys.shape(odd.clock_ms);
+            let shape = odd.shape_of_keys();
             let _ = shape.bottom.len();
         }
     }
+}
+
+/// What `bytes`, of one run of keys and nothing else, were in the formats where each tree began with four more bytes.
+fn with_figures_of_trees(version: &Version, mut bytes: Vec<u8>) -> Vec<u8> {
+    let keys_at = 4 + 4 * 8;
+    let keys_only = Version {
+        keys: version.keys.clone(),
+        ..Version::default()
+    };
+    // After the trees come the counts of blobs (4), of keys (8 for each database) and of side states (4).
+    let trees_end = keys_only.encode().len() - 4 - 16 * 8 - 4;
+    // A tree without files is two counts.
+    let elements_at = trees_end - 4 - 4;
+    for at in [elements_at, keys_at] {
+        bytes.splice(at..at, 777u32.to_le_bytes());
+    }
+    bytes
+}
+
+#[test]
+fn the_format_with_figures_of_trees_is_read() {
+    let mut rng = Rng(67);
+    let version = Version::default()
+        .apply(flush(&mut 0, &Version::default(), &mut rng))
+        .unwrap()
+        .0;
+    let mut bytes = with_figures_of_trees(&version, version.encode());
+    bytes[0] = 3;
+    assert_eq!(Version::decode(&bytes), Ok(version));
 }
 
 #[test]
@@ -263,7 +291,7 @@ fn the_first_format_is_read() {
         .unwrap()
         .0;
     (version.key_count, version.side) = (Counts::default(), Vec::new());
-    let mut bytes = version.encode();
+    let mut bytes = with_figures_of_trees(&version, version.encode());
     // It ended before the numbers of keys (8 bytes each) and the count of side states (4).
     bytes.truncate(bytes.len() - 16 * 8 - 4);
     bytes[0] = 1;
@@ -280,7 +308,7 @@ fn the_format_of_one_database_is_read() {
     let mut keys = [0; 16];
     keys[0] = 1 << 33;
     version.key_count = Counts::new(keys);
-    let mut bytes = version.encode();
+    let mut bytes = with_figures_of_trees(&version, version.encode());
     // One side state of 5 bytes stands at the end, and before it 15 more numbers than there were.
     let counts_end = bytes.len() - 4 - 4 - 4 - 5;
     bytes.drain(counts_end - 15 * 8..counts_end);

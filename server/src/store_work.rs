@@ -32,6 +32,8 @@ const ALLOWANCE_MAX: Duration = Duration::from_micros(300);
 const SLICES_MAX: u32 = 4;
 /// A core that had no traffic for this long gives flushes and merges all of its time.
 const QUIET_AFTER: Duration = Duration::from_millis(1);
+/// A core that began no flush for this long rewrites more of what has garbage: nothing will do it for a while otherwise.
+const SETTLE_AFTER: Duration = Duration::from_secs(5);
 /// Bytes evicted beyond what is needed, so that not every turn has to.
 const EVICT_SLACK_BYTES: usize = 64 << 10;
 /// Records looked at for eviction at once: some 20 us.
@@ -60,6 +62,7 @@ pub struct StoreWork {
     decided_at: Tick,
     retried_at: Tick,
     traffic_at: Tick,
+    flush_seen: Tick,
     /// The last slice could have gone on.
     has_work: bool,
     /// There is nothing to do until the store is told of something.
@@ -93,6 +96,7 @@ impl StoreWork {
             decided_at: Tick::ZERO,
             retried_at: Tick::ZERO,
             traffic_at: Tick::ZERO,
+            flush_seen: Tick::ZERO,
             has_work: false,
             at_rest: false,
             log_at_flushed: before,
@@ -175,6 +179,11 @@ impl StoreWork {
         let stats = state.store.borrow().stats();
         let rate = (stats.flushed_bytes - self.flushed_bytes) * 1_000_000 / (since.as_micros() as u64).max(1);
         self.flushed_bytes = stats.flushed_bytes;
+        if state.store.borrow().is_flushing() {
+            self.flush_seen = now;
+        } else if now.since(self.flush_seen) >= SETTLE_AFTER {
+            state.store.borrow_mut().settle();
+        }
         self.flush_bytes_per_s = (self.flush_bytes_per_s * (RATE_DECISIONS - 1) + rate) / RATE_DECISIONS;
         let input = PaceInput {
             pressure: state.store.borrow().pressure(),

@@ -25,8 +25,9 @@ pub const CONNECTIONS: u32 = 50;
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Time between two questions of one who waits for the server.
 const ASK_EVERY: Duration = Duration::from_millis(2);
-/// The server is settled when it has written nothing in the background for this long.
-const QUIET: Duration = Duration::from_secs(2);
+/// The server is settled when it has written nothing in the background for this long: it rewrites more of what has garbage
+/// when nothing was flushed for five seconds.
+const QUIET: Duration = Duration::from_secs(8);
 /// `DBSIZE` may be wrong by one in so many.
 const DBSIZE_ERROR_PARTS: u64 = 20;
 /// Longest wait for a server: to be settled, or to have its data after a start.

@@ -81,8 +81,6 @@ pub struct Merge {
     dead: Option<DeadCollection>,
     reported: Vec<DeadCollection>,
     stats: MergeStats,
-    /// Records taken, by source.
-    read_of: Vec<u64>,
     /// Keys left out because they had expired, if somebody wants to know.
     expired: Option<Vec<ExpiredKey>>,
 }
@@ -94,7 +92,6 @@ impl Merge {
     /// Merges `sources`, newest first, all of one family and with the same bounds.
     pub fn new(sources: Vec<SstScan>, options: MergeOptions) -> Self {
         Self {
-            read_of: vec![0; sources.len()],
             expired: None,
             sources,
             options,
@@ -119,11 +116,6 @@ impl Merge {
     /// What was done so far.
     pub fn stats(&self) -> MergeStats {
         self.stats
-    }
-
-    /// Records taken from one source so far.
-    pub fn read_of(&self, source: usize) -> u64 {
-        self.read_of[source]
     }
 
     /// Takes the collections whose records went and whose elements have to be marked. To be called after each step, and
@@ -201,7 +193,6 @@ impl Merge {
             }
             self.stats.shadowed += 1;
             self.stats.read += 1;
-            self.read_of[older] += 1;
             scan.advance()?;
         }
         Ok(())
@@ -257,7 +248,6 @@ impl Merge {
 
     fn pass(&mut self, source: usize) -> Result<(), SstError> {
         self.stats.read += 1;
-        self.read_of[source] += 1;
         self.sources[source].advance()
     }
 

@@ -203,7 +203,7 @@ mod tests {
             bottom: (0..bottom_files)
                 .map(|n| file(64 * MIB, n * step, (n + 1) * step - 1))
                 .collect(),
-            overwrite_permille: 1_000,
+            replaced_bytes: 0,
         }
     }
 
@@ -259,9 +259,9 @@ mod tests {
     #[test]
     fn garbage_sinks_few_runs_and_inserts_do_not() {
         let mut tree = tree(vec![run(1, 600 * MIB)], 20);
-        assert!(matches!(picked(&tree), Some(Pick::Sink { .. })));
-        tree.overwrite_permille = 100;
         assert_eq!(picked(&tree), None);
+        tree.replaced_bytes = 600 * MIB;
+        assert!(matches!(picked(&tree), Some(Pick::Sink { .. })));
     }
 
     #[test]

@@ -60,9 +60,8 @@ pub struct TreeShape {
     pub upper: Vec<RunShape>,
     /// The lowest level: files in order.
     pub bottom: Vec<FileShape>,
-    /// Of 1,000 records that sank last, how many took the place of one that was there. What the upper runs shadow, and so
-    /// the garbage, is estimated by it; 1,000 while nothing is known.
-    pub overwrite_permille: u32,
+    /// Bytes of records that were replaced or deleted by newer ones, and of what says so, about.
+    pub replaced_bytes: u64,
 }
 
 impl TreeShape {
@@ -84,14 +83,7 @@ impl TreeShape {
 
     /// Bytes that nobody can see, about.
     pub fn garbage_bytes(&self) -> u64 {
-        let (fresh, sinking) = self.upper.split_at(self.sinking_from());
-        // An overwrite makes garbage of what lies below in its range, never of more than lies there.
-        let shadowed = |runs: &[RunShape]| {
-            let from = runs.first().map_or(0, |run| run.live_from);
-            let above: u64 = runs.iter().map(RunShape::bytes).sum();
-            (above * u64::from(self.overwrite_permille) / 1_000).min(sum_between(&self.bottom, from, None))
-        };
-        shadowed(fresh) + shadowed(sinking) + self.bottom.iter().map(|f| f.dead_bytes).sum::<u64>()
+        self.replaced_bytes + self.bottom.iter().map(|f| f.dead_bytes).sum::<u64>()
     }
 
     /// Bytes that a sink of the upper runs from `first` on would read within these orders, about.

@@ -11,7 +11,9 @@ use crate::sst::{Family, FileId, Props};
 use slotcore_rt::ids::{LogIndex, Term};
 
 /// What is written.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
+/// Each tree begins with a figure that is computed now: read, and left alone.
+const VERSION_WITH_OVERWRITES: u32 = 3;
 /// All keys are counted together: read, and taken to be those of database 0.
 const VERSION_OF_ONE_DATABASE: u32 = 2;
 /// Without the number of keys and without side state: read, and taken to have neither.
@@ -53,7 +55,6 @@ impl Version {
         put64(&mut out, self.clock_ms);
         put64(&mut out, self.next_file.0);
         for tree in [&self.keys, &self.elements] {
-            put32(&mut out, tree.overwrite_permille);
             put32(&mut out, len32(tree.upper.len()));
             for run in &tree.upper {
                 put32(&mut out, u32::from(run.level));
@@ -98,8 +99,8 @@ impl Version {
             index: LogIndex(from.u64()?),
         };
         let (clock_ms, next_file) = (from.u64()?, FileId(from.u64()?));
-        let keys = take_tree(&mut from, Family::Keys)?;
-        let elements = take_tree(&mut from, Family::Elements)?;
+        let keys = take_tree(&mut from, Family::Keys, version)?;
+        let elements = take_tree(&mut from, Family::Elements, version)?;
         let mut blobs: Vec<BlobFile> = Vec::new();
         for _ in 0..from.u32()? {
             let blob = BlobFile {
@@ -114,7 +115,11 @@ impl Version {
         }
         let (mut key_count, mut side) = ([0; DATABASES as usize], Vec::new());
         if version >= VERSION_OF_ONE_DATABASE {
-            let databases = if version == VERSION { key_count.len() } else { 1 };
+            let databases = if version > VERSION_OF_ONE_DATABASE {
+                key_count.len()
+            } else {
+                1
+            };
             for count in &mut key_count[..databases] {
                 *count = from.u64()?;
             }
@@ -170,8 +175,10 @@ fn take_files(from: &mut Take<'_>, family: Family) -> Result<Vec<FileRef>, Manif
     }
 }
 
-fn take_tree(from: &mut Take<'_>, family: Family) -> Result<TreeVersion, ManifestError> {
-    let overwrite_permille = from.u32()?;
+fn take_tree(from: &mut Take<'_>, family: Family, version: u32) -> Result<TreeVersion, ManifestError> {
+    if version <= VERSION_WITH_OVERWRITES {
+        from.u32()?;
+    }
     let mut upper = Vec::new();
     for _ in 0..from.u32()? {
         upper.push(RunVersion {
@@ -183,6 +190,5 @@ fn take_tree(from: &mut Take<'_>, family: Family) -> Result<TreeVersion, Manifes
     Ok(TreeVersion {
         upper,
         bottom: take_files(from, family)?,
-        overwrite_permille,
     })
 }

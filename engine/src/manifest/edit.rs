@@ -43,8 +43,6 @@ pub enum Edit {
         result: Vec<FileRef>,
         /// New blob files.
         blobs: Vec<BlobFile>,
-        /// Records that sank, and how many of them took the place of one; from the merge's counts.
-        sunk: (u64, u64),
         /// Keys of [`Version::key_count`] that had expired and are in no file any more.
         expired_keys: Counts,
     },
@@ -144,7 +142,6 @@ impl Version {
                 inputs,
                 result,
                 blobs,
-                sunk,
                 expired_keys,
             } => {
                 let newer = self
@@ -160,7 +157,7 @@ impl Version {
                 }
                 next.admit(&result, family)?;
                 next.admit_blobs(blobs)?;
-                next.replace(family, pick, result, sunk);
+                next.replace(family, pick, result);
                 next.key_count.subtract(&expired_keys);
                 if !in_order(&next.tree(family).bottom, family) {
                     return Err(EditError::Result);
@@ -219,7 +216,7 @@ impl Version {
         Ok(())
     }
 
-    fn replace(&mut self, family: Family, pick: Pick, result: Vec<FileRef>, sunk: (u64, u64)) {
+    fn replace(&mut self, family: Family, pick: Pick, result: Vec<FileRef>) {
         let tree = self.tree_mut(family);
         match pick {
             Pick::Tier { runs, level } => {
@@ -249,9 +246,6 @@ impl Version {
                             run.files.retain(|f| f.props.ord_max >= to);
                         }
                     }
-                }
-                if let Some(permille) = (sunk.1 * 1_000).checked_div(sunk.0) {
-                    tree.overwrite_permille = permille.min(1_000) as u32;
                 }
             }
             Pick::Clean { bottom } => {

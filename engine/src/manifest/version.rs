@@ -39,18 +39,33 @@ impl FileRef {
         self.props.ord_min.max(self.from_ord).max(live_from)
     }
 
+    fn bytes_with_blobs(&self) -> u64 {
+        let blob_bytes: u64 = self.props.blobs.iter().map(|refs| refs.bytes).sum();
+        self.file_bytes.saturating_add(blob_bytes)
+    }
+
+    /// What is in use of something that the whole file has so much of, from `live_from` on, about: orders are hashes, so
+    /// that what is left of the orders is what is left of the bytes.
+    fn part(&self, live_from: u64, of: u64) -> u64 {
+        let props = &self.props;
+        let Some(left) = props.ord_max.checked_sub(self.first(live_from)) else {
+            return 0;
+        };
+        let whole = u128::from(props.ord_max - props.ord_min) + 1;
+        (u128::from(of) * (u128::from(left) + 1) / whole) as u64
+    }
+
     /// How the file looks from `live_from` on; `None` when nothing of that is in use.
     fn shape(&self, live_from: u64, clock_ms: u64) -> Option<FileShape> {
         let props = &self.props;
         let ord_min = self.first(live_from);
-        let left = props.ord_max.checked_sub(ord_min)?;
-        let whole = u128::from(props.ord_max - props.ord_min) + 1;
-        // Orders are hashes: what is left of the orders is what is left of the bytes.
-        let part = |bytes: u64| (u128::from(bytes) * (u128::from(left) + 1) / whole) as u64;
-        let blob_bytes: u64 = props.blobs.iter().map(|refs| refs.bytes).sum();
+        if ord_min > props.ord_max {
+            return None;
+        }
+        let part = |of| self.part(live_from, of);
         Some(FileShape {
             file: self.file,
-            bytes: part(self.file_bytes.saturating_add(blob_bytes)),
+            bytes: part(self.bytes_with_blobs()),
             dead_bytes: part(props.expired_bytes_estimate(clock_ms)),
             ord_min,
             ord_max: props.ord_max,
@@ -76,8 +91,6 @@ pub struct TreeVersion {
     pub upper: Vec<RunVersion>,
     /// The lowest level, in order.
     pub bottom: Vec<FileRef>,
-    /// See [`TreeShape::overwrite_permille`].
-    pub overwrite_permille: u32,
 }
 
 impl TreeVersion {
@@ -86,8 +99,8 @@ impl TreeVersion {
         self.upper.iter().flat_map(|run| &run.files).chain(&self.bottom)
     }
 
-    /// What the choice of compactions sees, at a moment of the group's clock.
-    pub fn shape(&self, clock_ms: u64) -> TreeShape {
+    /// What the choice of compactions sees, at a moment of the group's clock, when so many keys can be seen.
+    fn shape(&self, clock_ms: u64, keys: u64) -> TreeShape {
         let shapes = |files: &[FileRef], from| files.iter().filter_map(|f| f.shape(from, clock_ms)).collect();
         let upper = self.upper.iter().map(|run| RunShape {
             level: run.level,
@@ -97,8 +110,47 @@ impl TreeVersion {
         TreeShape {
             upper: upper.collect(),
             bottom: shapes(&self.bottom, 0),
-            overwrite_permille: self.overwrite_permille,
+            replaced_bytes: self.replaced_bytes(keys),
         }
+    }
+
+    /// See [`TreeShape::replaced_bytes`]. Every record that is neither the one of a key nor a deletion has been replaced or
+    /// deleted by a newer one, and each record of the upper runs replaces one at most. How large those were is not known,
+    /// only how large records are.
+    fn replaced_bytes(&self, keys: u64) -> u64 {
+        let mut upper = Weight::default();
+        for run in &self.upper {
+            run.files.iter().for_each(|file| upper.add(file, run.live_from));
+        }
+        let mut all = upper;
+        self.bottom.iter().for_each(|file| all.add(file, 0));
+        let replaced = all
+            .values
+            .saturating_sub(u128::from(keys))
+            .min(upper.values + upper.tombstones);
+        let bytes = (replaced * all.value_bytes).checked_div(all.values).unwrap_or(0) + all.tombstone_bytes;
+        u64::try_from(bytes).unwrap_or(u64::MAX)
+    }
+}
+
+/// Records in use, and their bytes, about.
+#[derive(Clone, Copy, Default)]
+struct Weight {
+    values: u128,
+    value_bytes: u128,
+    tombstones: u128,
+    tombstone_bytes: u128,
+}
+
+impl Weight {
+    fn add(&mut self, file: &FileRef, live_from: u64) {
+        let props = &file.props;
+        let (entries, bytes) = (props.entries, file.bytes_with_blobs());
+        let part = |of| u128::from(file.part(live_from, of));
+        self.values += part(entries.saturating_sub(props.tombstones));
+        self.tombstones += part(props.tombstones);
+        self.value_bytes += part(bytes.saturating_sub(props.tombstone_bytes));
+        self.tombstone_bytes += part(props.tombstone_bytes);
     }
 }
 
@@ -150,6 +202,11 @@ impl Version {
             Family::Keys => &self.keys,
             Family::Elements => &self.elements,
         }
+    }
+
+    /// What the choice of compactions sees of the keys' files.
+    pub fn shape_of_keys(&self) -> TreeShape {
+        self.keys.shape(self.clock_ms, self.key_count.total())
     }
 
     pub(super) fn tree_mut(&mut self, family: Family) -> &mut TreeVersion {

@@ -89,6 +89,7 @@ impl Store {
             return false;
         }
         ks.freeze();
+        self.settling = false;
         let make = Make {
             job: Job::Flush,
             filter_bits: FilterBits::Sixteen,

@@ -43,8 +43,6 @@ pub(super) struct Merging {
     upper_runs: usize,
     inputs: Vec<FileId>,
     merge: Merge,
-    /// The source that is the lowest level, when others sink into it.
-    sinks_into: Option<usize>,
     /// Blob files with much garbage: what is in them moves.
     sparse: BTreeSet<FileId>,
     pub(super) output: Output,
@@ -139,13 +137,13 @@ impl Store {
         if self.at_rest || self.cleared || self.no_space || self.adopting.is_some() {
             return false;
         }
-        let shape = self.version.keys.shape(self.version.clock_ms);
+        let shape = self.version.shape_of_keys();
         let sparse: BTreeSet<FileId> = self
             .version
             .sparse_blobs(self.options.blob_garbage_permille)
             .into_iter()
             .collect();
-        let due = pick(&shape, &self.options.pick).or_else(|| self.clean_for_blobs(&sparse));
+        let due = pick(&shape, &self.pick_options()).or_else(|| self.clean_for_blobs(&sparse));
         let Some(pick) = due else {
             self.at_rest = true;
             return false;
@@ -170,8 +168,8 @@ impl Store {
                 .collect()
         };
         let mut bounds = Bounds::default();
-        let (sources, sinks_into, bottom) = match &pick {
-            Pick::Tier { runs, .. } => (upper(runs), None, false),
+        let (sources, bottom) = match &pick {
+            Pick::Tier { runs, .. } => (upper(runs), false),
             Pick::Sink {
                 runs,
                 from_ord,
@@ -181,12 +179,11 @@ impl Store {
                 (bounds.from_ord, bounds.to_ord) = (*from_ord, *to_ord);
                 let mut sources = upper(runs);
                 sources.push(run_of(tree.bottom[bottom.clone()].iter(), 0, readers));
-                let last = sources.len() - 1;
-                (sources, Some(last), true)
+                (sources, true)
             }
             Pick::Clean { bottom } => {
                 let file = tree.bottom[*bottom..=*bottom].iter();
-                (vec![run_of(file, 0, readers)], None, true)
+                (vec![run_of(file, 0, readers)], true)
             }
         };
         let first = match &pick {
@@ -215,7 +212,6 @@ impl Store {
             pick,
             upper_runs: tree.upper.len(),
             inputs,
-            sinks_into,
             sparse,
             output: Output::new(make, &self.options),
             stage: Stage::Merging,
@@ -269,11 +265,6 @@ impl Store {
             readers,
             bytes,
         } = made;
-        let stats = merging.merge.stats();
-        let sunk = merging.sinks_into.map_or((0, 0), |bottom| {
-            let sunk = stats.read - merging.merge.read_of(bottom);
-            (sunk, sunk.min(stats.shadowed + stats.tombstones))
-        });
         let edit = Edit::Merge {
             family: Family::Keys,
             pick: merging.pick.clone(),
@@ -281,7 +272,6 @@ impl Store {
             inputs: merging.inputs.clone(),
             result: files,
             blobs,
-            sunk,
             expired_keys: merging.uncounted.counts(),
         };
         self.stats.merge_written_bytes += bytes;

@@ -42,7 +42,7 @@ pub use stats::StoreStats;
 
 pub use crate::manifest::SideState;
 
-use crate::compact::{Pressure, pressure};
+use crate::compact::{PickOptions, Pressure, pressure};
 use crate::keyspace::Keyspace;
 use crate::log::LogPos;
 use crate::manifest::Version;
@@ -75,6 +75,8 @@ pub struct Store {
     merging: Option<Merging>,
     /// No merge was due after the last change of files.
     at_rest: bool,
+    /// See [`Store::settle`].
+    settling: bool,
     edit: Option<EditUnderWay>,
     adopting: Option<Adopting>,
     fetches: Fetches,
@@ -143,7 +145,22 @@ impl Store {
 
     /// How far the files are from rest.
     pub fn pressure(&self) -> Pressure {
-        pressure(&self.version.keys.shape(self.version.clock_ms), &self.options.pick)
+        pressure(&self.version.shape_of_keys(), &self.pick_options())
+    }
+
+    /// Nothing has been flushed for long: until the next flush half as much garbage is enough for a merge.
+    pub fn settle(&mut self) {
+        if !self.settling && self.flush.is_none() {
+            (self.settling, self.at_rest) = (true, false);
+        }
+    }
+
+    fn pick_options(&self) -> PickOptions {
+        let usual = self.options.pick;
+        PickOptions {
+            garbage_permille: usual.garbage_permille >> u32::from(self.settling),
+            ..usual
+        }
     }
 
     /// Bytes of memory: filters and indexes of all files, and what is under way.

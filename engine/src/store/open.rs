@@ -60,6 +60,7 @@ impl Store {
             flush: None,
             merging: None,
             at_rest: false,
+            settling: false,
             edit: None,
             adopting: None,
             fetches: Fetches::default(),

@@ -535,6 +535,7 @@ impl Node {
     pub fn settle(&mut self) -> Result<(), StoreError> {
         self.disk.full = false;
         self.store.retry();
+        self.store.settle();
         for _ in 0..1_000_000 {
             let worked = self.store.step(&mut self.machine.ks, Budget::SLICE)?;
             if worked.idle && self.disk.is_idle() && !self.store.has_effects() && !self.store.is_flushing() {
