@@ -90,6 +90,13 @@ pub trait Consensus {
     /// is then paused: the state was current at `now`, which lies after they were sent.
     fn may_read(&mut self, now: Tick) -> bool;
 
+    /// Whether this replica may answer reads that were received before `then`, which has passed, from its own state: a quorum
+    /// has confirmed that it led after `then`. No clock is trusted for it. See [`Consensus::ask_quorum`].
+    fn may_read_from(&mut self, then: Tick) -> bool;
+
+    /// Asks all voters at once whether this replica leads; they are asked from time to time without it.
+    fn ask_quorum(&mut self) -> Result<(), ProposeError>;
+
     /// Why the group has stopped, if it has. The process must then end: it cannot keep its promises.
     fn failure(&self) -> Option<String>;
 }

@@ -450,6 +450,20 @@ impl<RT: Runtime, S: StateMachine> Consensus for Group<RT, S> {
         self.lease.holds(now)
     }
 
+    fn may_read_from(&mut self, then: Tick) -> bool {
+        self.refresh_lease();
+        let then = if self.options.planted.any_answer_confirms {
+            Tick::ZERO
+        } else {
+            then
+        };
+        self.lease.confirms(then)
+    }
+
+    fn ask_quorum(&mut self) -> Result<(), ProposeError> {
+        sent_at_once(self.raft.trigger().heartbeat())
+    }
+
     fn failure(&self) -> Option<String> {
         match &self.core.borrow_watched().running_state {
             Ok(()) | Err(Fatal::Stopped) => self.state.failure(),

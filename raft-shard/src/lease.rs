@@ -12,6 +12,10 @@
 //!
 //! A single voter needs no quorum's answer: nobody else can be elected.
 //!
+//! Without the lease, and without trusting any clock, a leader may answer what was asked before a moment when a quorum has
+//! answered messages of ours sent after it, and the middle two conditions hold: it led at that moment, so that nobody else
+//! had acknowledged anything newer (ReadIndex). A transfer that has begun does not matter.
+//!
 //! Source: Ongaro, "Consensus: Bridging Theory and Practice", section 6.4.1; DESIGN D.4 for the extra conditions.
 
 use std::time::Duration;
@@ -77,6 +81,8 @@ pub struct Lease {
     alone: bool,
     transferring: bool,
     reads_until: Tick,
+    /// A quorum has answered messages sent at this moment or later.
+    asked_at: Option<Tick>,
     applied: (LogIndex, Term),
     commit_sent: LogIndex,
 }
@@ -94,6 +100,7 @@ impl Lease {
             alone: false,
             transferring: false,
             reads_until: Tick::ZERO,
+            asked_at: None,
             applied: (LogIndex(0), Term(0)),
             commit_sent: LogIndex(0),
         }
@@ -122,6 +129,7 @@ impl Lease {
             // Counted from when we asked, not from when they answered: the answer may have lain in a queue.
             LeaseInput::QuorumAck { term, asked_at } if self.term == Some(term) => {
                 self.reads_until = self.reads_until.max(asked_at + self.duration);
+                self.asked_at = self.asked_at.max(Some(asked_at));
             }
             LeaseInput::Applied { index, term } => self.applied = self.applied.max((index, term)),
             LeaseInput::CommitSent { index } => self.commit_sent = self.commit_sent.max(index),
@@ -132,15 +140,22 @@ impl Lease {
 
     /// Whether reads may be served at `now`.
     pub fn holds(&self, now: Tick) -> bool {
-        let Some(term) = self.term else { return false };
+        self.has_executed() && !self.transferring && (self.alone || now < self.reads_until)
+    }
+
+    /// Whether what was asked before `then` may be answered now: a quorum has said that this replica led after `then`.
+    pub fn confirms(&self, then: Tick) -> bool {
+        self.has_executed() && (self.alone || self.asked_at.is_some_and(|asked_at| asked_at >= then))
+    }
+
+    /// It leads, and its state has all that an earlier leader acknowledged and all that it called committed itself.
+    fn has_executed(&self) -> bool {
         let (applied, applied_term) = self.applied;
-        applied_term == term
-            && applied >= self.commit_sent
-            && !self.transferring
-            && (self.alone || now < self.reads_until)
+        self.term == Some(applied_term) && applied >= self.commit_sent
     }
 
     fn forget(&mut self) {
         (self.term, self.alone, self.transferring, self.reads_until) = (None, false, false, Tick::ZERO);
+        self.asked_at = None;
     }
 }

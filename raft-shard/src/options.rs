@@ -49,6 +49,8 @@ pub struct Planted {
     pub no_vote_hold_off: bool,
     /// Lease reads ignore what has been called committed in messages.
     pub ignore_commit_sent: bool,
+    /// Whatever a quorum has ever answered in the term confirms a read.
+    pub any_answer_confirms: bool,
 }
 
 impl GroupOptions {

@@ -291,6 +291,7 @@ fn storm(seed: u64) -> Vec<String> {
     cluster.start_all();
     cluster.run_for(Duration::from_secs(1));
     cluster.settle();
+    assert!(cluster.confirmed.get() > 0, "no quorum confirms a read");
     cluster.violations()
 }
 

@@ -86,3 +86,47 @@ fn the_lease_tells_its_stories() {
         "SLOTCORE_UPDATE=1 rewrites the script; read the difference"
     );
 }
+
+#[test]
+fn a_read_waits_for_an_answer_to_what_was_asked_after_it() {
+    let mut lease = Lease::new(Duration::from_nanos(10), Duration::ZERO);
+    let term = Term(3);
+    lease.learn(LeaseInput::Leading { term, alone: false });
+    lease.learn(LeaseInput::QuorumAck {
+        term,
+        asked_at: Tick(50),
+    });
+    assert!(!lease.confirms(Tick(50)), "no entry of its term is executed");
+    let index = LogIndex(7);
+    lease.learn(LeaseInput::Applied { index, term });
+    assert!(lease.confirms(Tick(50)) && !lease.confirms(Tick(51)));
+    // Handing over does not matter: at 50 it led.
+    lease.learn(LeaseInput::TransferBegins);
+    assert!(lease.confirms(Tick(50)) && !lease.holds(Tick(51)));
+    // An answer to an earlier leadership of its own says nothing.
+    let asked_at = Tick(90);
+    lease.learn(LeaseInput::QuorumAck {
+        term: Term(2),
+        asked_at,
+    });
+    assert!(!lease.confirms(Tick(90)));
+    lease.learn(LeaseInput::CommitSent { index: LogIndex(8) });
+    assert!(!lease.confirms(Tick(50)), "what others may have shown is not executed");
+    let index = LogIndex(8);
+    lease.learn(LeaseInput::Applied { index, term });
+    assert!(lease.confirms(Tick(50)));
+    lease.learn(LeaseInput::Leading {
+        term: Term(4),
+        alone: false,
+    });
+    assert!(!lease.confirms(Tick(1)), "another term, another quorum");
+    lease.learn(LeaseInput::Leading {
+        term: Term(5),
+        alone: true,
+    });
+    lease.learn(LeaseInput::Applied {
+        index: LogIndex(9),
+        term: Term(5),
+    });
+    assert!(lease.confirms(Tick(500)));
+}

@@ -7,7 +7,7 @@ use std::time::Duration;
 use slotcore_raft_shard::options::Planted;
 use slotcore_rt::ids::ReplicaId;
 use slotcore_rt::sim::net::LinkQuality;
-use support::cluster::Cluster;
+use support::cluster::{BY_READ_INDEX, Cluster};
 
 const SEEDS: std::ops::Range<u64> = 0..12;
 
@@ -115,9 +115,9 @@ fn follower_executes_first(seed: u64, planted: Planted) -> Vec<String> {
 }
 
 /// A slow leader is cut off; two quick voters have waited as long as they promised, by their clocks, and elect another.
-fn leader_with_a_slow_clock(seed: u64, seconds: [u32; 2]) -> Vec<String> {
+fn leader_with_a_slow_clock(seed: u64, seconds: [u32; 2], planted: Planted) -> Vec<String> {
     let [slow, quick] = seconds;
-    let mut cluster = Cluster::with_clocks(seed, 3, Planted::default(), vec![slow, quick, quick]);
+    let mut cluster = Cluster::with_clocks(seed, 3, planted, vec![slow, quick, quick]);
     for _ in 0..20 {
         if cluster.elect() == 1 {
             break;
@@ -146,11 +146,33 @@ fn leader_with_a_slow_clock(seed: u64, seconds: [u32; 2]) -> Vec<String> {
 #[test]
 fn clocks_that_differ_beyond_the_bound_are_caught() {
     for seed in SEEDS {
-        assert_eq!(leader_with_a_slow_clock(seed, [105, 95]), [""; 0], "seed {seed}");
-        assert_eq!(leader_with_a_slow_clock(seed, [95, 105]), [""; 0], "seed {seed}");
+        for clocks in [[105, 95], [95, 105]] {
+            let violations = leader_with_a_slow_clock(seed, clocks, Planted::default());
+            assert_eq!(violations, [""; 0], "seed {seed}");
+        }
     }
-    let caught = SEEDS.filter(|seed| !leader_with_a_slow_clock(*seed, [160, 60]).is_empty());
-    assert!(caught.count() > 0, "stale reads go unnoticed");
+    let mut caught = 0;
+    for seed in SEEDS {
+        let violations = leader_with_a_slow_clock(seed, [160, 60], Planted::default());
+        caught += u32::from(!violations.is_empty());
+        // Whoever asks a quorum trusts no clock.
+        assert!(
+            violations.iter().all(|what| !what.contains(BY_READ_INDEX)),
+            "{violations:?}"
+        );
+    }
+    assert!(caught > 0, "stale reads go unnoticed");
+}
+
+#[test]
+fn read_index_that_takes_an_older_answer_is_caught() {
+    check_caught(
+        Planted {
+            any_answer_confirms: true,
+            ..Planted::default()
+        },
+        |seed, planted| leader_with_a_slow_clock(seed, [100, 100], planted),
+    );
 }
 
 #[test]

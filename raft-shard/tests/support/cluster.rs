@@ -11,6 +11,7 @@ use bytes::Bytes;
 use slotcore_raft_shard::options::Planted;
 use slotcore_raft_shard::runtime::sim::SimRuntime;
 use slotcore_raft_shard::{Consensus, Group, GroupOptions, GroupState, LogHub, MemoryLog, Role};
+use slotcore_rt::clock::Tick;
 use slotcore_rt::ids::{GroupId, LogIndex, ReplicaId};
 use slotcore_rt::rng::SeededRng;
 use slotcore_rt::sim::exec::{self, RunEnd};
@@ -29,12 +30,21 @@ const DISK_TAKES_US: u64 = 400;
 
 type TestGroup = Group<SimRuntime, Machine>;
 
+/// Time between two reads that ask a quorum.
+const READS_EVERY: Duration = Duration::from_millis(1);
+/// How reads are called in violations that a quorum's answer allowed.
+pub const BY_READ_INDEX: &str = "by ReadIndex";
+
 /// What the parts of a running replica share.
 #[derive(Clone)]
 struct Running {
     group: Rc<RefCell<Option<TestGroup>>>,
     state: Rc<GroupState>,
     machine: Rc<RefCell<Machine>>,
+    /// When a read was received that waits for a quorum, and what was visible then.
+    asked: Cell<Option<(Tick, LogIndex)>>,
+    /// When the last one was.
+    asked_at: Cell<Tick>,
 }
 
 struct Replica {
@@ -69,6 +79,8 @@ pub struct Cluster {
     /// How long a second of each replica's clock lasts, in percent.
     seconds: Vec<u32>,
     next_write: u64,
+    /// Reads that a quorum's answer allowed.
+    pub confirmed: Cell<u64>,
 }
 
 impl Cluster {
@@ -94,6 +106,7 @@ impl Cluster {
             planted,
             seconds,
             next_write: 1,
+            confirmed: Cell::default(),
         };
         cluster.ids().into_iter().for_each(|id| cluster.start(id));
         cluster
@@ -135,6 +148,8 @@ impl Cluster {
             group: Rc::default(),
             state: Rc::new(GroupState::default()),
             machine: Rc::new(RefCell::new(machine)),
+            asked: Cell::default(),
+            asked_at: Cell::new(Tick::ZERO),
         };
         replica.running = Some(running.clone());
 
@@ -333,10 +348,32 @@ impl Cluster {
             if group.role() == Role::Leader {
                 self.oracle.borrow_mut().leads(replica.id, group.term());
             }
+            let at = || running.machine.borrow().at.get();
             if group.may_read(now) {
+                let visible = self.oracle.borrow().visible();
                 self.oracle
                     .borrow_mut()
-                    .would_read(replica.id, running.machine.borrow().at.get());
+                    .would_read(replica.id, at(), visible, "by its lease");
+            }
+            match running.asked.get() {
+                Some((then, visible)) if group.may_read_from(then) => {
+                    self.oracle
+                        .borrow_mut()
+                        .would_read(replica.id, at(), visible, BY_READ_INDEX);
+                    self.confirmed.set(self.confirmed.get() + 1);
+                    running.asked.set(None);
+                }
+                Some(_) => {}
+                None if group.role() == Role::Leader && now.since(running.asked_at.get()) >= READS_EVERY => {
+                    let visible = self.oracle.borrow().visible();
+                    running.asked.set(Some((now, visible)));
+                    running.asked_at.set(now);
+                    // From time to time it waits for what is asked anyhow.
+                    if now.0 % 2 == 0 {
+                        let _ = group.ask_quorum();
+                    }
+                }
+                None => {}
             }
         }
     }

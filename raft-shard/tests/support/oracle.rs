@@ -54,12 +54,16 @@ impl Oracle {
         }
     }
 
-    /// `node`, which has executed up to `at`, would answer a read alone right now.
-    pub fn would_read(&mut self, node: u64, at: LogIndex) {
-        if at < self.visible {
+    /// What somebody was told of, or could have been shown.
+    pub fn visible(&self) -> LogIndex {
+        self.visible
+    }
+
+    /// `node`, which has executed up to `at`, would answer a read right now that was asked when `visible` was.
+    pub fn would_read(&mut self, node: u64, at: LogIndex, visible: LogIndex, how: &str) {
+        if at < visible {
             self.violations.push(format!(
-                "node {node} would read its state at {at}; {} is visible",
-                self.visible
+                "node {node} would read its state at {at} {how}; {visible} was visible"
             ));
         }
     }
