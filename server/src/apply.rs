@@ -128,20 +128,7 @@ impl CoreState {
         let mut ops = std::mem::take(&mut self.ops);
         ops.begin(&mut self.keyspace, &header);
         if ours && let Some(sealed) = self.proposed.pop_front() {
-            let began = SystemClock.tick();
-            if sealed.copying.is_empty() {
-                for item in &sealed.items {
-                    self.apply_item(item, &sealed, &mut ops, payload);
-                }
-            } else {
-                self.apply_copying(&sealed, &mut ops, payload);
-            }
-            let ended = SystemClock.tick();
-            let run_ns = ended.since(began).as_nanos() as u64;
-            let waited_ns = ended.since(sealed.sealed_at).as_nanos() as u64;
-            self.tally.settle(&mut self.server.metrics, run_ns, waited_ns);
-            self.unpin(&sealed.pins);
-            self.spare.push(sealed);
+            self.apply_batch(sealed, &mut ops, payload);
         } else {
             ops.run_all(&mut self.keyspace, payload);
             self.after_others_changes();
@@ -158,6 +145,36 @@ impl CoreState {
                 false => drop(self.keyspace.take_script_effects()),
             }
         }
+    }
+
+    /// Answers the oldest batch, which only reads, without an entry.
+    pub(crate) fn answer_reads(&mut self) {
+        let Some(sealed) = self.proposed.pop_front() else {
+            return;
+        };
+        let mut ops = std::mem::take(&mut self.ops);
+        self.apply_batch(sealed, &mut ops, &[]);
+        self.ops = ops;
+        if self.keyspace.scripts().is_some() {
+            self.carry_out_effects();
+        }
+    }
+
+    fn apply_batch(&mut self, sealed: Sealed, ops: &mut EntryOps, payload: &[u8]) {
+        let began = SystemClock.tick();
+        if sealed.copying.is_empty() {
+            for item in &sealed.items {
+                self.apply_item(item, &sealed, ops, payload);
+            }
+        } else {
+            self.apply_copying(&sealed, ops, payload);
+        }
+        let ended = SystemClock.tick();
+        let run_ns = ended.since(began).as_nanos() as u64;
+        let waited_ns = ended.since(sealed.sealed_at).as_nanos() as u64;
+        self.tally.settle(&mut self.server.metrics, run_ns, waited_ns);
+        self.unpin(&sealed.pins);
+        self.spare.push(sealed);
     }
 
     /// Carries out a batch in which there are commands that read for clients that keep copies.
@@ -253,11 +270,20 @@ impl CoreState {
                     (Who::Core(core, asker, how), _) => self.run_for_core(core, asker, how, spec, args, from),
                     (Who::Waiter(_) | Who::Nobody, _) => Outcome::Answered,
                 };
-                if outcome == Outcome::Waits {
+                match outcome {
+                    Outcome::Answered => {}
                     // It may wait only from the log.
-                    waits = true;
-                    self.batch.push_encoded_write(item.who, &aside[..bytes]);
-                    self.note_blocking(item.who, spec);
+                    Outcome::Waits => {
+                        waits = true;
+                        self.batch.push_encoded_write(item.who, &aside[..bytes]);
+                        self.note_blocking(item.who, spec);
+                    }
+                    // An entry that carries the time brings it.
+                    Outcome::NeedsTick => {
+                        waits = true;
+                        self.batch.touch();
+                        self.batch.push_encoded_aside(item.who, &aside[..bytes]);
+                    }
                 }
                 self.spans = spans;
             }

@@ -84,6 +84,8 @@ pub struct Sealed {
     pub bytes: usize,
     /// When it was closed.
     pub sealed_at: Tick,
+    /// Nothing in it needs an entry.
+    pub reads_only: bool,
     /// Commands in order.
     pub items: Vec<Item>,
     /// Which of them read for clients that keep copies (`CLIENT TRACKING`), in order.
@@ -228,7 +230,8 @@ impl Batch {
         spare.copying.clear();
         spare.asides.clear();
         spare.pins.clear();
-        // Asides alone make an entry, too.
+        // Asides alone make an entry, too, where no quorum's word is enough.
+        let reads_only = self.payload.is_empty();
         self.touch();
         self.header.clear();
         self.writes = 0;
@@ -238,6 +241,7 @@ impl Batch {
             seq: header.batch_seq,
             bytes: self.payload.len(),
             sealed_at: now,
+            reads_only,
             items: std::mem::replace(&mut self.items, spare.items),
             copying: std::mem::replace(&mut self.copying, spare.copying),
             asides: std::mem::replace(&mut self.asides, spare.asides),

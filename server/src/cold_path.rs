@@ -337,6 +337,7 @@ impl CoreState {
             }
             Outcome::NeedsTick => {
                 pin_needed(&mut self.keyspace, spec, &args, &mut self.batch.pins);
+                self.batch.touch();
                 self.batch.push_aside(id, spec.id, &args);
                 self.waits(id);
             }
@@ -670,6 +671,7 @@ impl CoreState {
             }
         } else if outcome == Outcome::NeedsTick {
             pin_needed(&mut self.keyspace, spec, args, &mut self.batch.pins);
+            self.batch.touch();
             self.batch.push_encoded_aside(Who::Core(from, asker, how), op);
             self.core_waits(from, asker, how);
         } else if outcome == Outcome::Waits {

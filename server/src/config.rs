@@ -30,7 +30,7 @@ pub use notify::NotifyEvents;
 pub use options::RawOptions;
 pub use output_limits::{OutputBufferLimits, OutputLimit};
 pub use registry::{ConfigRegistry, ConfigSetError};
-pub use settings::{Durability, LogLevel, Setting, Settings};
+pub use settings::{Durability, LogLevel, ReadMode, Setting, Settings};
 
 /// Longest argument of a command, in bytes: Redis's own default, and what one log entry is sized for.
 pub const BULK_BYTES_LIMIT: u64 = 512 << 20;
@@ -273,6 +273,7 @@ impl Config {
             memory_bytes_max: option("memory", &raw.memory, |t| memory(t, 0, i64::MAX as u64))?,
             dataset_bytes_max: option("dataset-limit", &raw.dataset_limit, |t| memory(t, 0, i64::MAX as u64))?,
             scrub_bytes_per_s: option("scrub-rate", &raw.scrub_rate, |t| memory(t, 0, i64::MAX as u64))?,
+            read_mode: ReadMode::from_position(option("read-mode", &raw.read_mode, |t| choice(t, &ReadMode::NAMES))?),
             repair_after_s: seconds("repair-after", &raw.repair_after)?,
             eviction_policy: EvictionPolicy::from_position(option("maxmemory-policy", &raw.maxmemory_policy, |t| {
                 choice(t, &EvictionPolicy::NAMES)

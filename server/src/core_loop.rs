@@ -32,12 +32,13 @@ use crate::batch::BATCH_BYTES_MAX;
 use crate::boot::{FIRST_GROUP, sync_policy};
 use crate::cluster_turn::Peers;
 use crate::commands::refusals::DISK_FULL;
-use crate::config::{Durability, Setting};
+use crate::config::{Durability, ReadMode, Setting};
 use crate::core_state::{CoreState, NetBuffers, Now, WriteBarrier};
 use crate::log_driver::LogDriver;
 use crate::logging::{Event, LogControl};
 use crate::metadata_turn::Metadata;
 use crate::metrics::{LatencyKind, Queue, SnapshotSlot};
+use crate::read_index::{ReadIndex, ReadsNow};
 use crate::saving::BackupView;
 use crate::snapshot_work::SnapshotWork;
 use crate::store_driver::{DriverError, StoreFailure};
@@ -198,6 +199,7 @@ pub struct CoreLoop {
     log_spent: Span,
     /// As last reported.
     barrier: Option<WriteBarrier>,
+    read_index: ReadIndex,
 }
 
 impl CoreLoop {
@@ -245,6 +247,7 @@ impl CoreLoop {
             waiting_for_room: false,
             log_spent: Span::default(),
             barrier: None,
+            read_index: ReadIndex::default(),
         }
     }
 
@@ -363,7 +366,7 @@ impl CoreLoop {
         // After the sockets were drained: what a client knew when it asked lies before this moment.
         let now = self.now();
         self.look_at_leadership(group, now.tick);
-        let reads_allowed = group.may_read(now.tick);
+        let reads_allowed = group.may_read(now.tick) && !self.asks_for_reads();
         {
             let mut state = self.state.borrow_mut();
             state.begin_turn(now, reads_allowed);
@@ -389,6 +392,14 @@ impl CoreLoop {
                 && state.write_barrier != Some(WriteBarrier::DiskFull);
             let mut bytes = 0;
             while let Some(payload) = state.next_proposal(due) {
+                match self.read_index.look(&mut state, group) {
+                    ReadsNow::Propose => {}
+                    ReadsNow::Answered => continue,
+                    ReadsNow::Wait => {
+                        state.put_back(payload);
+                        break;
+                    }
+                }
                 bytes += payload.len();
                 match self.log.borrow_mut().admit(bytes) {
                     Ok(()) => {}
@@ -446,6 +457,12 @@ impl CoreLoop {
         self.flush_peers(now.tick)?;
         self.note_slice(began, now);
         self.wait().await
+    }
+
+    /// Whether reads are answered by a quorum's word alone, although this core may have a lease.
+    fn asks_for_reads(&self) -> bool {
+        let state = self.state.borrow();
+        state.replication.is_some() && state.server.config.settings().read_mode == ReadMode::ReadIndex
     }
 
     fn now(&self) -> Now {

@@ -592,6 +592,7 @@ impl CoreState {
                             }
                         }
                         Outcome::NeedsTick => {
+                            self.batch.touch();
                             self.batch.push_aside(id, spec.id, &args);
                             self.waits(id);
                         }

@@ -184,15 +184,16 @@ impl CoreState {
             self.core_waits(from, asker, how);
         } else {
             let now = !waits && self.reads_allowed;
-            let outcome = if now {
-                self.read_for_core(from, request, args)
-            } else {
-                Outcome::NeedsTick
-            };
+            let outcome = now.then(|| self.read_for_core(from, request, args));
             match outcome {
-                Outcome::Answered => return,
-                Outcome::NeedsTick => self.batch.push_encoded_aside(who, op),
-                Outcome::Waits => {
+                Some(Outcome::Answered) => return,
+                None | Some(Outcome::NeedsTick) => {
+                    if outcome.is_some() || spec.run.is_carrier() {
+                        self.batch.touch();
+                    }
+                    self.batch.push_encoded_aside(who, op);
+                }
+                Some(Outcome::Waits) => {
                     self.batch.push_encoded_write(who, op);
                     self.note_blocking(who, spec);
                 }

@@ -52,6 +52,7 @@ pub mod parcel;
 pub mod pause;
 pub mod peer_driver;
 pub mod pubsub;
+mod read_index;
 pub mod relay;
 pub mod reply;
 pub mod reply_order;

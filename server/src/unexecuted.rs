@@ -117,7 +117,11 @@ impl CoreState {
                     self.note_blocking(who, spec);
                 }
             }
-            (ItemKind::Aside(_), _) => self.batch.push_encoded_aside(who, operation),
+            (ItemKind::Aside(_), _) => {
+                // It may be there for the time that an entry brings.
+                self.batch.touch();
+                self.batch.push_encoded_aside(who, operation);
+            }
             (ItemKind::Said(_), _) => self.batch.push_said(who, &text_of(operation)),
             (ItemKind::Refusal(_), _) => self.batch.push_refusal(who, &text_of(operation)),
             (ItemKind::Forget, Who::Client(conn)) => self.batch.push_forget(conn),

@@ -139,6 +139,20 @@ pub struct RawOptions {
     #[arg(long, value_name = "FILE", help_heading = "Cluster", verbatim_doc_comment)]
     pub cluster_secret_file: Option<String>,
 
+    /// How a leader makes sure before it answers a read that nobody has led since: lease or read-index (live).
+    ///
+    /// lease: the others have promised not to elect anybody for some time; clocks must run at about the same rate, and pauses
+    /// of machines are no danger as long as their clocks go on. read-index: it asks a majority each time, one question for
+    /// all reads of a moment; a read takes a round trip longer. Reads are linearizable in both.
+    #[arg(
+        long,
+        value_name = "MODE",
+        default_value = "lease",
+        help_heading = "Cluster",
+        verbatim_doc_comment
+    )]
+    pub read_mode: String,
+
     /// Seconds without an answer after which a node's replicas are rebuilt on others; 0 = never (live).
     ///
     /// Needs nodes that have none of them yet, and a majority of each group; the number of replicas stays. The leader of

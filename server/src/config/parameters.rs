@@ -3,7 +3,7 @@
 
 use super::notify::NotifyEvents;
 use super::parse::{choice, integer, memory, memory_or_percent, save_points};
-use super::settings::{Durability, LogLevel, Setting, Settings};
+use super::settings::{Durability, LogLevel, ReadMode, Setting, Settings};
 use super::{BULK_BYTES_FLOOR, BULK_BYTES_LIMIT, Config, EVICTION_SAMPLES_MAX, SLOW_LOG_LEN_MAX, SPIN_US_MAX};
 use slotcore_engine::eviction::EvictionPolicy;
 
@@ -163,6 +163,12 @@ pub static PARAMETERS: &[Parameter] = &[
         Setting::ScrubRate,
         |s| s.scrub_bytes_per_s.to_string(),
         |s, t| memory(t, 0, i64::MAX as u64).map(|bytes| s.scrub_bytes_per_s = bytes),
+    ),
+    live(
+        "read-mode",
+        Setting::ReadMode,
+        |s| s.read_mode.name().to_string(),
+        |s, t| choice(t, &ReadMode::NAMES).map(|at| s.read_mode = ReadMode::from_position(at)),
     ),
     live(
         "repair-after",

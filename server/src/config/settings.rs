@@ -52,6 +52,30 @@ impl fmt::Display for Durability {
     }
 }
 
+/// How a leader of several replicas makes sure that nobody has led since (`--read-mode`, `CONFIG SET read-mode`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadMode {
+    /// By a promise of the others that holds for some time: clocks must run at about the same rate.
+    Lease,
+    /// By asking a quorum each time: trusts no clock.
+    ReadIndex,
+}
+
+impl ReadMode {
+    /// Names, in the order of the variants.
+    pub const NAMES: [&str; 2] = ["lease", "read-index"];
+
+    /// The variant at a position of [`ReadMode::NAMES`].
+    pub fn from_position(at: usize) -> Self {
+        [Self::Lease, Self::ReadIndex][at]
+    }
+
+    /// As `--read-mode` spells it.
+    pub fn name(self) -> &'static str {
+        Self::NAMES[self as usize]
+    }
+}
+
 /// How much is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
@@ -113,6 +137,8 @@ pub struct Settings {
     pub dataset_bytes_max: u64,
     /// Bytes a second that the scrubber reads; 0 = it does not.
     pub scrub_bytes_per_s: u64,
+    /// How reads of replicated groups are made sure of.
+    pub read_mode: ReadMode,
     /// Seconds after which replicas of a node that does not answer are rebuilt on others; 0 = never.
     pub repair_after_s: u32,
     /// Which keys go at that limit.
@@ -189,6 +215,7 @@ pub enum Setting {
     MemoryBytesMax,
     DatasetBytesMax,
     ScrubRate,
+    ReadMode,
     RepairAfter,
     /// `maxmemory-policy` and what belongs to it.
     Eviction,

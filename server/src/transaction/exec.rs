@@ -108,6 +108,8 @@ impl CoreState {
                 (Outcome::NeedsTick | Outcome::Waits, _) => {}
             }
         }
+        // All of it sees one moment, which an entry gives it.
+        self.batch.touch();
         self.batch.push_aside(id, spec.id, &args);
         self.waits(id);
     }

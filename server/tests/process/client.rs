@@ -51,6 +51,15 @@ impl Client<TcpStream> {
         stream.set_write_timeout(Some(PATIENCE))?;
         Ok(Self::over(stream))
     }
+
+    /// Whether anything has come that was not read.
+    pub fn has_reply(&self) -> bool {
+        let stream = self.stream.get_ref();
+        stream.set_nonblocking(true).unwrap();
+        let came = stream.peek(&mut [0]).is_ok();
+        stream.set_nonblocking(false).unwrap();
+        came || !self.stream.buffer().is_empty()
+    }
 }
 
 impl<S: Read + Write> Client<S> {

@@ -183,6 +183,26 @@ fn leaders_are_frozen() {
 }
 
 #[test]
+fn leaders_that_ask_before_they_read_are_frozen_and_killed() {
+    let mut cluster = Cluster::prepare_with(3, 1, &["--read-mode", "read-index"]);
+    (0..3).for_each(|node| cluster.start_node(node));
+    check_under(cluster, 500, |cluster, shared| {
+        for _ in 0..2 {
+            shared.let_pass(MOMENTS);
+            let leader = cluster.leader_of(0);
+            cluster.node(leader).freeze();
+            shared.let_pass(MOMENTS);
+            cluster.node(leader).thaw();
+            shared.let_pass(MOMENTS);
+            let leader = cluster.leader_of(0);
+            cluster.kill_node(leader);
+            shared.let_pass(MOMENTS);
+            cluster.start_node(leader);
+        }
+    });
+}
+
+#[test]
 fn all_are_killed_and_started_in_another_order() {
     check_under(Cluster::start(3, 2), 300, |cluster, shared| {
         for order in [[2, 0, 1], [1, 2, 0]] {

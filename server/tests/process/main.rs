@@ -44,6 +44,7 @@ mod monitor;
 mod notifications;
 mod pause;
 mod pubsub;
+mod read_index;
 mod redis_rs;
 mod redis_rs_cluster;
 mod refused_starts;
