@@ -334,6 +334,11 @@ impl Drop for Peer {
     }
 }
 
+/// Says which program it is that cannot be started.
+pub fn named(program: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot run {program}: {error}"))
+}
+
 /// The beginning of a command line whose program runs on `cpus`.
 fn pinned(cpus: &[CpuId]) -> Command {
     let list: Vec<String> = cpus.iter().map(|cpu| cpu.0.to_string()).collect();
@@ -343,7 +348,8 @@ fn pinned(cpus: &[CpuId]) -> Command {
 }
 
 fn spawn(command: &mut Command) -> io::Result<Child> {
-    command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
+    child.map_err(|error| named(&command.get_program().to_string_lossy(), &error))
 }
 
 fn answers(addr: SocketAddr) -> bool {

@@ -198,7 +198,8 @@ impl CoreLoop {
         self.advance();
         self.settle_applied(group).await;
 
-        // After the sockets were drained: what a client knew when it asked lies before this moment.
+        // After sockets and mail were drained: what a client knew when it asked lies before this moment.
+        self.state.borrow_mut().receive_mail();
         let now = self.now();
         self.look_at_leadership(group, now.tick);
         let reads_allowed = group.may_read(now.tick) && !self.asks_for_reads();

@@ -22,14 +22,23 @@ use crate::transaction::ABORTED_BECAUSE;
 const UNREAD_MAX: usize = 16;
 
 impl CoreState {
-    /// Reads what the other cores have sent. True when there was something.
-    pub fn take_mail(&mut self) -> bool {
-        let mut any = false;
+    /// Takes what the other cores have sent, to be read by [`CoreState::take_mail`]. To be called before it is found out
+    /// whether this core may answer reads: a client of another core may have asked after a moment that comes before this.
+    pub fn receive_mail(&mut self) {
+        let mut unread = self.mesh.unread.len();
         // Who is held waits for a word of another core, behind whatever that one has sent before.
-        while (self.mesh.unread.len() < UNREAD_MAX || self.is_held())
+        while (unread < UNREAD_MAX || self.is_held())
             && let Some((from, parcel)) = self.mesh.receive()
         {
-            any = true;
+            unread += usize::from(!parcel.requests.is_empty());
+            self.mesh.arrived.push_back((from, parcel));
+        }
+    }
+
+    /// Reads what the other cores have sent. True when there was something.
+    pub fn take_mail(&mut self) -> bool {
+        let mut any = !self.mesh.arrived.is_empty();
+        while let Some((from, parcel)) = self.mesh.arrived.pop_front() {
             self.open_parcel(from, parcel);
         }
         self.tend_tracking();

@@ -29,6 +29,8 @@ pub struct Mesh {
     /// By destination; the core's own holds parts of its own commands and never leaves. Behind those of the cores: those of
     /// the same core of other nodes, by node ([`Mesh::far`]).
     boxes: Vec<Parcel>,
+    /// Parcels that were received and not opened, oldest first, with their senders.
+    pub arrived: VecDeque<(u16, Parcel)>,
     /// Requests that could not be carried out at once, oldest first.
     pub unread: VecDeque<Unread>,
     spare: Vec<Parcel>,
@@ -40,6 +42,7 @@ impl Mesh {
         Self {
             boxes: (0..port.cores()).map(|_| Parcel::default()).collect(),
             port,
+            arrived: VecDeque::new(),
             unread: VecDeque::new(),
             spare: Vec::new(),
         }
@@ -124,7 +127,10 @@ impl Mesh {
 
     /// True when nothing is to be sent and nothing to be carried out.
     pub fn is_quiet(&self) -> bool {
-        self.unread.is_empty() && self.boxes.iter().all(Parcel::is_empty) && !self.port.has_mail()
+        self.unread.is_empty()
+            && self.arrived.is_empty()
+            && self.boxes.iter().all(Parcel::is_empty)
+            && !self.port.has_mail()
     }
 
     /// Keeps the buffers of a parcel that was read.

@@ -15,7 +15,7 @@ use crate::etcd::{self, Puts};
 use crate::load;
 use crate::load::recorder::Second;
 use crate::load::report::Row;
-use crate::peer::Peer;
+use crate::peer::{Peer, named};
 
 /// Who sends the requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -216,7 +216,8 @@ fn redis_benchmark(peer: &Peer, placement: &Placement, workload: &Workload, scal
         .args(["-h", &peer.addr.ip().to_string(), "-p", &peer.addr.port().to_string()])
         .args(["-n", &requests.to_string()])
         .args(workload.redis_benchmark_args())
-        .output()?;
+        .output()
+        .map_err(|error| named("taskset", &error))?;
     let client_us = (of_children() - before).as_secs_f64() * 1e6 / requests as f64;
     let text = String::from_utf8_lossy(&run.stdout);
     if !run.status.success() || text.contains("ERR") {

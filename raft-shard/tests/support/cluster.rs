@@ -369,7 +369,7 @@ impl Cluster {
                     running.asked.set(Some((now, visible)));
                     running.asked_at.set(now);
                     // From time to time it waits for what is asked anyhow.
-                    if now.0 % 2 == 0 {
+                    if now.0.is_multiple_of(2) {
                         let _ = group.ask_quorum();
                     }
                 }

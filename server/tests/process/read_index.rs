@@ -61,7 +61,7 @@ fn reads_see_what_was_written_and_are_no_entries() {
         &["SET", "{k}word", "b"],
         &["GET", "{k}word"],
     ];
-    client.send(&pipeline.map(|words| request(words)).concat()).unwrap();
+    client.send(&pipeline.map(request).concat()).unwrap();
     let replies: Vec<String> = pipeline.iter().map(|_| client.reply().unwrap().text()).collect();
     assert_eq!(replies, ["OK", "a", "OK", "b"]);
     // What all of it sees is one moment.
