@@ -34,6 +34,7 @@ use slotcore_rt::clock::Tick;
 use slotcore_rt::ids::{LogIndex, ReplicaId, Term};
 
 use crate::consensus::{Consensus, PAYLOAD_TAGS_FROM, Progress, ProposalId, ProposeError, Refusal, Role};
+use crate::freshness::Vouched;
 use crate::group_state::GroupState;
 use crate::inbound::Inbound;
 use crate::lease::{Lease, LeaseInput};
@@ -142,6 +143,7 @@ impl<RT: Runtime, S: StateMachine> Group<RT, S> {
         let store = LogStore::new(log, hub, state.clone());
         let applier = Applier::new(machine, at, state.clone());
         let network = Outgoing::new(network, state.clone());
+        state.counts_from_answers.set(options.planted.counts_from_answers);
         let raft = Raft::build(options.id.0, config, network, store, applier)
             .await
             .map_err(OpenError::because)?;
@@ -184,7 +186,18 @@ impl<RT: Runtime, S: StateMachine> Group<RT, S> {
 
     /// Where messages of other replicas to this one go in.
     pub fn inbound(&self) -> Inbound<RT, S> {
-        Inbound::new(self.raft.clone(), self.hold_off_until)
+        Inbound::new(self.raft.clone(), self.state.clone(), self.hold_off_until)
+    }
+
+    /// As of when this replica's state is, as far as its leader has vouched for it; see [`crate::freshness`]. What anyone was
+    /// shown before that moment is in it. For replicas that do not lead, with [`crate::peer::read_index::ask`].
+    pub fn fresh_as_of(&self, vouched: Vouched) -> Option<Tick> {
+        let (applied, _) = self.state.applied();
+        self.state.freshness.borrow_mut().as_of(applied, vouched)
+    }
+
+    pub(crate) fn is_leader(&self) -> bool {
+        self.server.borrow_watched().state == ServerState::Leader
     }
 
     /// The group's shared facts.

@@ -2,10 +2,13 @@
 
 use std::cell::{Cell, RefCell};
 
+use slotcore_rt::clock::Tick;
 use slotcore_rt::ids::{LogIndex, Term};
 
 use crate::consensus::{Progress, ProposalId, Refusal};
+use crate::freshness::Freshness;
 use crate::members::Members;
+use crate::peer::read_index::Question;
 use crate::state_machine::Applied;
 use crate::types::StoredMembership;
 
@@ -24,6 +27,14 @@ pub struct GroupState {
     change_failed: RefCell<Option<String>>,
     refused: RefCell<Vec<(ProposalId, Refusal)>>,
     failure: RefCell<Option<String>>,
+    /// How fresh this replica's state is while it does not lead.
+    pub(crate) freshness: RefCell<Freshness>,
+    /// What other replicas have asked to know the same of theirs.
+    pub(crate) questions: RefCell<Vec<Question>>,
+    /// When a quorum was last asked because of them.
+    pub(crate) asked_quorum: Cell<Tick>,
+    /// A bug put back on purpose.
+    pub(crate) counts_from_answers: Cell<bool>,
 }
 
 impl GroupState {

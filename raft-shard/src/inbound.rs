@@ -3,6 +3,8 @@
 //! A replica that has just restarted refuses every request for its vote until the promises it may have made before have
 //! run out. openraft keeps the promise "no vote for another while a leader is alive" in memory only.
 
+use std::rc::Rc;
+
 use futures_util::Stream;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{Fatal, RaftError};
@@ -13,6 +15,7 @@ use openraft::raft::{
 use slotcore_rt::clock::Tick;
 
 use crate::group::RaftHandle;
+use crate::group_state::GroupState;
 use crate::runtime::Runtime;
 use crate::state_machine::StateMachine;
 use crate::types::{RaftTypes, Snapshot, Vote};
@@ -20,6 +23,7 @@ use crate::types::{RaftTypes, Snapshot, Vote};
 /// A handle; clones lead to the same replica.
 pub struct Inbound<RT: Runtime, S: StateMachine> {
     raft: RaftHandle<RT, S>,
+    state: Rc<GroupState>,
     hold_off_until: Tick,
 }
 
@@ -27,14 +31,24 @@ impl<RT: Runtime, S: StateMachine> Clone for Inbound<RT, S> {
     fn clone(&self) -> Self {
         Inbound {
             raft: self.raft.clone(),
+            state: self.state.clone(),
             hold_off_until: self.hold_off_until,
         }
     }
 }
 
 impl<RT: Runtime, S: StateMachine> Inbound<RT, S> {
-    pub(crate) fn new(raft: RaftHandle<RT, S>, hold_off_until: Tick) -> Self {
-        Inbound { raft, hold_off_until }
+    pub(crate) fn new(raft: RaftHandle<RT, S>, state: Rc<GroupState>, hold_off_until: Tick) -> Self {
+        Inbound {
+            raft,
+            state,
+            hold_off_until,
+        }
+    }
+
+    /// The facts of its group.
+    pub(crate) fn state(&self) -> &GroupState {
+        &self.state
     }
 
     /// Entries or a heartbeat from a leader.

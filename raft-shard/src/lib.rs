@@ -14,6 +14,7 @@
 
 pub mod consensus;
 pub mod core_log;
+pub mod freshness;
 pub mod group;
 pub mod group_state;
 pub mod inbound;
@@ -36,6 +37,7 @@ pub mod types;
 
 pub use consensus::{Consensus, Progress, ProposalId, ProposeError, Refusal, Role};
 pub use core_log::{CoreLogHandle, ReadFrames};
+pub use freshness::{Freshness, Vouched};
 pub use group::{Group, LogPositions, OpenError, TransferRefused};
 pub use group_state::GroupState;
 pub use inbound::Inbound;

@@ -51,6 +51,8 @@ pub struct Planted {
     pub ignore_commit_sent: bool,
     /// Whatever a quorum has ever answered in the term confirms a read.
     pub any_answer_confirms: bool,
+    /// A replica takes its state for as fresh as the moment its leader's answer came.
+    pub counts_from_answers: bool,
 }
 
 impl GroupOptions {

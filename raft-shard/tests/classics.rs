@@ -35,9 +35,8 @@ fn answer_all(puppet: &Puppet, peers: &[u64], upto: Option<(u64, u64)>) -> Vec<(
                         continue;
                     }
                 }
-                (Request::Append(_) | Request::Heartbeat(_) | Request::Snapshot(..) | Request::Transfer(_), _) => {
-                    continue;
-                }
+                (Request::Append(_) | Request::Heartbeat(_) | Request::Snapshot(..), _) => continue,
+                (Request::Transfer(_) | Request::ReadIndex(_), _) => continue,
             };
             puppet.answer(peer, call, answer);
         }

@@ -292,6 +292,7 @@ fn storm(seed: u64) -> Vec<String> {
     cluster.run_for(Duration::from_secs(1));
     cluster.settle();
     assert!(cluster.confirmed.get() > 0, "no quorum confirms a read");
+    assert!(cluster.told.get() > 0, "no leader vouches for another's state");
     cluster.violations()
 }
 

@@ -11,6 +11,7 @@ use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, TransferLeaderError, TransferLeaderRequest, VoteRequest, VoteResponse,
 };
 use openraft::vote::RaftLeaderId;
+use slotcore_raft_shard::Vouched;
 use slotcore_raft_shard::peer::{BadFrame, CallId, FrameBuilder, PeerHub, SnapshotAnswer, SnapshotPart, codec, frame};
 use slotcore_raft_shard::runtime::sim::SimRuntime;
 use slotcore_raft_shard::sim_wire::{Answer, Message, Request};
@@ -75,7 +76,7 @@ fn message(rng: &mut SeededRng) -> Message {
     let call = CallId(number(rng));
     let mut ask = VoteRequest::new(vote(rng), position(rng));
     ask.leadership_transfer = rng.chance(1, 2);
-    match rng.below(11) {
+    match rng.below(13) {
         0 => Message::Request(call, Request::Append(append(rng))),
         1 => Message::Request(call, Request::Heartbeat(append(rng))),
         2 => Message::Request(call, Request::Vote(ask)),
@@ -116,6 +117,14 @@ fn message(rng: &mut SeededRng) -> Message {
             Message::Answer(call, Answer::Snapshot(SnapshotAnswer { vote, have }))
         }
         9 => Message::Carried(bytes(rng)),
+        10 => {
+            let vouched = [Vouched::ByLease, Vouched::ByQuorum][rng.index(2)];
+            Message::Request(call, Request::ReadIndex(vouched))
+        }
+        11 => {
+            let index = rng.chance(1, 2).then(|| LogIndex(number(rng)));
+            Message::Answer(call, Answer::ReadIndex(index))
+        }
         _ => Message::Answer(
             call,
             Answer::Transfer(match rng.below(3) {
@@ -152,6 +161,8 @@ fn text(message: &Message) -> String {
         Message::Request(call, Request::PreVote(r)) => format!("{call:?} pre-vote {r:?}"),
         Message::Request(call, Request::Snapshot(v, part)) => format!("{call:?} {v:?} {part:?}"),
         Message::Request(call, Request::Transfer(r)) => format!("{call:?} {r:?}"),
+        Message::Request(call, Request::ReadIndex(vouched)) => format!("{call:?} read index {vouched:?}"),
+        Message::Answer(call, Answer::ReadIndex(index)) => format!("{call:?} read index {index:?}"),
         Message::Answer(call, Answer::Append(a)) => format!("{call:?} append {a:?}"),
         Message::Answer(call, Answer::Vote(a)) => format!("{call:?} vote {a:?}"),
         Message::Answer(call, Answer::Snapshot(a)) => format!("{call:?} snapshot {a:?}"),

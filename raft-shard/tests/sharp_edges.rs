@@ -51,6 +51,7 @@ fn name(request: &Request) -> &'static str {
         Request::PreVote(_) => "pre-vote",
         Request::Snapshot(..) => "snapshot",
         Request::Transfer(_) => "transfer",
+        Request::ReadIndex(_) => "read-index",
     }
 }
 

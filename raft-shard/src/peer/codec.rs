@@ -12,6 +12,7 @@ use slotcore_rt::ids::{GroupId, LogIndex, Term};
 
 use super::frame::BadFrame;
 use super::message::{Answer, CallId, Message, Request, SnapshotAnswer, SnapshotPart};
+use crate::freshness::Vouched;
 use crate::membership;
 use crate::runtime::Runtime;
 use crate::types::{
@@ -27,11 +28,13 @@ mod kind {
     // 5 was a snapshot in one piece.
     pub const TRANSFER: u8 = 6;
     pub const SNAPSHOT: u8 = 7;
+    pub const READ_INDEX: u8 = 8;
     pub const CARRIED: u8 = 16;
     pub const APPEND_ANSWER: u8 = 0x81;
     pub const VOTE_ANSWER: u8 = 0x83;
     pub const TRANSFER_ANSWER: u8 = 0x86;
     pub const SNAPSHOT_ANSWER: u8 = 0x87;
+    pub const READ_INDEX_ANSWER: u8 = 0x88;
 }
 
 /// What an entry carries.
@@ -70,10 +73,12 @@ pub fn encode<RT: Runtime>(out: &mut Vec<u8>, group: GroupId, message: &Message<
         Message::Request(call, Request::PreVote(_)) => (kind::PRE_VOTE, call),
         Message::Request(call, Request::Snapshot(..)) => (kind::SNAPSHOT, call),
         Message::Request(call, Request::Transfer(_)) => (kind::TRANSFER, call),
+        Message::Request(call, Request::ReadIndex(_)) => (kind::READ_INDEX, call),
         Message::Answer(call, Answer::Append(_)) => (kind::APPEND_ANSWER, call),
         Message::Answer(call, Answer::Vote(_)) => (kind::VOTE_ANSWER, call),
         Message::Answer(call, Answer::Snapshot(_)) => (kind::SNAPSHOT_ANSWER, call),
         Message::Answer(call, Answer::Transfer(_)) => (kind::TRANSFER_ANSWER, call),
+        Message::Answer(call, Answer::ReadIndex(_)) => (kind::READ_INDEX_ANSWER, call),
         Message::Carried(_) => (kind::CARRIED, &CallId(0)),
     };
     out.push(kind);
@@ -90,6 +95,11 @@ pub fn encode<RT: Runtime>(out: &mut Vec<u8>, group: GroupId, message: &Message<
             put_vote(out, request.from_leader());
             put_u64(out, *request.to_node_id());
             put_log_id(out, request.last_log_id());
+        }
+        Message::Request(_, Request::ReadIndex(vouched)) => out.push(u8::from(*vouched == Vouched::ByQuorum)),
+        Message::Answer(_, Answer::ReadIndex(index)) => {
+            out.push(u8::from(index.is_some()));
+            put_u64(out, index.map_or(0, |index| index.0));
         }
         Message::Answer(_, Answer::Append(answer)) => match answer {
             AppendEntriesResponse::Success => out.push(append::SUCCESS),
@@ -214,6 +224,17 @@ impl Reader<'_> {
                 let (from, to) = (self.vote()?, self.number()?);
                 let request = TransferLeaderRequest::new(from, to, self.log_id()?);
                 Message::Request(call, Request::Transfer(request))
+            }
+            kind::READ_INDEX => {
+                let vouched = match self.flag()? {
+                    true => Vouched::ByQuorum,
+                    false => Vouched::ByLease,
+                };
+                Message::Request(call, Request::ReadIndex(vouched))
+            }
+            kind::READ_INDEX_ANSWER => {
+                let (leads, index) = (self.flag()?, LogIndex(self.number()?));
+                Message::Answer(call, Answer::ReadIndex(leads.then_some(index)))
             }
             kind::APPEND_ANSWER => Message::Answer(call, Answer::Append(self.append_answer()?)),
             kind::VOTE_ANSWER => {

@@ -5,7 +5,9 @@ use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, TransferLeaderResponse, VoteRequest,
     VoteResponse,
 };
+use slotcore_rt::ids::LogIndex;
 
+use crate::freshness::Vouched;
 use crate::runtime::Runtime;
 use crate::types::{RaftTypes, SnapshotMeta, Vote};
 
@@ -28,6 +30,8 @@ pub enum Request<RT: Runtime> {
     Snapshot(Vote, SnapshotPart),
     /// The leader hands over.
     Transfer(TransferLeaderRequest<RaftTypes<RT>>),
+    /// Up to which entry everything is executed that anyone has been shown, and in whose word.
+    ReadIndex(Vouched),
 }
 
 /// Some of the bytes of a snapshot.
@@ -65,6 +69,8 @@ pub enum Answer<RT: Runtime> {
     Snapshot(SnapshotAnswer),
     /// To a transfer.
     Transfer(TransferLeaderResponse<RaftTypes<RT>>),
+    /// That entry; `None`: whoever was asked does not lead.
+    ReadIndex(Option<LogIndex>),
 }
 
 /// What travels.

@@ -11,6 +11,7 @@ pub mod hub;
 pub mod landing;
 pub mod links;
 pub mod message;
+pub mod read_index;
 mod send_snapshot;
 mod serve;
 mod take_snapshot;

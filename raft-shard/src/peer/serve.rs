@@ -13,6 +13,7 @@ use slotcore_rt::ids::GroupId;
 use super::hub::{Peer, PeerHub};
 use super::landing::Landing;
 use super::message::{Answer, CallId, Message, Request, SnapshotAnswer, SnapshotPart};
+use super::read_index;
 use super::take_snapshot::{Arrived, Arriving};
 use crate::inbound::Inbound;
 use crate::runtime::Runtime;
@@ -91,6 +92,9 @@ impl<RT: Runtime, S: StateMachine> Serve<RT> for GroupServer<RT, S> {
             let _ = appender.try_send((call, request));
             return;
         }
+        if let Request::ReadIndex(vouched) = request {
+            return read_index::take(self.inbound.state(), from, call, vouched, RT::now());
+        }
         let (inbound, hub, group) = (self.inbound.clone(), self.hub.clone(), self.group);
         let arriving = self.arriving.clone();
         drop(RT::spawn(async move {
@@ -112,6 +116,7 @@ async fn carry_out<RT: Runtime, S: StateMachine>(inbound: &Inbound<RT, S>, reque
     match request {
         Request::Append(_) | Request::Heartbeat(_) => unreachable!("appends go through their queue"),
         Request::Snapshot(..) => unreachable!("parts are put together first"),
+        Request::ReadIndex(_) => unreachable!("the core answers it when its tasks are quiet"),
         Request::Vote(request) => inbound.vote(request).await.ok().map(Answer::Vote),
         Request::PreVote(request) => inbound.pre_vote(request).await.ok().map(Answer::Vote),
         Request::Transfer(request) => inbound.transfer_leader(request).await.ok().map(Answer::Transfer),

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use slotcore_raft_shard::options::Planted;
+use slotcore_raft_shard::peer::{PeerHub, read_index};
 use slotcore_raft_shard::runtime::sim::SimRuntime;
-use slotcore_raft_shard::{Consensus, Group, GroupOptions, GroupState, LogHub, MemoryLog, Role};
+use slotcore_raft_shard::{Consensus, Group, GroupOptions, GroupState, LogHub, MemoryLog, Role, Vouched};
 use slotcore_rt::clock::Tick;
 use slotcore_rt::ids::{GroupId, LogIndex, ReplicaId};
 use slotcore_rt::rng::SeededRng;
@@ -32,8 +33,13 @@ type TestGroup = Group<SimRuntime, Machine>;
 
 /// Time between two reads that ask a quorum.
 const READS_EVERY: Duration = Duration::from_millis(1);
+/// Reads that wait for a leader's word at once.
+const READS_AT_ONCE: usize = 4;
 /// How reads are called in violations that a quorum's answer allowed.
 pub const BY_READ_INDEX: &str = "by ReadIndex";
+/// The same of replicas that do not lead, by their leader's word.
+pub const BY_ANOTHERS_LEASE: &str = "by its leader's lease";
+pub const BY_ANOTHERS_QUORUM: &str = "by its leader's ReadIndex";
 
 /// What the parts of a running replica share.
 #[derive(Clone)]
@@ -45,6 +51,11 @@ struct Running {
     asked: Cell<Option<(Tick, LogIndex)>>,
     /// When the last one was.
     asked_at: Cell<Tick>,
+    hub: Rc<RefCell<Option<Rc<PeerHub<SimRuntime>>>>>,
+    /// When reads were received that wait for the leader's word, what was visible then, and whose word.
+    follows: RefCell<Vec<(Tick, LogIndex, Vouched)>>,
+    /// How many there were.
+    followed: Cell<u64>,
 }
 
 struct Replica {
@@ -81,6 +92,8 @@ pub struct Cluster {
     next_write: u64,
     /// Reads that a quorum's answer allowed.
     pub confirmed: Cell<u64>,
+    /// The same of replicas that did not lead.
+    pub told: Cell<u64>,
 }
 
 impl Cluster {
@@ -107,6 +120,7 @@ impl Cluster {
             seconds,
             next_write: 1,
             confirmed: Cell::default(),
+            told: Cell::default(),
         };
         cluster.ids().into_iter().for_each(|id| cluster.start(id));
         cluster
@@ -150,6 +164,9 @@ impl Cluster {
             machine: Rc::new(RefCell::new(machine)),
             asked: Cell::default(),
             asked_at: Cell::new(Tick::ZERO),
+            hub: Rc::default(),
+            follows: RefCell::default(),
+            followed: Cell::default(),
         };
         replica.running = Some(running.clone());
 
@@ -181,6 +198,7 @@ impl Cluster {
             );
             let group = group.await.unwrap();
             let inbound = group.inbound();
+            *running.hub.borrow_mut() = Some(peers.clone());
             *running.group.borrow_mut() = Some(group);
             peers.serve(GROUP, inbound);
             sim_wire::carry(peers, endpoint).await;
@@ -375,6 +393,44 @@ impl Cluster {
                 }
                 None => {}
             }
+            let hub = running.hub.borrow();
+            if let Some(hub) = hub.as_ref() {
+                self.sim
+                    .enter_on(Self::node(replica.id), || self.watch_follower(running, group, hub, now));
+            }
+        }
+    }
+
+    /// A replica that does not lead reads from time to time, also while others wait, and answers when its leader has vouched
+    /// for it.
+    fn watch_follower(&self, running: &Running, group: &mut TestGroup, hub: &Rc<PeerHub<SimRuntime>>, now: Tick) {
+        read_index::answer(hub, GROUP, group, true);
+        let visible = self.oracle.borrow().visible();
+        let leader = group.leader().filter(|&leader| leader != group.id());
+        let mut reads = running.follows.borrow_mut();
+        reads.retain(|&(then, visible, vouched)| {
+            if group.fresh_as_of(vouched) < Some(then) {
+                return true;
+            }
+            let how = match vouched {
+                Vouched::ByLease => BY_ANOTHERS_LEASE,
+                Vouched::ByQuorum => BY_ANOTHERS_QUORUM,
+            };
+            let at = running.machine.borrow().at.get();
+            self.oracle.borrow_mut().would_read(group.id().0, at, visible, how);
+            self.told.set(self.told.get() + 1);
+            false
+        });
+        if let (Some(leader), Some(&(_, _, vouched))) = (leader, reads.first()) {
+            read_index::ask(hub, GROUP, leader, group.state(), vouched);
+        }
+        let is_time = now.since(running.asked_at.get()) >= READS_EVERY;
+        if leader.is_some() && is_time && reads.len() < READS_AT_ONCE {
+            let nth = running.followed.get();
+            let vouched = [Vouched::ByLease, Vouched::ByQuorum][nth as usize % 2];
+            running.followed.set(nth + 1);
+            running.asked_at.set(now);
+            reads.push((now, visible, vouched));
         }
     }
 }

@@ -206,7 +206,7 @@ impl Puppet {
             let answer = match request {
                 Request::Append(_) | Request::Heartbeat(_) => Answer::Append(AppendEntriesResponse::Success),
                 Request::Vote(request) | Request::PreVote(request) => Answer::Vote(granted(&request)),
-                Request::Snapshot(..) | Request::Transfer(_) => continue,
+                Request::Snapshot(..) | Request::Transfer(_) | Request::ReadIndex(_) => continue,
             };
             self.answer(peer, call, answer);
         }
