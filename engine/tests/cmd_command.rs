@@ -13,9 +13,10 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 /// Commands that came after Redis 7.0, or that Redis does not have.
-const YOUNGER: [&str; 23] = [
+const YOUNGER: [&str; 24] = [
     "backup",
     "client|no-touch",
+    "client|readmode",
     "client|setinfo",
     "delex",
     "digest",

@@ -177,6 +177,23 @@ impl CoreState {
         self.spare.push(sealed);
     }
 
+    /// Answers a command of a batch that only reads, at this place of it, without an entry.
+    #[cold]
+    pub(crate) fn answer_aside(&mut self, at: usize, sealed: &Sealed) {
+        let mut ops = std::mem::take(&mut self.ops);
+        let copies = sealed.copying.contains(&(at as u32));
+        self.tracking.copies |= copies;
+        self.apply_item(&sealed.items[at], sealed, &mut ops, &[]);
+        if copies {
+            self.tracking.copies = false;
+            self.tracking.command_done();
+        }
+        self.ops = ops;
+        if self.keyspace.scripts().is_some() {
+            self.carry_out_effects();
+        }
+    }
+
     /// Carries out a batch in which there are commands that read for clients that keep copies.
     #[cold]
     fn apply_copying(&mut self, sealed: &Sealed, ops: &mut EntryOps, payload: &[u8]) {

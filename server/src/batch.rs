@@ -70,6 +70,7 @@ pub struct Batch {
     /// Which of them read for clients that keep copies.
     copying: Vec<u32>,
     writes: u32,
+    wants_time: bool,
     header: Vec<u8>,
     /// Keys that must stay in memory until the batch was applied.
     pub(crate) pins: Vec<KeyHash>,
@@ -86,6 +87,8 @@ pub struct Sealed {
     pub sealed_at: Tick,
     /// Nothing in it needs an entry.
     pub reads_only: bool,
+    /// Something in it needs the time that its entry carries.
+    pub wants_time: bool,
     /// Commands in order.
     pub items: Vec<Item>,
     /// Which of them read for clients that keep copies (`CLIENT TRACKING`), in order.
@@ -99,7 +102,7 @@ pub struct Sealed {
 impl Batch {
     /// Appends a write.
     pub fn push_write(&mut self, conn: ConnId, id: CommandId, args: &Args<'_>) {
-        self.touch();
+        self.open();
         encode_op(&mut self.payload, id, args);
         self.writes += 1;
         self.items.push(Item {
@@ -110,7 +113,7 @@ impl Batch {
 
     /// Appends a write that is encoded already.
     pub fn push_encoded_write(&mut self, who: Who, op: &[u8]) {
-        self.touch();
+        self.open();
         self.payload.extend_from_slice(op);
         self.writes += 1;
         self.items.push(Item {
@@ -121,7 +124,7 @@ impl Batch {
 
     /// Appends a write that is encoded already, and counts once.
     pub fn push_once(&mut self, who: Who, once: &Once, op: &[u8]) {
-        self.touch();
+        self.open();
         encode_once_op(&mut self.payload, once, op);
         self.writes += 1;
         self.items.push(Item {
@@ -212,6 +215,12 @@ impl Batch {
 
     /// Makes the batch worth proposing even without commands: its entry then carries the time alone.
     pub fn touch(&mut self) {
+        self.wants_time = true;
+        self.open();
+    }
+
+    /// Makes room for the header.
+    fn open(&mut self) {
         if self.payload.is_empty() {
             self.payload.resize(BATCH_HEADER_BYTES, 0);
         }
@@ -232,7 +241,7 @@ impl Batch {
         spare.pins.clear();
         // Asides alone make an entry, too, where no quorum's word is enough.
         let reads_only = self.payload.is_empty();
-        self.touch();
+        self.open();
         self.header.clear();
         self.writes = 0;
         encode_header(&mut self.header, header);
@@ -242,6 +251,7 @@ impl Batch {
             bytes: self.payload.len(),
             sealed_at: now,
             reads_only,
+            wants_time: std::mem::take(&mut self.wants_time),
             items: std::mem::replace(&mut self.items, spare.items),
             copying: std::mem::replace(&mut self.copying, spare.copying),
             asides: std::mem::replace(&mut self.asides, spare.asides),

@@ -7,6 +7,7 @@ use slotcore_engine::database::Database;
 use slotcore_rt::clock::Tick;
 
 use crate::acl::DEFAULT_USER;
+use crate::replica_reads::ReadWish;
 use crate::tracking::TrackingMode;
 
 /// A connection's number towards clients: from 1, never reused while the server runs.
@@ -104,6 +105,8 @@ pub struct ClientState {
     pub no_touch: bool,
     /// `READONLY`: a replica may answer what only reads, from what it has.
     pub reads_replica: bool,
+    /// How fresh what it reads has to be.
+    pub read_wish: ReadWish,
     /// It waits for a key.
     pub blocked: bool,
     /// To be closed as soon as what was written for it has been sent.
@@ -143,6 +146,7 @@ impl ClientState {
             no_evict: false,
             no_touch: false,
             reads_replica: false,
+            read_wish: ReadWish::default(),
             blocked: false,
             close_after_reply: false,
         }
@@ -215,6 +219,7 @@ impl ClientState {
         self.no_evict = false;
         self.no_touch = false;
         self.reads_replica = false;
+        self.read_wish = ReadWish::default();
     }
 }
 

@@ -15,7 +15,7 @@ use slotcore_raft_shard::runtime::glommio::GlommioRuntime;
 use slotcore_raft_shard::runtime::timers;
 use slotcore_raft_shard::{Consensus, Group, ProposalId, Refusal, Role, StateMachine};
 use slotcore_rt::clock::{Clock, SystemClock, Tick};
-use slotcore_rt::ids::{ReplicaId, Term};
+use slotcore_rt::ids::{GroupId, ReplicaId, Term};
 use slotcore_rt::signal;
 
 use crate::core_loop::{CoreFailure, CoreLoop};
@@ -26,6 +26,7 @@ use crate::logging::Event;
 use crate::nodes::NodeNumber;
 use crate::peer_driver::{Heard, PeerDriver};
 use crate::relay::short;
+use crate::replica_reads::ReplicaReads;
 use crate::unexecuted::Unexecuted;
 
 /// How long commands are kept while nobody is known to lead, and how long a client waits to learn whether a command was
@@ -44,6 +45,8 @@ pub(crate) struct Peers {
     pub elsewhere: Option<NodeNumber>,
     /// This core has a replica of its group.
     pub has_replica: bool,
+    /// What the group is called.
+    pub group: GroupId,
     /// Nobody has been known to lead since then.
     leaderless_since: Tick,
     /// The process ends: until then this core waits for another node to lead instead.
@@ -52,9 +55,10 @@ pub(crate) struct Peers {
 }
 
 impl Peers {
-    pub(crate) fn new(driver: PeerDriver, now: Tick) -> Self {
+    pub(crate) fn new(driver: PeerDriver, group: GroupId, now: Tick) -> Self {
         Self {
             driver,
+            group,
             elsewhere: None,
             has_replica: false,
             leaderless_since: now,
@@ -76,6 +80,8 @@ pub(crate) struct Replication {
     pub flights: Flights,
     /// The term in which this core has proposed last; `None` once that is over and done with.
     led: Option<Term>,
+    /// How fresh its state is while it follows.
+    pub reads: ReplicaReads,
 }
 
 impl Replication {
@@ -86,6 +92,7 @@ impl Replication {
             is_outside: false,
             flights: Flights::default(),
             led: None,
+            reads: ReplicaReads::default(),
         }
     }
 }
@@ -230,6 +237,7 @@ impl CoreLoop {
 
     /// Finds out who leads, and settles what was proposed and not executed. To be called when Raft's tasks are quiet.
     pub(crate) fn look_at_leadership<S: StateMachine>(&mut self, group: &mut Group<GlommioRuntime, S>, now: Tick) {
+        self.answer_replicas(group);
         let Some(peers) = &mut self.peers else { return };
         let cell = self.state.clone();
         let mut state = cell.borrow_mut();
@@ -245,6 +253,7 @@ impl CoreLoop {
             return;
         };
         replication.is_outside = is_outside(peers.has_replica, group.role());
+        replication.note_freshness(group);
         for (proposal, refusal) in peers.refused.drain(..) {
             replication.flights.refused(proposal, refusal);
         }
@@ -405,9 +414,13 @@ impl CoreState {
             return;
         }
         self.seal();
-        let payloads: Vec<Bytes> = self.outbox.drain(..).collect();
-        for payload in payloads {
-            self.turn_away(&payload, why);
+        for _ in 0..self.outbox.len() {
+            if self.awaits_freshness() {
+                break;
+            }
+            if let Some(payload) = self.outbox.pop_front() {
+                self.turn_away(&payload, why);
+            }
         }
     }
 }

@@ -362,6 +362,7 @@ fn run(cmd: ServerCmd, ctx: &mut ServerCtx<'_>, conn: &mut ClientState, args: Ar
         C::ClientKill => client::kill(ctx, conn, args, out),
         C::ClientNoEvict => client::no_evict(conn, args, out),
         C::ClientNoTouch => client::no_touch(conn, args, out),
+        C::ClientReadMode => client::read_mode(conn, args, out),
         C::Monitor => {
             out.ok();
             Flow::Done

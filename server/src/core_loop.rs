@@ -264,6 +264,7 @@ impl CoreLoop {
             }
             state.turn_away_unproposed();
         }
+        self.ask_for_freshness(group);
         self.settle_appended(group).await;
         self.work_on_store(group, began, now)?;
         {
@@ -296,7 +297,7 @@ impl CoreLoop {
     }
 
     /// Whether reads are answered by a quorum's word alone, although this core may have a lease.
-    fn asks_for_reads(&self) -> bool {
+    pub(crate) fn asks_for_reads(&self) -> bool {
         let state = self.state.borrow();
         state.replication.is_some() && state.server.config.settings().read_mode == ReadMode::ReadIndex
     }

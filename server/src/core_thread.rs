@@ -367,7 +367,7 @@ async fn open(plan: CorePlan) -> Result<Option<Core>, Refused> {
             let rng = rng.derive("links to other nodes");
             let driver = PeerDriver::new(nodes, plan.core, kept, socket, messages, rng, now)
                 .map_err(refused("a socket for peers"))?;
-            turns.peers = Some(Peers::new(driver, now));
+            turns.peers = Some(Peers::new(driver, group_id, now));
             group
         }
         _ => {

@@ -339,8 +339,10 @@ impl CoreState {
             }
             (Ok(spec), None) => match spec.run {
                 Run::Data(_)
-                    if !(self.reads_allowed
-                        || client.reads_replica && self.replication.as_ref().is_some_and(|r| r.follows())) =>
+                    if (!self.reads_allowed || client.asks_majority())
+                        && !(self.replication.as_ref()).map_or(self.reads_allowed, |r| {
+                            r.reads_now(client, self.reads_allowed, self.now.tick)
+                        }) =>
                 {
                     self.batch.push_aside(id, spec.id, &args);
                     self.waits(id);

@@ -192,7 +192,8 @@ impl CoreState {
             self.note_blocking(who, spec);
             self.core_waits(from, asker, how);
         } else {
-            let now = !waits && self.reads_allowed;
+            let asks_majority = how.majority && self.replication.is_some();
+            let now = !waits && self.reads_allowed && !asks_majority;
             let outcome = now.then(|| self.read_for_core(from, request, args));
             match outcome {
                 Some(Outcome::Answered) => return,

@@ -54,6 +54,7 @@ pub mod peer_driver;
 pub mod pubsub;
 mod read_index;
 pub mod relay;
+mod replica_reads;
 pub mod reply;
 pub mod reply_order;
 pub mod requests_ahead;

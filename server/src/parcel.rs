@@ -75,6 +75,8 @@ pub struct How {
     pub tracks: bool,
     /// It may come more than once, and counts once: what that needs stands before the operation.
     pub once: bool,
+    /// It reads by a majority's word.
+    pub majority: bool,
 }
 
 const ASKER_BYTES: usize = 12;
@@ -87,6 +89,7 @@ const LOCAL: u8 = 0x40;
 const WATCHES: u8 = 0x20;
 const TRACKS: u8 = 0x10;
 const ONCE: u8 = 0x08;
+const MAJORITY: u8 = 0x04;
 
 impl How {
     /// For the command that `client` has just begun.
@@ -98,6 +101,7 @@ impl How {
             watches: false,
             tracks: false,
             once: false,
+            majority: client.asks_majority(),
         }
     }
 
@@ -110,6 +114,7 @@ impl How {
             watches: false,
             tracks: false,
             once: false,
+            majority: false,
         }
     }
 
@@ -120,6 +125,7 @@ impl How {
             (self.watches, WATCHES),
             (self.tracks, TRACKS),
             (self.once, ONCE),
+            (self.majority, MAJORITY),
         ];
         let set = flags.iter().filter(|(set, _)| *set);
         set.fold(self.proto, |byte, (_, flag)| byte | flag)
@@ -127,12 +133,13 @@ impl How {
 
     fn from_byte(byte: u8) -> Self {
         Self {
-            proto: byte & !(SILENT | LOCAL | WATCHES | TRACKS | ONCE),
+            proto: byte & !(SILENT | LOCAL | WATCHES | TRACKS | ONCE | MAJORITY),
             silent: byte & SILENT != 0,
             local: byte & LOCAL != 0,
             watches: byte & WATCHES != 0,
             tracks: byte & TRACKS != 0,
             once: byte & ONCE != 0,
+            majority: byte & MAJORITY != 0,
         }
     }
 }
@@ -417,6 +424,7 @@ mod tests {
             watches: silent,
             tracks: !silent,
             once: false,
+            majority: silent,
         };
         for (n, silent) in [(1, false), (u32::MAX - 2, true)] {
             parcel.push_request(asker(n), how(silent), CommandId(7), &args);

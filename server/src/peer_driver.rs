@@ -340,6 +340,11 @@ impl PeerDriver {
         self.hub.carry(node.replica(self.core), message.into());
     }
 
+    /// The messages of this core's replicas.
+    pub fn hub(&self) -> &Rc<PeerHub<GlommioRuntime>> {
+        &self.hub
+    }
+
     /// True when there is something to send.
     pub fn has_frames(&self) -> bool {
         self.hub.has_frames()

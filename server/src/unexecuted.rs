@@ -39,8 +39,12 @@ impl CoreState {
             return;
         };
         let mut operations = Operations::of(&sealed, payload);
-        for item in &sealed.items {
+        for (at, item) in sealed.items.iter().enumerate() {
             let operation = operations.of_item(item);
+            if why == Unexecuted::Moved && self.answers_as_replica(item, &sealed, operation) {
+                self.answer_aside(at, &sealed);
+                continue;
+            }
             if self.relay_unexecuted(item, operation, why) {
                 continue;
             }

@@ -24,6 +24,7 @@ pub enum ServerCmd {
     ClientKill,
     ClientNoEvict,
     ClientNoTouch,
+    ClientReadMode,
     ClientReply,
     ClientUnblock,
     ClientPause,

@@ -11,6 +11,7 @@ use super::{Flow, ServerCtx};
 use crate::acl::AclTable;
 use crate::clients::{BufferUse, ClientId, ClientState, ReplyMode};
 use crate::pause::Pause;
+use crate::replica_reads::ReadWish;
 use crate::tracking::TrackingMode;
 
 /// `CLIENT ID`
@@ -210,6 +211,40 @@ pub(super) fn no_evict(conn: &mut ClientState, args: Args<'_>, out: &mut dyn Rep
 /// `CLIENT NO-TOUCH on|off`
 pub(super) fn no_touch(conn: &mut ClientState, args: Args<'_>, out: &mut dyn Reply) -> Flow {
     switch(&mut conn.no_touch, args, out)
+}
+
+/// `CLIENT READMODE [linearizable|lease|bounded ms|any]`: how fresh what the connection reads has to be, or how fresh it is to be
+/// now.
+pub(super) fn read_mode(conn: &mut ClientState, args: Args<'_>, out: &mut dyn Reply) -> Flow {
+    let wish = match (args.try_get(2), args.try_get(3)) {
+        (None, _) => {
+            let bounded;
+            let text = match conn.read_wish {
+                ReadWish::Lease => "lease",
+                ReadWish::Linearizable => "linearizable",
+                ReadWish::Any => "any",
+                ReadWish::Bounded(ms) => {
+                    bounded = format!("bounded {ms}");
+                    &bounded
+                }
+            };
+            out.bulk(text.as_bytes());
+            return Flow::Done;
+        }
+        (Some(word), None) if is(word, "lease") => ReadWish::Lease,
+        (Some(word), None) if is(word, "linearizable") => ReadWish::Linearizable,
+        (Some(word), None) if is(word, "any") => ReadWish::Any,
+        (Some(word), Some(ms)) if is(word, "bounded") && args.len() == 4 => {
+            match integer(ms).and_then(|ms| u32::try_from(ms).ok()) {
+                Some(ms) => ReadWish::Bounded(ms),
+                None => return refuse(out, "ERR staleness is not a number of milliseconds or out of range"),
+            }
+        }
+        _ => return refuse(out, SYNTAX),
+    };
+    conn.read_wish = wish;
+    out.ok();
+    Flow::Done
 }
 
 /// `CLIENT REPLY on|off|skip`: only `on` is answered.

@@ -22,6 +22,7 @@ use crate::clients::ClientState;
 use crate::cluster_map::ClusterMap;
 use crate::leadership::ClusterView;
 use crate::nodes::Node;
+use crate::replica_reads::ReadWish;
 
 /// How far a node's bus port is above its port. Nobody listens there; clients want to read a number.
 const BUS_PORT_OFFSET: u32 = 10_000;
@@ -241,10 +242,13 @@ pub(super) fn get_keys_in_slot(ctx: &mut ServerCtx<'_>, args: Args<'_>, out: &mu
     Flow::Done
 }
 
-/// `READONLY`, `READWRITE`: whether a core that follows a leader may answer this connection's reads itself. What it has is
-/// what the leader had some time ago: while it hears from the leader, hardly more than an election's time-out.
+/// `READONLY`, `READWRITE`: whether a core that follows a leader may answer this connection's reads itself. How fresh that is
+/// says `CLIENT READMODE`; without it, it is what the leader had some time ago.
 pub(super) fn reads_replica(conn: &mut ClientState, may: bool, out: &mut dyn Reply) -> Flow {
     conn.reads_replica = may;
+    if !may && matches!(conn.read_wish, ReadWish::Bounded(_) | ReadWish::Any) {
+        conn.read_wish = ReadWish::Lease;
+    }
     out.ok();
     Flow::Done
 }

@@ -57,6 +57,8 @@ pub(super) const CLIENT: &[&str] = &[
     "    Will not touch LRU/LFU stats when this mode is on.",
     "PAUSE <timeout> [WRITE|ALL]",
     "    Suspend all, or just write, clients for <timeout> milliseconds.",
+    "READMODE [LINEARIZABLE|LEASE|BOUNDED <ms>|ANY]",
+    "    How fresh what this connection reads has to be.",
     "REPLY (ON|OFF|SKIP)",
     "    Control the replies sent to the current connection.",
     "SETINFO <option> <value>",

@@ -93,7 +93,9 @@ impl CoreState {
             self.batch.push_write(id, spec.id, &args);
             return self.waits(id);
         }
-        let waits = lane.waiting > 0 || !self.reads_allowed;
+        let asks_majority =
+            self.replication.is_some() && (self.server.clients.get(id.index())).is_some_and(ClientState::asks_majority);
+        let waits = lane.waiting > 0 || !self.reads_allowed || asks_majority;
         if !waits {
             if self.tracking.copies {
                 self.tracking.note((self.server.core.0, id), spec, &args);

@@ -45,6 +45,7 @@ mod notifications;
 mod pause;
 mod pubsub;
 mod read_index;
+mod read_modes;
 mod redis_rs;
 mod redis_rs_cluster;
 mod refused_starts;

@@ -5,7 +5,7 @@ use crate::cmd::server_cmd::ServerCmd;
 use crate::cmd::spec::{Categories, CommandSpec, Group, Run};
 
 #[rustfmt::skip]
-static CLIENT_SUBCOMMANDS: [CommandSpec; 18] = [
+static CLIENT_SUBCOMMANDS: [CommandSpec; 19] = [
     CommandSpec::new(911, "client|caching", 3, flags(&[NOSCRIPT, LOADING, STALE]), Categories::CONNECTION, &[], Run::Server(ServerCmd::ClientCaching))
         .doc(Group::Connection, "6.0.0", "O(1)", "Says whether the next command's keys are tracked."),
     CommandSpec::new(912, "client|getredir", 2, flags(&[NOSCRIPT, LOADING, STALE]), Categories::CONNECTION, &[], Run::Server(ServerCmd::ClientGetRedir))
@@ -32,6 +32,9 @@ static CLIENT_SUBCOMMANDS: [CommandSpec; 18] = [
         .doc(Group::Connection, "7.0.0", "O(1)", "Exempts the connection from being closed for its memory."),
     CommandSpec::new(527, "client|no-touch", 3, flags(&[NOSCRIPT, LOADING, STALE]), Categories::CONNECTION, &[], Run::Server(ServerCmd::ClientNoTouch))
         .doc(Group::Connection, "7.2.0", "O(1)", "Makes the connection's commands not count as use of keys."),
+    CommandSpec::new(1009, "client|readmode", -2, flags(&[NOSCRIPT, LOADING, STALE]), Categories::CONNECTION, &[], Run::Server(ServerCmd::ClientReadMode))
+        .doc(Group::Connection, "7.2.0", "O(1)", "Says how fresh what the connection reads has to be.")
+        .differs("Redis does not have it."),
     CommandSpec::new(528, "client|reply", 3, flags(&[NOSCRIPT, LOADING, STALE]), Categories::CONNECTION, &[], Run::Server(ServerCmd::ClientReply))
         .doc(Group::Connection, "3.2.0", "O(1)", "Turns replies off and on."),
     CommandSpec::new(529, "client|setinfo", 4, flags(&[NOSCRIPT, LOADING, STALE]), Categories::CONNECTION, &[], Run::Server(ServerCmd::ClientSetInfo))
