@@ -16,6 +16,9 @@ fn others(cluster: &Cluster, leader: usize) -> Vec<usize> {
 fn reader(cluster: &Cluster, node: usize, mode: &[&str]) -> Client<TcpStream> {
     let mut client = Client::connect(cluster.core_port(node, 0));
     client.ok(&["READONLY"]);
+    wait_until("a node that has just started learns that it has a replica", || {
+        !client.call(&["GET", "key"]).is_error()
+    });
     client.ok(&[&["CLIENT", "READMODE"][..], mode].concat());
     client
 }
@@ -70,6 +73,7 @@ fn who_wants_a_majority_waits_for_one_and_who_does_not_is_answered() {
     assert_eq!(strict.ok(&["GET", "key"]).text(), "value");
     let mut bounded = reader(&cluster, node, &["bounded", "3600000"]);
     let mut narrow = reader(&cluster, node, &["bounded", "1"]);
+    let mut usual = reader(&cluster, node, &["lease"]);
     let mut content = Client::connect(cluster.core_port(node, 0));
     content.ok(&["CLIENT", "READMODE", "any"]);
 
@@ -80,7 +84,6 @@ fn who_wants_a_majority_waits_for_one_and_who_does_not_is_answered() {
         client.send(&request(&["GET", "key"])).unwrap();
     }
     let mut other = Client::connect(cluster.core_port(node, 0));
-    let mut usual = reader(&cluster, node, &["lease"]);
     wait_until("it knows of no leader, and holds what is usually answered", || {
         usual.send(&request(&["GET", "key"])).unwrap();
         (0..READS).for_each(|_| drop(other.ok(&["PING"])));

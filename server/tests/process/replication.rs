@@ -69,7 +69,9 @@ fn cores_that_follow_send_clients_on_and_read_for_those_who_may() {
                 assert!(text.starts_with("MOVED ") && text.ends_with(&to), "{words:?}: {text}");
             }
             follower.ok(&["READONLY"]);
-            wait_until("it lags behind", || follower.ok(&["GET", key]) == bulk("1"));
+            wait_until("it learns that it has a replica, and lags behind", || {
+                follower.call(&["GET", key]) == bulk("1")
+            });
             assert_eq!(follower.ok(&["EXISTS", key]), Reply::Integer(1));
             assert!(follower.call(&["SET", key, "2"]).text().starts_with("MOVED "));
             follower.ok(&["READWRITE"]);
