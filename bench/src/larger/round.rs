@@ -15,6 +15,8 @@ use crate::load::report::Row;
 const HOT_KEYS: u64 = 20_000;
 /// Requests per second whose latencies are measured: a fifth of what a core takes at pipeline 1.
 const RATE: f64 = 20_000.0;
+/// How many times as long as others some measurements take.
+const LONG: f64 = 4.0;
 /// `--memory` that holds everything.
 const PLENTY: &str = "12gb";
 /// Bytes of the values of keys whose log is replayed: 100 with the key.
@@ -77,9 +79,9 @@ pub struct Round {
     pub disk_per_byte: f64,
     /// The most memory while it was loaded, set again and read, in parts of `--memory`.
     pub peak: f64,
-    /// 90 % GET, 10 % SET of hot keys at a fixed rate: in memory; larger than memory when nothing else is done, while others
-    /// set all keys again, and while a backup is made.
-    pub at_rate: [Answers; 4],
+    /// 90 % GET, 10 % SET of hot keys at a fixed rate: in memory when nothing else is done, and while others set all keys
+    /// again; larger than memory the same, and while a backup is made.
+    pub at_rate: [Answers; 5],
     /// Seconds of the backup.
     pub backup_s: f64,
     /// Seconds from start to data after a kill.
@@ -118,7 +120,8 @@ fn in_memory(options: &Options, round: &mut Round) -> io::Result<()> {
     round.zipfian_1[0] = site.ask(&zipfian(options, 1))?.into();
     round.zipfian_16[0] = site.ask(&zipfian(options, 16))?.into();
     round.hot_16[0] = site.ask(&hot(options))?.into();
-    round.at_rate[0] = site.ask(&at_rate(options))?.into();
+    round.at_rate[0] = site.ask(&long_at_rate(options))?.into();
+    round.at_rate[1] = while_others_set(options, &site)?.into();
     site.end()
 }
 
@@ -142,10 +145,10 @@ fn larger(options: &Options, round: &mut Round, say: &dyn Fn(&str)) -> io::Resul
     round.peak = site.peak_bytes() as f64 / (options.memory_mib() * MIB) as f64;
 
     say("latencies");
-    round.at_rate[1] = site.ask(&at_rate(options))?.into();
-    round.at_rate[2] = while_others_set(options, &site)?.into();
+    round.at_rate[2] = site.ask(&long_at_rate(options))?.into();
+    round.at_rate[3] = while_others_set(options, &site)?.into();
     site.settle()?;
-    round.at_rate[3] = while_it_is_copied(options, &site, &mut round.backup_s)?.into();
+    round.at_rate[4] = while_it_is_copied(options, &site, &mut round.backup_s)?.into();
 
     say("restart");
     round.restart_s = site.restart()?;
@@ -199,7 +202,7 @@ fn cold_reads(options: &Options, round: &mut Round, site: &Site) -> io::Result<(
 
 /// Latencies of hot keys while all keys are set again, a quarter as fast as the hot ones are asked.
 fn while_others_set(options: &Options, site: &Site) -> io::Result<Row> {
-    let asked = at_rate(options);
+    let asked = long_at_rate(options);
     let others = Asked {
         request: "set",
         distribution: Distribution::Uniform,
@@ -256,6 +259,14 @@ fn hot(options: &Options) -> Asked<'static> {
         distribution: Distribution::Uniform,
         keys: HOT_KEYS.min(options.keys()),
         ..zipfian(options, 16)
+    }
+}
+
+/// For so long that memory is flushed within it, which takes some ten seconds of writes.
+fn long_at_rate(options: &Options) -> Asked<'static> {
+    Asked {
+        seconds: options.seconds() * LONG,
+        ..at_rate(options)
     }
 }
 
