@@ -177,7 +177,7 @@ impl CoreState {
         self.spare.push(sealed);
     }
 
-    /// Answers a command of a batch that only reads, at this place of it, without an entry.
+    /// Answers a command that only reads, at this place of its batch, without an entry.
     #[cold]
     pub(crate) fn answer_aside(&mut self, at: usize, sealed: &Sealed) {
         let mut ops = std::mem::take(&mut self.ops);
