@@ -266,7 +266,7 @@ impl CoreLoop {
         }
         self.ask_for_freshness(group);
         self.settle_appended(group).await;
-        self.work_on_store(group, began, now)?;
+        self.look_at_store(group, now)?;
         {
             let mut log = self.log.borrow_mut();
             if !self.waiting_for_room && self.state.borrow_mut().copy_appended(log.appended()) {
@@ -292,6 +292,7 @@ impl CoreLoop {
             self.sends = state.net.flush(&mut self.ring)?;
         }
         self.flush_peers(now.tick)?;
+        self.work_on_store()?;
         self.note_slice(began, now);
         self.wait().await
     }
@@ -449,18 +450,29 @@ impl CoreLoop {
     }
 
     /// Flushes, merges and evicts as far as this turn allows.
-    fn work_on_store<S: StateMachine>(
+    fn look_at_store<S: StateMachine>(
         &mut self,
         group: &Group<GlommioRuntime, S>,
-        began: Tick,
         now: Now,
     ) -> Result<(), CoreFailure> {
         let mut log = self.log.borrow_mut();
         let mut state = self.state.borrow_mut();
         let stands_for = || group.state().stands_for();
         self.store
-            .turn(&mut state, &mut log, &mut self.ring, began, now.tick, &stands_for)?;
+            .turn(&mut state, &mut log, &mut self.ring, now.tick, &stands_for)?;
         Ok(())
+    }
+
+    /// The turn's replies are sent first: nobody who has one waits for this.
+    fn work_on_store(&mut self) -> Result<(), CoreFailure> {
+        let mut state = self.state.borrow_mut();
+        if !self.store.wants_slices(&state) {
+            return Ok(());
+        }
+        if self.ring.has_unsubmitted() {
+            self.ring.submit()?;
+        }
+        Ok(self.store.slices(&mut state, self.last_traffic)?)
     }
 
     fn consensus_failure<S: StateMachine>(&self, group: &Group<GlommioRuntime, S>) -> CoreFailure {

@@ -63,6 +63,7 @@ pub mod saving;
 mod scripts;
 mod scrubbing;
 pub mod shard_machine;
+mod slice_allowance;
 pub mod snapshot_files;
 mod snapshot_work;
 pub mod sockets;

@@ -1,8 +1,9 @@
 //! [`StoreWork`]: what a core does for its store in each turn: begins flushes, lets flushes and merges work a slice at a
 //! time, evicts what is over the budget, and holds writes back while more comes than can be flushed.
 //!
-//! Slices come out of an allowance that grows with time: a small share of the core while there is little to do, up to half
-//! of it when memory runs out or files pile up. A core without traffic gives everything it has.
+//! Slices have a small share of the core while there is little to do, up to half of it when memory runs out or files pile up
+//! ([`SliceAllowance`]). A core without traffic gives everything it has, a slice in each turn. They are a turn's last work, when
+//! its replies are on their way.
 
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use crate::core_state::CoreState;
 use crate::memory_budget::{MemoryBudget, MemoryLimits, write_rate};
 use crate::metrics::Queue;
 use crate::scrubbing::ScrubPace;
+use crate::slice_allowance::SliceAllowance;
 use crate::store_driver::{DriverError, StoreDriver, StoreFailure};
 
 /// What the device is taken to write in a second, in bytes, until something better is known: any SSD does.
@@ -26,10 +28,6 @@ const DEVICE_BYTES_PER_S: u64 = 400 << 20;
 /// Share of the core, in 1,000ths, that flushes and merges get at least while there is traffic, and at most.
 const SHARE_MIN_PERMILLE: u64 = 100;
 const SHARE_MAX_PERMILLE: u64 = 500;
-/// An allowance that was not used is kept up to this: a few slices.
-const ALLOWANCE_MAX: Duration = Duration::from_micros(300);
-/// Slices in one turn at most, whatever the allowance.
-const SLICES_MAX: u32 = 4;
 /// A core that had no traffic for this long gives flushes and merges all of its time.
 const QUIET_AFTER: Duration = Duration::from_millis(1);
 /// A core that began no flush for this long rewrites more of what has garbage: nothing will do it for a while otherwise.
@@ -54,16 +52,13 @@ pub struct StoreWork {
     limits: MemoryLimits,
     pace: Pace,
     share_permille: u64,
-    /// Time that slices may take; below zero when the last took longer.
-    allowance_ns: i64,
+    allowance: SliceAllowance,
     /// Bytes that merges may take in.
     merge_allowance: u64,
-    last_turn: Tick,
     decided_at: Tick,
     retried_at: Tick,
-    traffic_at: Tick,
     flush_seen: Tick,
-    /// The last slice could have gone on.
+    /// The store was worked on in the last turn, or waits for the next one to be.
     has_work: bool,
     /// There is nothing to do until the store is told of something.
     at_rest: bool,
@@ -90,12 +85,10 @@ impl StoreWork {
                 write_bytes_per_s_max: None,
             },
             share_permille: SHARE_MIN_PERMILLE,
-            allowance_ns: 0,
+            allowance: SliceAllowance::default(),
             merge_allowance: 0,
-            last_turn: Tick::ZERO,
             decided_at: Tick::ZERO,
             retried_at: Tick::ZERO,
-            traffic_at: Tick::ZERO,
             flush_seen: Tick::ZERO,
             has_work: false,
             at_rest: false,
@@ -125,7 +118,7 @@ impl StoreWork {
         self.purge_upto
     }
 
-    /// The part of a turn that belongs to the store. `began`: when the turn did. `stands_for`: what the keyspace is, now.
+    /// What is to be begun and what has ended, in each turn. `stands_for`: what the keyspace is, now.
     ///
     /// # Errors
     /// The process must end.
@@ -134,7 +127,6 @@ impl StoreWork {
         state: &mut CoreState,
         log: &mut CoreLog,
         ring: &mut Ring,
-        began: Tick,
         now: Tick,
         stands_for: &dyn Fn() -> Applied,
     ) -> Result<(), DriverError> {
@@ -152,7 +144,6 @@ impl StoreWork {
         }
         self.maybe_begin_flush(state, log, stands_for);
         self.evict(state);
-        self.slices(state, began, now)?;
         self.driver.step(&mut state.store.borrow_mut(), log, ring)?;
         if let Some(at) = self.driver.take_flushed() {
             self.purge_upto = Some(at.index);
@@ -283,29 +274,32 @@ impl StoreWork {
         live > self.limits.keys_max / 8 * 7
     }
 
-    /// Flushes and merges, as long as the allowance lasts.
-    fn slices(&mut self, state: &mut CoreState, began: Tick, now: Tick) -> Result<(), DriverError> {
+    /// True when there is something to flush or to merge, as far as is known.
+    pub fn wants_slices(&mut self, state: &CoreState) -> bool {
         self.has_work = false;
+        if state.replication.is_some() {
+            return false;
+        }
         self.at_rest &= !self.driver.take_told();
-        let idle = self.at_rest || (self.merge_allowance == 0 && !state.store.borrow().is_flushing());
-        if idle {
+        !self.at_rest && (self.merge_allowance > 0 || state.store.borrow().is_flushing())
+    }
+
+    /// Flushes and merges, as long as the allowance lasts. `traffic_at`: when somebody last asked for something.
+    ///
+    /// # Errors
+    /// The process must end.
+    pub fn slices(&mut self, state: &mut CoreState, traffic_at: Tick) -> Result<(), DriverError> {
+        let mut from = SystemClock.tick();
+        self.allowance.earn(from, self.share_permille);
+        let is_quiet = from.since(traffic_at) >= QUIET_AFTER;
+        if !is_quiet && !self.allowance.allows() {
+            // There may be more: it is tried again in the next turn.
+            self.has_work = state.store.borrow().is_flushing();
             return Ok(());
         }
-        if state.commands_in_flight() > 0 || state.net.has_ready() {
-            self.traffic_at = now;
-        }
-        let quiet = now.since(self.traffic_at) >= QUIET_AFTER;
-        let elapsed = began.since(self.last_turn).min(ALLOWANCE_MAX * 10);
-        self.last_turn = began;
-        let grown = self.allowance_ns + (elapsed.as_nanos() as u64 * self.share_permille / 1_000) as i64;
-        self.allowance_ns = grown.min(ALLOWANCE_MAX.as_nanos() as i64);
-        for _ in 0..SLICES_MAX {
-            if self.allowance_ns <= 0 && !quiet {
-                // There may be more: it is tried again in the next turn.
-                self.has_work = state.store.borrow().is_flushing();
-                return Ok(());
-            }
-            let from = SystemClock.tick();
+        // What the slices ask for is done in the next turn, which is to follow at once.
+        self.has_work = true;
+        loop {
             let budget = Budget {
                 merge_bytes: self.merge_allowance,
                 ..Budget::SLICE
@@ -317,15 +311,14 @@ impl StoreWork {
                 .map_err(StoreFailure::Store)?;
             let to = SystemClock.tick();
             self.merge_allowance = self.merge_allowance.saturating_sub(worked.merge_bytes);
-            self.allowance_ns -= to.since(from).as_nanos() as i64;
+            self.allowance.spend(from, to);
             state.server.metrics.stalls.slice(Queue::Background, from, to);
-            if worked.idle {
-                self.at_rest = true;
+            self.at_rest = worked.idle;
+            if worked.idle || is_quiet || !self.allowance.allows() {
                 return Ok(());
             }
+            from = to;
         }
-        self.has_work = true;
-        Ok(())
     }
 }
 

@@ -56,9 +56,9 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// About 100 us.
+    /// About 50 us.
     pub const SLICE: Self = Self {
-        work: 200,
+        work: 100,
         merge_bytes: u64::MAX,
     };
 }
