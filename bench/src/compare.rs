@@ -21,6 +21,7 @@ use slotcore_rt::thread::allowed_cpus;
 
 use crate::Place;
 use crate::machine::Machine;
+use crate::machine::stolen::Watch;
 use crate::output;
 use clients::Client;
 use field::Rivals;
@@ -119,6 +120,7 @@ fn compare(options: &Options, rivals: &Rivals, suite: &Suite) -> io::Result<Comp
     } else {
         Placement::one_core(&cpus)
     };
+    let watch = Watch::begin();
     let mut comparison = Comparison {
         kind: result::KIND.to_owned(),
         format: result::FORMAT,
@@ -155,5 +157,6 @@ fn compare(options: &Options, rivals: &Rivals, suite: &Suite) -> io::Result<Comp
         table.baseline = baseline.filter(|_| contestants.len() > 1).map(|one| one.name());
         comparison.tables.push(table);
     }
+    comparison.machine.stolen = Some(watch.end());
     Ok(comparison)
 }

@@ -6,6 +6,7 @@ mod echo;
 mod epoll;
 mod memory;
 pub mod reads;
+mod wake;
 
 use std::io;
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use serde::Serialize;
 pub use echo::{By, echo};
 
 use crate::machine::Machine;
+use crate::machine::stolen::Watch;
 use crate::output;
 use crate::peer::{CLIENT_CPU, SERVER_CPU};
 use crate::report::tables::{self, Plain, Tables};
@@ -56,6 +58,7 @@ struct Floors {
     shown: Tables,
     machine: Machine,
     echoes: Vec<EchoFloor>,
+    wakes: wake::Lateness,
     appends: Vec<AppendFloor>,
     reads: Vec<reads::Reads>,
     loops: Loops,
@@ -91,6 +94,7 @@ struct Loops {
 /// No io_uring, no O_DIRECT, a full disk, a result that cannot be written.
 pub fn run(options: &Options) -> io::Result<()> {
     let time = Duration::try_from_secs_f64(options.seconds).map_err(io::Error::other)?;
+    let watch = Watch::begin();
     let echoes = echoes(time)?;
     let mut shown = Vec::new();
     let mut show = |table: Plain| {
@@ -99,6 +103,8 @@ pub fn run(options: &Options) -> io::Result<()> {
         printed
     };
     show(echo_table(&echoes))?;
+    let wakes = wake::lateness(time)?;
+    show(wake_table(&wakes))?;
     let appends = appends(options, time)?;
     show(append_table(&appends))?;
     let reads = reads::reads(&options.dir, options.read_mib as usize * MIB, time)?;
@@ -107,8 +113,12 @@ pub fn run(options: &Options) -> io::Result<()> {
     let loops = Loops { get_ns, set_ns };
     let bandwidth = bandwidth::bandwidth(options.memory_mib as usize * MIB, time);
     memory_tables(&loops, &bandwidth).into_iter().try_for_each(show)?;
+    let stolen = watch.end();
     let Some(path) = &options.json else { return Ok(()) };
-    let machine = Machine::here(&options.dir);
+    let machine = Machine {
+        stolen: Some(stolen),
+        ..Machine::here(&options.dir)
+    };
     let floors = Floors {
         shown: Tables {
             kind: tables::KIND.to_owned(),
@@ -126,6 +136,7 @@ pub fn run(options: &Options) -> io::Result<()> {
         },
         machine,
         echoes,
+        wakes,
         appends,
         reads,
         loops,
@@ -198,6 +209,16 @@ fn echo_table(echoes: &[EchoFloor]) -> Plain {
         [shape, figures].concat()
     };
     plain(title, &head, echoes.iter().map(row))
+}
+
+fn wake_table(late: &wake::Lateness) -> Plain {
+    let title = format!(
+        "How late a thread on processor {} is woken that sleeps for 100 us at a time, while processor {} is busy: in every latency \
+         at a fixed rate",
+        CLIENT_CPU.0, SERVER_CPU.0
+    );
+    let row = [late.p50_us, late.p99_us, late.p999_us].map(whole).to_vec();
+    plain(title, &["p50 us", "p99 us", "p99.9 us"], [row])
 }
 
 fn append_table(appends: &[AppendFloor]) -> Plain {

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::Place;
 use crate::machine::Machine;
+use crate::machine::stolen::Watch;
 use crate::output;
 use crate::report::tables::{self, Tables};
 use round::Round;
@@ -97,17 +98,22 @@ struct Larger<'a> {
 /// # Errors
 /// The server does not start, answers with an error or has lost a key; the disk is full.
 pub fn run(options: &Options) -> io::Result<()> {
+    let watch = Watch::begin();
     let mut rounds = Vec::new();
     let count = if options.quick { 1 } else { options.rounds };
     for number in 1..=count {
         rounds.push(round::measure(options, &format!("round {number} of {count}"))?);
     }
+    let stolen = watch.end();
     let tables = shown::tables(options, &rounds);
     for table in &tables {
         output::print(&format!("{}\n", table.markdown()))?;
     }
     let Some(path) = &options.json else { return Ok(()) };
-    let machine = Machine::here(&options.place.dir);
+    let machine = Machine {
+        stolen: Some(stolen),
+        ..Machine::here(&options.place.dir)
+    };
     let larger = Larger {
         shown: Tables {
             kind: tables::KIND.to_owned(),

@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 use slotcore_rt::process::kernel_release;
 
 use crate::ask::{Asker, text};
+use stolen::Stolen;
+
+pub mod stolen;
 
 /// The machine and the source tree.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -28,6 +31,9 @@ pub struct Machine {
     pub memory_bytes: u64,
     /// File system and device of the directory measured in, such as `ext4 on /dev/vda`.
     pub disk: String,
+    /// What others had of its processors meanwhile, where somebody looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stolen: Option<Stolen>,
 }
 
 impl Machine {
@@ -61,6 +67,7 @@ impl Machine {
             processors: of("processor").count(),
             memory_bytes: memory.lines().next().and_then(kib).unwrap_or(0) * 1024,
             disk: disk(dir, &fs::read_to_string("/proc/self/mountinfo").unwrap_or_default()),
+            stolen: None,
         }
     }
 
@@ -72,8 +79,11 @@ impl Machine {
             &self.commit
         };
         let gib = self.memory_bytes as f64 / f64::from(1 << 30);
+        let stolen = self
+            .stolen
+            .map_or_else(String::new, |stolen| format!("; {}", stolen.line()));
         format!(
-            "commit {commit}, Linux {}, {} x {}, {gib:.0} GiB, {}",
+            "commit {commit}, Linux {}, {} x {}, {gib:.0} GiB, {}{stolen}",
             self.kernel, self.processors, self.processor, self.disk
         )
     }

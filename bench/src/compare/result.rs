@@ -57,7 +57,7 @@ pub struct Table {
 /// A figure of all rounds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Figure {
-    /// The middle one.
+    /// The middle one; of an even number of rounds the mean of the two in the middle.
     pub median: f64,
     /// The lowest.
     pub low: f64,
@@ -70,8 +70,9 @@ impl Figure {
     pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);
+        let middle = [values.len().checked_sub(1)? / 2, values.len() / 2].map(|at| values[at]);
         Some(Self {
-            median: *values.get(values.len() / 2)?,
+            median: f64::midpoint(middle[0], middle[1]),
             low: *values.first()?,
             high: *values.last()?,
         })
@@ -151,6 +152,8 @@ mod tests {
         let figure = Figure::of([3.0, 1.0, 2.0]).unwrap();
         assert_eq!((figure.median, figure.low, figure.high), (2.0, 1.0, 3.0));
         assert_eq!(figure.spread_percent(), 50.0);
+        assert_eq!(Figure::of([4.0, 1.0, 2.0, 9.0]).unwrap().median, 3.0);
+        assert_eq!(Figure::of([7.0]).unwrap().median, 7.0);
         assert_eq!(Figure::of([]), None);
     }
 }

@@ -117,6 +117,7 @@ pub fn measure(options: &Options, which: &str) -> io::Result<Round> {
 fn in_memory(options: &Options, round: &mut Round) -> io::Result<()> {
     let site = Site::start(&options.place, "larger-memory", PLENTY)?;
     round.loaded[0] = site.fill(options.keys(), options.value_bytes, 1)?;
+    site.settle()?;
     round.zipfian_1[0] = site.ask(&zipfian(options, 1))?.into();
     round.zipfian_16[0] = site.ask(&zipfian(options, 16))?.into();
     round.hot_16[0] = site.ask(&hot(options))?.into();

@@ -220,12 +220,12 @@ fn bytes_below(dir: &Path) -> Result<u64, Failure> {
     Ok(sum)
 }
 
-/// Each figure's median over the rounds.
+/// Each figure's median over the rounds; of an even number of them the mean of the two in the middle.
 pub fn median(rounds: &[Figures]) -> Figures {
     let of = |figure: fn(&Figures) -> f64| {
         let mut all: Vec<f64> = rounds.iter().map(figure).collect();
         all.sort_by(f64::total_cmp);
-        all[all.len() / 2]
+        f64::midpoint(all[(all.len() - 1) / 2], all[all.len() / 2])
     };
     Figures {
         name: rounds[0].name.clone(),
