@@ -103,7 +103,7 @@ mod tests {
     fn short_turns_have_one_slice_and_full_ones_several() {
         assert_eq!(turns(10_000, 500, |_, _| 10).into_iter().max(), Some(SLICE_US));
         let full = turns(10_000, 500, |_, _| 250);
-        assert_eq!(full.into_iter().max(), Some(300));
+        assert_eq!(full.into_iter().max(), Some(250));
         // However long a turn was, and however long nobody asked.
         assert!(turns(10, 500, |_, _| 1_000_000).into_iter().max() < Some(400));
     }
