@@ -15,9 +15,9 @@ use slotcore_engine::cmd::{Args, Exec, for_each_needed_key, is_rehearsed, rehear
 use slotcore_engine::collections::Collection;
 use slotcore_engine::database::Counts;
 use slotcore_engine::keyspace::{
-    FileKey, FileKeys, FrozenStep, Keyspace, KeyspaceOptions, Kind, Loaded, Missed, Residency,
+    FileKey, FileKeys, FrozenSink, FrozenStep, Keyspace, KeyspaceOptions, Kind, Loaded, Missed, Residency,
 };
-use slotcore_engine::sst::{self, Body, Record};
+use slotcore_engine::sst::{self, Body, Record, SstKey};
 use std::collections::BTreeMap;
 
 const START: u64 = 1_700_000_000_000;
@@ -31,6 +31,46 @@ struct Stored {
 }
 
 type Place = (u64, Vec<u8>);
+
+/// Everything that can be shown in pages is, however small.
+fn in_pages(mut machine: Machine) -> Machine {
+    machine.ks.take_in_pages_from(0);
+    machine
+}
+
+/// What a flush has written so far.
+#[derive(Default)]
+struct Written {
+    all: Vec<(Place, Option<Stored>)>,
+    parts: Option<Vec<u8>>,
+    /// Collections that came in pages.
+    paged: u64,
+}
+
+impl FrozenSink for Written {
+    fn record(&mut self, record: &Record<'_>) {
+        assert!(self.parts.is_none(), "nothing comes between the parts of a collection");
+        self.all.push(stored(record));
+    }
+
+    fn begin(&mut self) {
+        assert!(
+            self.parts.replace(Vec::new()).is_none(),
+            "one collection after the other"
+        );
+    }
+
+    fn part(&mut self, bytes: &[u8]) {
+        self.parts.as_mut().expect("it was begun").extend_from_slice(bytes);
+    }
+
+    fn end(&mut self, key: SstKey<'_>, expire_ms: Option<u64>) {
+        let bytes = self.parts.take().expect("it was begun");
+        let body = Body::Inline(sst::Kind::Packed, &bytes);
+        self.all.push(stored(&Record { key, expire_ms, body }));
+        self.paged += 1;
+    }
+}
 
 fn stored(record: &Record<'_>) -> (Place, Option<Stored>) {
     let place = (record.key.ord, record.key.tail.to_vec());
@@ -49,7 +89,7 @@ fn stored(record: &Record<'_>) -> (Place, Option<Stored>) {
 /// A flush under way.
 enum Flush {
     Idle,
-    Writing(Vec<(Place, Option<Stored>)>),
+    Writing(Written),
     Settling,
 }
 
@@ -81,7 +121,7 @@ struct Tiered {
 impl Tiered {
     fn new() -> Self {
         Self {
-            machine: Machine::new(),
+            machine: in_pages(Machine::new()),
             disk: BTreeMap::new(),
             files: BTreeMap::new(),
             flush: Flush::Idle,
@@ -158,7 +198,12 @@ impl Tiered {
             for_each_needed_key(spec, &args, |at| needed.push(args.get(at).to_vec()));
         }
         // Before a blind write, filters are asked whether there surely is no such key.
-        for word in &words[1..] {
+        let members_from = if words.len() > MEMBERS_FROM_WORDS {
+            2
+        } else {
+            words.len()
+        };
+        for word in &words[1..members_from] {
             let hash = self.ks().key_hash(word);
             if !self.files.contains_key(&(hash.ord(), word.clone())) {
                 self.ks().install_absent(hash, word);
@@ -212,8 +257,56 @@ impl Tiered {
     }
 }
 
+/// Commands of more words name one key, and then members.
+const MEMBERS_FROM_WORDS: usize = 20;
+
+/// A command about a collection that is large enough to be written in pages.
+fn large_line(r: &mut Random, step: usize) -> String {
+    let key = r.below(2);
+    let mut many = |name: char, count: usize, value: &str| -> String {
+        let one = |r: &mut Random| match value {
+            "" => format!(" {name}{}", r.below(300)),
+            "score" => format!(" {} {name}{}", r.below(90), r.below(300)),
+            _ => format!(" {name}{} {value}{}", r.below(300), r.below(5)),
+        };
+        (0..count).map(|_| one(r)).collect()
+    };
+    match step % 16 {
+        0..=2 => format!("sadd bs{key}{}", many('m', 40, "")),
+        3 => format!("srem bs{key}{}", many('m', 20, "")),
+        4..=5 => format!("zadd bz{key}{}", many('m', 40, "score")),
+        6 => format!("zrem bz{key}{}", many('m', 20, "")),
+        7..=8 => format!("hset bh{key}{}", many('f', 40, "value")),
+        9 => format!("hdel bh{key}{}", many('f', 20, "")),
+        10 => format!("rpush bl{key}{}", many('e', 90, "")),
+        11 => format!("lpush bl{key}{}", many('e', 90, "")),
+        _ => match r.below(16) {
+            0 => format!("spop bs{key} {}", r.below(30)),
+            1 => format!("ltrim bl{key} {} -{}", r.below(90), 1 + r.below(90)),
+            2 => format!("lset bl{key} {} long{step}", r.below(400)),
+            3 => format!("linsert bl{key} before e{} {}", r.below(300), "x".repeat(r.below(3000))),
+            4 => format!("lrem bl{key} {} e{}", r.below(5), r.below(300)),
+            5 => format!("rename b{0}0 b{0}1", ["s", "z", "h", "l"][r.below(4)]),
+            6 => format!("copy b{0}1 b{0}0 replace", ["s", "z", "h", "l"][r.below(4)]),
+            7 => format!("del b{}{key}", ["s", "z", "h", "l"][r.below(4)]),
+            8 => format!("set b{}{key} string", ["s", "z", "h", "l"][r.below(4)]),
+            9 => format!("zremrangebyrank bz{key} {} {}", r.below(9), r.below(60)),
+            10 => format!("hpexpire bh{key} {} FIELDS 1 f{}", 1 + r.below(2000), r.below(300)),
+            11 => format!("lpop bl{key} {}", r.below(200)),
+            12 => format!("rpop bl{key} {}", r.below(200)),
+            13 => format!("pexpire b{}{key} {}", ["s", "z", "h", "l"][r.below(4)], r.below(3000)),
+            14 => format!("sunionstore bs{key} bs0 bs1"),
+            _ => format!("zunionstore bz{key} 2 bz0 bs1"),
+        },
+    }
+}
+
 fn line(r: &mut Random, step: usize) -> String {
-    match r.below(14) {
+    match r.below(18) {
+        14..=17 => {
+            let at = r.below(16);
+            large_line(r, at)
+        }
         0 => format!("spop k{} {}", r.below(6), r.below(4)),
         1 => format!("sadd k{} m{} m{} {}", r.below(6), r.below(90), r.below(90), r.below(90)),
         2 => format!("pexpire k{} {}", r.below(6), r.below(2000)),
@@ -234,7 +327,7 @@ fn line(r: &mut Random, step: usize) -> String {
 
 #[test]
 fn a_part_in_memory_answers_like_the_whole() {
-    let (mut flushes, mut fetches, mut evicted) = (0, 0, 0);
+    let (mut flushes, mut fetches, mut evicted, mut paged) = (0, 0, 0, 0);
     for seed in seeds(12) {
         let (mut oracle, mut tiered) = (Machine::new(), Tiered::new());
         let (mut r, mut now, mut digest_at_cut) = (Random::new(seed), START, 0);
@@ -271,17 +364,18 @@ fn a_part_in_memory_answers_like_the_whole() {
                     tiered.cut = (now, ks.counts());
                     ks.freeze();
                     tiered.cut_at = tiered.log.len();
-                    tiered.flush = Flush::Writing(Vec::new());
+                    tiered.flush = Flush::Writing(Written::default());
                 }
                 Flush::Writing(written) if r.below(2) == 0 => {
                     let budget = 1 + r.below(3);
-                    let done = ks.frozen_slice(budget, &mut |record| written.push(stored(record)));
+                    let done = ks.frozen_slice(budget, written);
                     if done == FrozenStep::Done {
                         assert!(
-                            written.is_sorted_by(|a, b| a.0 < b.0),
+                            written.all.is_sorted_by(|a, b| a.0 < b.0),
                             "seed {seed}: in order, each key once"
                         );
-                        for (place, value) in std::mem::take(written) {
+                        paged += written.paged;
+                        for (place, value) in std::mem::take(&mut written.all) {
                             match value {
                                 Some(value) => drop(tiered.files.insert(place, value)),
                                 None => drop(tiered.files.remove(&place)),
@@ -315,8 +409,8 @@ fn a_part_in_memory_answers_like_the_whole() {
         assert_eq!(tiered.ks().digest(), oracle.ks.digest(), "seed {seed}");
     }
     assert!(
-        !are_own() || flushes > 200 && fetches > 1000 && evicted > 1000,
-        "{flushes} {fetches} {evicted}"
+        !are_own() || flushes > 200 && fetches > 1000 && evicted > 1000 && paged > 500,
+        "{flushes} {fetches} {evicted} {paged}"
     );
 }
 
@@ -337,6 +431,7 @@ fn load_all(tiered: &mut Tiered) {
 fn restored(tiered: &Tiered) -> Tiered {
     let mut whole = Tiered::new();
     whole.machine.ks = Keyspace::new(KeyspaceOptions::default());
+    whole.machine.ks.take_in_pages_from(0);
     whole.machine.ks.resume(tiered.in_files.0, tiered.in_files.1);
     whole.files = tiered.disk.clone();
     load_all(&mut whole);
@@ -348,6 +443,7 @@ fn restarted(old: Tiered) -> Tiered {
     let mut new = Tiered::new();
     if old.in_files.1.total() > 0 || !old.disk.is_empty() {
         new.machine.ks = Keyspace::new(KeyspaceOptions::default());
+        new.machine.ks.take_in_pages_from(0);
         new.machine.ks.resume(old.in_files.0, old.in_files.1);
     }
     (new.disk, new.files) = (old.disk.clone(), old.disk);

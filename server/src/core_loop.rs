@@ -449,7 +449,7 @@ impl CoreLoop {
         }
     }
 
-    /// Flushes, merges and evicts as far as this turn allows.
+    /// Begins the flush that is due, lets keys go, and hands the device what the store asks of it.
     fn look_at_store<S: StateMachine>(
         &mut self,
         group: &Group<GlommioRuntime, S>,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use slotcore_engine::compact::{Pace, PaceInput, PaceOptions, pace};
 use slotcore_engine::log::{CoreLog, LogPos};
-use slotcore_engine::store::Budget;
+use slotcore_engine::store::{Budget, Store};
 use slotcore_raft_shard::Applied;
 use slotcore_rt::clock::{Clock, SystemClock, Tick};
 use slotcore_rt::ids::LogIndex;
@@ -25,7 +25,8 @@ use crate::store_driver::{DriverError, StoreDriver, StoreFailure};
 
 /// What the device is taken to write in a second, in bytes, until something better is known: any SSD does.
 const DEVICE_BYTES_PER_S: u64 = 400 << 20;
-/// Share of the core, in 1,000ths, that flushes and merges get at least while there is traffic, and at most.
+/// Share of the core, in 1,000ths, that flushes and merges get at least while there is traffic, and at most; what reads large
+/// collections gets the most.
 const SHARE_MIN_PERMILLE: u64 = 100;
 const SHARE_MAX_PERMILLE: u64 = 500;
 /// A core that had no traffic for this long gives flushes and merges all of its time.
@@ -281,7 +282,7 @@ impl StoreWork {
             return false;
         }
         self.at_rest &= !self.driver.take_told();
-        !self.at_rest && (self.merge_allowance > 0 || state.store.borrow().is_flushing())
+        !self.at_rest && (self.merge_allowance > 0 || is_urgent(&state.store.borrow()))
     }
 
     /// Flushes and merges, as long as the allowance lasts. `traffic_at`: when somebody last asked for something.
@@ -290,11 +291,17 @@ impl StoreWork {
     /// The process must end.
     pub fn slices(&mut self, state: &mut CoreState, traffic_at: Tick) -> Result<(), DriverError> {
         let mut from = SystemClock.tick();
-        self.allowance.earn(from, self.share_permille);
+        let share = if state.store.borrow().is_reading() {
+            // Somebody waits for it.
+            SHARE_MAX_PERMILLE
+        } else {
+            self.share_permille
+        };
+        self.allowance.earn(from, share);
         let is_quiet = from.since(traffic_at) >= QUIET_AFTER;
         if !is_quiet && !self.allowance.allows() {
             // There may be more: it is tried again in the next turn.
-            self.has_work = state.store.borrow().is_flushing();
+            self.has_work = is_urgent(&state.store.borrow());
             return Ok(());
         }
         // What the slices ask for is done in the next turn, which is to follow at once.
@@ -320,6 +327,11 @@ impl StoreWork {
             from = to;
         }
     }
+}
+
+/// There is something to do that memory or somebody waits for.
+fn is_urgent(store: &Store) -> bool {
+    store.is_flushing() || store.is_reading()
 }
 
 impl CoreState {

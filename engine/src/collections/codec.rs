@@ -5,6 +5,7 @@
 //!
 //! Format: `docs/formats/collection.md`.
 
+use super::table::{PairForm, Table};
 use super::{Collection, HashObj, List, Set, Stream, ZSet};
 use crate::varint::{LengthError, put_len, take, take_bytes, take_len, take_u64};
 
@@ -130,15 +131,7 @@ impl EncodedKind {
 impl Collection {
     /// Appends the collection to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        let (kind, form) = match self {
-            Collection::List(_) => (LIST, 0),
-            Collection::Set(x) => (SET, x.form()),
-            Collection::Hash(x) => (HASH, x.form()),
-            Collection::ZSet(x) => (ZSET, x.form()),
-            Collection::Stream(_) => (STREAM, 0),
-        };
-        out.extend_from_slice(&[kind, form]);
-        put_len(out, self.len());
+        self.encode_head(out);
         match self {
             Collection::List(x) => x.encode(out),
             Collection::Set(x) => x.encode(out),
@@ -148,8 +141,94 @@ impl Collection {
         }
     }
 
+    fn encode_head(&self, out: &mut Vec<u8>) {
+        let (kind, form) = match self {
+            Collection::List(_) => (LIST, 0),
+            Collection::Set(x) => (SET, x.form()),
+            Collection::Hash(x) => (HASH, x.form()),
+            Collection::ZSet(x) => (ZSET, x.form()),
+            Collection::Stream(_) => (STREAM, 0),
+        };
+        out.extend_from_slice(&[kind, form]);
+        put_len(out, self.len());
+    }
+
+    /// Keeps what the collection is now, to be taken in pages ([`Collection::take_page`]) while it changes. Returns what is to
+    /// stand before the pages; all together is what [`Collection::encode`] would append now. `None`: it has to be taken as a
+    /// whole, as it is small, a stream, or a hash of which fields expire.
+    pub fn begin_keeping(&mut self) -> Option<Vec<u8>> {
+        let mut head = Vec::new();
+        self.encode_head(&mut head);
+        match self {
+            Collection::List(x) => x.begin_keeping(),
+            Collection::Set(x) => x.table()?.begin_keeping(PairForm::Key),
+            Collection::Hash(x) => x.table()?.begin_keeping(PairForm::KeyAndValue),
+            Collection::ZSet(x) => x.table()?.begin_keeping(PairForm::KeyAndFixed),
+            Collection::Stream(_) => return None,
+        }
+        Some(head)
+    }
+
+    /// Appends the next page; `false` when all were taken.
+    pub fn take_page(&mut self, out: &mut Vec<u8>) -> bool {
+        match self {
+            Collection::List(x) => x.take_page(out),
+            Collection::Set(x) => x.table().is_some_and(|table| table.take_page(out)),
+            Collection::Hash(x) => x.kept_table().is_some_and(|table| table.take_page(out)),
+            Collection::ZSet(x) => x.table().is_some_and(|table| table.take_page(out)),
+            Collection::Stream(_) => false,
+        }
+    }
+
+    /// Whether pages of it are kept.
+    pub fn is_kept(&self) -> bool {
+        match self {
+            Collection::List(x) => x.is_kept(),
+            Collection::Set(x) => x.is_kept(),
+            Collection::Hash(x) => x.is_kept(),
+            Collection::ZSet(x) => x.is_kept(),
+            Collection::Stream(_) => false,
+        }
+    }
+
+    /// Nobody wants the pages that are left.
+    pub fn end_keeping(&mut self) {
+        match self {
+            Collection::List(x) => x.end_keeping(),
+            Collection::Set(x) => x.table().into_iter().for_each(Table::end_keeping),
+            Collection::Hash(x) => x.kept_table().into_iter().for_each(Table::end_keeping),
+            Collection::ZSet(x) => x.table().into_iter().for_each(Table::end_keeping),
+            Collection::Stream(_) => {}
+        }
+    }
+
     /// Reads the collection at the start of `buf`. Returns it and how many bytes it took.
     pub fn decode(buf: &[u8]) -> Result<(Collection, usize), DecodeError> {
+        let Head { kind, form, len, at } = Head::of(buf)?;
+        let mut source = Source { buf, at };
+        let collection = match kind {
+            LIST => Collection::List(List::decode(len, &mut source)?),
+            SET => Collection::Set(Set::decode(form, len, &mut source)?),
+            HASH => Collection::Hash(HashObj::decode(form, len, &mut source)?),
+            ZSET => Collection::ZSet(ZSet::decode(form, len, &mut source)?),
+            _ => Collection::Stream(Box::new(Stream::decode(len, &mut source)?)),
+        };
+        debug_assert_eq!(collection.len(), len);
+        Ok((collection, source.at))
+    }
+}
+
+/// What stands before the elements.
+struct Head {
+    kind: u8,
+    form: u8,
+    len: usize,
+    /// Where the elements begin.
+    at: usize,
+}
+
+impl Head {
+    fn of(buf: &[u8]) -> Result<Self, DecodeError> {
         let mut at = 0;
         let head = take(buf, &mut at, 2)?;
         let (kind, form) = (head[0], head[1]);
@@ -165,16 +244,103 @@ impl Collection {
             return Err(DecodeError::Kind { kind, form });
         }
         let len = take_len(buf, &mut at)? as usize;
-        let mut source = Source { buf, at };
+        Ok(Self { kind, form, len, at })
+    }
+}
+
+/// Collections of more elements are worth being read in steps.
+const STEPPED_FROM: usize = 1024;
+
+/// A large collection that is read in steps, so that others are served meanwhile.
+pub struct Decoder {
+    collection: Collection,
+    /// Elements to come.
+    left: usize,
+    /// Bytes to come, as far as they are known, from `at` on.
+    bytes: Vec<u8>,
+    at: usize,
+}
+
+/// How far a step came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decoded {
+    /// There is more to read.
+    More,
+    /// The next element needs bytes that did not come yet.
+    Wanting,
+    /// That was the last element.
+    All,
+}
+
+impl Decoder {
+    /// Looks at the beginning of an encoded collection, which is taken. `None`: it has to be read as a whole
+    /// ([`Collection::decode`]), being small, or a stream.
+    ///
+    /// # Errors
+    /// Nothing encoded begins like that.
+    pub fn begin(buf: &[u8]) -> Result<Option<Self>, DecodeError> {
+        let Head { kind, form, len, at } = Head::of(buf)?;
+        let is_many = form & form::MANY != 0;
         let collection = match kind {
-            LIST => Collection::List(List::decode(len, &mut source)?),
-            SET => Collection::Set(Set::decode(form, len, &mut source)?),
-            HASH => Collection::Hash(HashObj::decode(form, len, &mut source)?),
-            ZSET => Collection::ZSet(ZSet::decode(form, len, &mut source)?),
-            _ => Collection::Stream(Box::new(Stream::decode(len, &mut source)?)),
+            _ if len <= STEPPED_FROM => return Ok(None),
+            LIST => Collection::List(List::default()),
+            SET if is_many => Collection::Set(Set::empty(form)),
+            HASH if is_many => Collection::Hash(HashObj::empty(form)),
+            ZSET if is_many => Collection::ZSet(ZSet::empty_of_many(form)),
+            _ => return Ok(None),
         };
-        debug_assert_eq!(collection.len(), len);
-        Ok((collection, source.at))
+        Ok(Some(Self {
+            collection,
+            left: len,
+            bytes: buf[at..].to_vec(),
+            at: 0,
+        }))
+    }
+
+    /// Appends the next of its bytes. Until [`Decoder::step`] wants them, there must be others.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        self.bytes.drain(..std::mem::take(&mut self.at));
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Reads up to `count` more elements.
+    ///
+    /// # Errors
+    /// The bytes are not those of a collection. That they end too early is no error here: [`Decoded::Wanting`].
+    pub fn step(&mut self, count: usize) -> Result<Decoded, DecodeError> {
+        for _ in 0..count.min(self.left) {
+            let mut source = Source {
+                buf: &self.bytes,
+                at: self.at,
+            };
+            let read = match &mut self.collection {
+                Collection::List(x) => x.decode_some(1, &mut source),
+                Collection::Set(x) => x.decode_some(1, &mut source),
+                Collection::Hash(x) => x.decode_some(1, &mut source),
+                Collection::ZSet(x) => x.decode_some(1, &mut source),
+                Collection::Stream(_) => unreachable!("read as a whole"),
+            };
+            match read {
+                // Nothing of it was added.
+                Err(DecodeError::Truncated) => return Ok(Decoded::Wanting),
+                read => read?,
+            }
+            (self.left, self.at) = (self.left - 1, source.at);
+        }
+        Ok(if self.left == 0 { Decoded::All } else { Decoded::More })
+    }
+
+    /// The collection, when all was read.
+    ///
+    /// # Errors
+    /// There are bytes behind it.
+    pub fn finish(self) -> Result<Collection, DecodeError> {
+        debug_assert_eq!(self.left, 0, "all was read");
+        if self.at == self.bytes.len() {
+            Ok(self.collection)
+        } else {
+            Err(DecodeError::Length)
+        }
     }
 }
 
@@ -281,6 +447,26 @@ mod tests {
             original.encode(&mut bytes);
             let (copy, used) = Collection::decode(&bytes).unwrap();
             assert_eq!(used, bytes.len());
+            let mut fed = bytes.len().min(9 + r.below(50) as usize);
+            let mut in_steps = Decoder::begin(&bytes[..fed]).unwrap();
+            assert_eq!(in_steps.is_some(), copy.len() > STEPPED_FROM && round % 6 != 5);
+            while let Some(decoder) = &mut in_steps {
+                match decoder.step(1 + r.below(900) as usize).unwrap() {
+                    Decoded::More => {}
+                    Decoded::Wanting => {
+                        let part = fed..bytes.len().min(fed + 1 + r.below(5_000) as usize);
+                        assert!(!part.is_empty(), "all bytes are all elements");
+                        fed = part.end;
+                        decoder.feed(&bytes[part]);
+                    }
+                    Decoded::All => {
+                        let collection = in_steps.take().unwrap().finish().unwrap();
+                        let mut again = Vec::new();
+                        collection.encode(&mut again);
+                        assert!(fed == bytes.len() && again == bytes);
+                    }
+                }
+            }
             let (mut a, mut b, mut again) = (original, copy, Vec::new());
             b.encode(&mut again);
             assert_eq!(again, bytes);
@@ -313,6 +499,100 @@ mod tests {
             a.encode(&mut images[0]);
             b.encode(&mut images[1]);
             assert_eq!(images[0], images[1]);
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_what_was_there_whatever_changes() {
+        for seed in 0..200 {
+            let mut r = Random(seed);
+            let size = [40, 300, 3000][seed as usize / 4 % 3];
+            let mut collection = grown(seed % 4, size, &mut r);
+            if matches!(&collection, Collection::Hash(hash) if hash.has_expiry()) {
+                let mut hash = HashObj::default();
+                for n in 0..size {
+                    hash.insert(format!("m{n}").as_bytes(), &[b'v'; 9][..n as usize % 10]);
+                }
+                collection = Collection::Hash(hash);
+            }
+            let mut expected = Vec::new();
+            collection.encode(&mut expected);
+            let Some(mut taken) = collection.begin_keeping() else {
+                assert!(size == 40, "only small ones have no pages");
+                continue;
+            };
+            let steps = r.below(40) as usize;
+            loop {
+                for _ in 0..r.below(steps as u64 + 1) {
+                    change(&mut collection, size, &mut r);
+                }
+                if !collection.take_page(&mut taken) {
+                    break;
+                }
+            }
+            assert!(taken == expected, "seed {seed}");
+            collection.end_keeping();
+            let (mut again, mut copy) = (Vec::new(), Vec::new());
+            collection.encode(&mut again);
+            Collection::decode(&again).unwrap().0.encode(&mut copy);
+            assert_eq!(again, copy);
+        }
+    }
+
+    /// One random change.
+    fn change(collection: &mut Collection, size: u64, r: &mut Random) {
+        let name = format!("m{}", r.below(size * 2));
+        match collection {
+            Collection::List(list) => {
+                let end = if r.below(2) == 0 { End::Front } else { End::Back };
+                let at = r.below(list.len() as u64 + 1) as usize;
+                match r.below(12) {
+                    0..=2 => list.push(name.as_bytes(), end),
+                    3..=6 => {
+                        list.drop_end(end);
+                    }
+                    7 => {
+                        list.set(at, &vec![b'x'; r.below(500) as usize]);
+                    }
+                    8 => list.insert(at, name.as_bytes()),
+                    9 => {
+                        list.remove_equal(name.as_bytes(), 3, end);
+                    }
+                    _ if list.len() > 10 && r.below(4) == 0 => {
+                        let cut = list.trim(r.below(list.len() as u64 / 3) as usize, list.len() / 2);
+                        assert!(cut.len() < size as usize * 3);
+                    }
+                    _ => {}
+                }
+            }
+            Collection::Set(set) => match r.below(3) {
+                0 => {
+                    set.insert(name.as_bytes());
+                }
+                1 => {
+                    set.remove(name.as_bytes());
+                }
+                _ if set.len() > 0 => set.take_nth(r.below(set.len() as u64) as usize, |_| {}),
+                _ => {}
+            },
+            Collection::Hash(hash) => match r.below(4) {
+                0 => {
+                    hash.remove(name.as_bytes());
+                }
+                1 if hash.get(name.as_bytes()).is_some() => hash.set_expire(name.as_bytes(), Some(5_000), 1_000),
+                _ => {
+                    hash.insert(name.as_bytes(), &vec![b'y'; r.below(20) as usize]);
+                }
+            },
+            Collection::ZSet(zset) => match r.below(3) {
+                0 => {
+                    zset.remove(name.as_bytes());
+                }
+                _ => {
+                    zset.insert(name.as_bytes(), r.below(1000) as f64);
+                }
+            },
+            Collection::Stream(_) => unreachable!("streams have no pages"),
         }
     }
 

@@ -11,6 +11,7 @@ use super::Elements;
 use super::codec::{DecodeError, Source, form};
 use super::field_expiry::{FIELD_EXPIRY_MS_MAX, FieldExpiry};
 use super::members::Members;
+use super::table::Table;
 use crate::digest::{Digest, combine};
 use crate::varint::put_bytes;
 
@@ -251,23 +252,52 @@ impl HashObj {
     }
 
     pub(super) fn decode(form: u8, len: usize, source: &mut Source<'_>) -> Result<Self, DecodeError> {
-        let mut expiry = (form & form::EXPIRY != 0).then(Box::<Expiring>::default);
-        let fields = Members::decode(form & form::MANY != 0, len, source, |source, field| {
-            let value = source.bytes()?;
-            if let Some(e) = &mut expiry {
+        let mut hash = Self::empty(form);
+        hash.decode_some(len, source)?;
+        Ok(hash)
+    }
+
+    /// An empty one.
+    pub(super) fn empty(form: u8) -> Self {
+        HashObj {
+            fields: Members::empty(form & form::MANY != 0),
+            expiry: (form & form::EXPIRY != 0).then(Box::default),
+            outgrew_listpack: form & form::OUTGREW_LISTPACK != 0,
+        }
+    }
+
+    /// Reads `count` more fields.
+    pub(super) fn decode_some(&mut self, count: usize, source: &mut Source<'_>) -> Result<(), DecodeError> {
+        for _ in 0..count {
+            let (field, value) = (source.bytes()?, source.bytes()?);
+            if let Some(e) = &mut self.expiry {
                 match u64::from_le_bytes(source.eight()?) {
                     0 => {}
                     moment if moment <= FIELD_EXPIRY_MS_MAX => e.moments.set(field, moment),
                     _ => return Err(DecodeError::Element),
                 }
             }
-            Ok(value)
-        })?;
-        Ok(HashObj {
-            fields,
-            expiry,
-            outgrew_listpack: form & form::OUTGREW_LISTPACK != 0,
-        })
+            self.fields.add_read(field, value)?;
+        }
+        Ok(())
+    }
+
+    /// The table, when the fields are many and none ever had an expiry.
+    pub(super) fn table(&mut self) -> Option<&mut Table> {
+        if self.has_expiry() {
+            return None;
+        }
+        self.fields.table()
+    }
+
+    /// The table, when the fields are many.
+    pub(super) fn kept_table(&mut self) -> Option<&mut Table> {
+        self.fields.table()
+    }
+
+    /// Whether pages are kept.
+    pub(super) fn is_kept(&self) -> bool {
+        self.fields.is_kept()
     }
 
     /// What OBJECT ENCODING says.

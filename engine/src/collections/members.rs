@@ -2,7 +2,7 @@
 //!
 //! Sets (with empty values) and hashes are made of it. The order of the pairs depends on the history of calls alone.
 
-use super::codec::{DecodeError, Source};
+use super::codec::DecodeError;
 use super::packed::Packed;
 use super::table::Table;
 
@@ -156,34 +156,39 @@ impl Members {
         start as u64
     }
 
-    /// Reads `len` pairs into the form that `many` asks for. `rest` reads what follows each key, and returns its value.
-    pub(super) fn decode<'s>(
-        many: bool,
-        len: usize,
-        source: &mut Source<'s>,
-        mut rest: impl FnMut(&mut Source<'s>, &[u8]) -> Result<&'s [u8], DecodeError>,
-    ) -> Result<Self, DecodeError> {
-        let mut members = if many {
+    /// None, in the form that `many` asks for.
+    pub(super) fn empty(many: bool) -> Self {
+        if many {
             Members::Many(Box::default())
         } else {
             Members::default()
-        };
-        for _ in 0..len {
-            let key = source.bytes()?;
-            let value = rest(source, key)?;
-            let added = match &mut members {
-                Members::Many(table) => table.insert_new(key, value).1,
-                Members::Few(packed) if packed.len() < PACKED_LEN_MAX && packed.find(key).is_none() => {
-                    packed.push(key, value);
-                    true
-                }
-                Members::Few(_) => false,
-            };
-            if !added {
-                return Err(DecodeError::Element);
-            }
         }
-        Ok(members)
+    }
+
+    /// Adds a pair that was read: each stands once, and few are few.
+    pub(super) fn add_read(&mut self, key: &[u8], value: &[u8]) -> Result<(), DecodeError> {
+        let added = match self {
+            Members::Many(table) => table.insert_new(key, value).1,
+            Members::Few(packed) if packed.len() < PACKED_LEN_MAX && packed.find(key).is_none() => {
+                packed.push(key, value);
+                true
+            }
+            Members::Few(_) => false,
+        };
+        if added { Ok(()) } else { Err(DecodeError::Element) }
+    }
+
+    /// The table, when the pairs are many.
+    pub(super) fn table(&mut self) -> Option<&mut Table> {
+        match self {
+            Members::Few(_) => None,
+            Members::Many(t) => Some(t),
+        }
+    }
+
+    /// Whether pages are kept.
+    pub(super) fn is_kept(&self) -> bool {
+        matches!(self, Members::Many(t) if t.is_kept())
     }
 
     pub(super) fn is_many(&self) -> bool {

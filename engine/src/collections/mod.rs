@@ -4,6 +4,7 @@
 mod codec;
 mod field_expiry;
 pub mod hash;
+mod kept;
 pub mod list;
 mod members;
 mod ordered;
@@ -13,7 +14,7 @@ pub mod stream;
 mod table;
 pub mod zset;
 
-pub use codec::{DecodeError, EncodedKind};
+pub use codec::{DecodeError, Decoded, Decoder, EncodedKind};
 pub use field_expiry::FIELD_EXPIRY_MS_MAX;
 pub use hash::HashObj;
 pub use list::{End, List};

@@ -6,6 +6,7 @@
 use super::Elements;
 use super::codec::{DecodeError, Source, form};
 use super::members::Members;
+use super::table::Table;
 use crate::digest::{Digest, combine};
 use crate::number::parse_i64;
 use crate::varint::put_bytes;
@@ -147,14 +148,24 @@ impl Set {
         }
     }
 
+    /// An empty one that is not of sorted integers.
+    pub(super) fn empty(form: u8) -> Self {
+        Set(Repr::Members(Members::empty(form & form::MANY != 0)))
+    }
+
+    /// Reads `count` more members, of one that is not of sorted integers.
+    pub(super) fn decode_some(&mut self, count: usize, source: &mut Source<'_>) -> Result<(), DecodeError> {
+        let Repr::Members(members) = &mut self.0 else {
+            unreachable!("made by `empty`")
+        };
+        (0..count).try_for_each(|_| members.add_read(source.bytes()?, b""))
+    }
+
     pub(super) fn decode(form: u8, len: usize, source: &mut Source<'_>) -> Result<Self, DecodeError> {
         if form & form::INTS == 0 {
-            return Ok(Set(Repr::Members(Members::decode(
-                form & form::MANY != 0,
-                len,
-                source,
-                |_, _| Ok(b""),
-            )?)));
+            let mut set = Self::empty(form);
+            set.decode_some(len, source)?;
+            return Ok(set);
         }
         let mut ints = Vec::new();
         for _ in 0..len {
@@ -165,6 +176,19 @@ impl Set {
             ints.push(n);
         }
         Ok(Set(Repr::Ints(ints)))
+    }
+
+    /// The table, when the members are many.
+    pub(super) fn table(&mut self) -> Option<&mut Table> {
+        match &mut self.0 {
+            Repr::Ints(_) => None,
+            Repr::Members(members) => members.table(),
+        }
+    }
+
+    /// Whether pages are kept.
+    pub(super) fn is_kept(&self) -> bool {
+        matches!(&self.0, Repr::Members(members) if members.is_kept())
     }
 
     /// What OBJECT ENCODING says.

@@ -4,6 +4,8 @@
 //! removed, the last takes its place. So "pair number n" means the same on every replica that executed the
 //! same commands, whatever the hash function, and a random pair is found in constant time.
 
+use super::kept::Kept;
+use crate::varint::put_bytes;
 use std::sync::OnceLock;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -26,6 +28,8 @@ const SLOTS_MIN: usize = 64;
 const SLOTS_MAX: usize = 1024;
 /// Pairs of a chunk, 24 KiB: what is allocated at once when a table grows.
 const CHUNK_PAIRS: usize = 1024;
+/// Pairs of a page: encoding them takes a few microseconds.
+const PAGE_PAIRS: usize = 64;
 /// Bits of the hash that choose a segment at most; the others choose the slot in it.
 const DEPTH_MAX: u32 = 32 - SLOTS_MAX.trailing_zeros();
 
@@ -149,6 +153,30 @@ impl Segment {
     }
 }
 
+/// How a pair is encoded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum PairForm {
+    /// The key alone.
+    #[default]
+    Key,
+    /// The key, then the value without its length.
+    KeyAndFixed,
+    /// The key, then the value.
+    KeyAndValue,
+}
+
+impl PairForm {
+    /// Appends a pair.
+    pub(super) fn put(self, key: &[u8], value: &[u8], out: &mut Vec<u8>) {
+        put_bytes(out, key);
+        match self {
+            PairForm::Key => {}
+            PairForm::KeyAndFixed => out.extend_from_slice(value),
+            PairForm::KeyAndValue => put_bytes(out, value),
+        }
+    }
+}
+
 /// Pairs of byte strings, found by the first of them.
 #[derive(Clone, Debug)]
 pub(super) struct Table {
@@ -162,6 +190,9 @@ pub(super) struct Table {
     bytes: usize,
     /// Sum of the slots of all segments.
     slots: usize,
+    kept: Kept,
+    /// Of what is kept: how many pairs there were, and how they are encoded.
+    kept_pairs: (usize, PairForm),
 }
 
 impl Default for Table {
@@ -173,6 +204,8 @@ impl Default for Table {
             depth: 0,
             bytes: 0,
             slots: SLOTS_MIN,
+            kept: Kept::default(),
+            kept_pairs: (0, PairForm::Key),
         }
     }
 }
@@ -192,6 +225,7 @@ impl Table {
             + self.segments.capacity() * size_of::<Segment>()
             + (self.slots + self.directory.capacity()) * size_of::<u32>()
             + self.bytes
+            + self.kept.memory()
     }
 
     #[inline]
@@ -299,8 +333,61 @@ impl Table {
         self.directory[first + span / 2..first + span].fill(self.segments.len() as u32 - 1);
     }
 
+    /// Keeps the pairs as they are now for [`Table::take_page`].
+    pub(super) fn begin_keeping(&mut self, form: PairForm) {
+        self.kept_pairs = (self.pairs.len, form);
+        self.kept.begin(self.pairs.len.div_ceil(PAGE_PAIRS));
+    }
+
+    /// See [`Kept::end`].
+    pub(super) fn end_keeping(&mut self) {
+        self.kept.end();
+    }
+
+    /// Whether pages are kept.
+    pub(super) fn is_kept(&self) -> bool {
+        self.kept.is_active()
+    }
+
+    /// Appends the next page of what was kept; `false` when there is none any more.
+    pub(super) fn take_page(&mut self, out: &mut Vec<u8>) -> bool {
+        match self.kept.take() {
+            None => return false,
+            Some((_, Some(changed))) => out.extend_from_slice(&changed),
+            Some((page, None)) => self.encode_page(page, out),
+        }
+        true
+    }
+
+    /// Appends a page that has not changed since it is kept.
+    fn encode_page(&self, page: usize, out: &mut Vec<u8>) {
+        let (len, form) = self.kept_pairs;
+        for n in page * PAGE_PAIRS..len.min((page + 1) * PAGE_PAIRS) {
+            form.put(self.key(n), self.value(n), out);
+        }
+    }
+
+    /// To be called before pair `n` becomes another one, or goes.
+    #[inline]
+    fn changing(&mut self, n: usize) {
+        if self.kept.is_active() {
+            self.keep_page_of(n);
+        }
+    }
+
+    #[cold]
+    fn keep_page_of(&mut self, n: usize) {
+        let page = n / PAGE_PAIRS;
+        if self.kept.wants(page) {
+            let mut encoded = Vec::new();
+            self.encode_page(page, &mut encoded);
+            self.kept.put(page, encoded);
+        }
+    }
+
     /// Gives pair `n` another value.
     pub(super) fn set_value(&mut self, n: usize, value: &[u8]) {
+        self.changing(n);
         let p = self.pairs.get_mut(n);
         let key_len = p.key_len as usize;
         if p.bytes.len() - key_len == value.len() {
@@ -314,6 +401,8 @@ impl Table {
 
     /// Removes pair `n`; the last pair takes its number.
     pub(super) fn swap_remove(&mut self, n: usize) {
+        self.changing(n);
+        self.changing(self.pairs.len - 1);
         let hash = self.pairs.get(n).hash;
         let segment = self.segment_for(hash);
         let slot = self.segments[segment].slot_of(n, hash);
@@ -330,10 +419,9 @@ impl Table {
 
     /// Drops up to `budget` pairs; afterwards the table may only be freed further. Returns how many are left.
     pub(super) fn free_some(&mut self, budget: usize) -> usize {
-        for _ in 0..budget {
-            if self.pairs.pop().is_none() {
-                break;
-            }
+        for _ in 0..budget.min(self.pairs.len) {
+            self.changing(self.pairs.len - 1);
+            self.pairs.pop();
         }
         // The index goes at the same pace: its segments hold about half of SLOTS_MAX pairs each.
         let segments = self.segments.len().saturating_sub(budget / (SLOTS_MAX / 2) + 1);

@@ -293,21 +293,41 @@ impl ZSet {
         }
     }
 
+    /// An empty one that is about to have many members.
+    pub(super) fn empty_of_many(form: u8) -> Self {
+        ZSet {
+            repr: Repr::Many(Box::default()),
+            outgrew_listpack: form & form::OUTGREW_LISTPACK != 0,
+        }
+    }
+
+    /// Reads `count` more members, of one that has many.
+    pub(super) fn decode_some(&mut self, count: usize, source: &mut Source<'_>) -> Result<(), DecodeError> {
+        let Repr::Many(many) = &mut self.repr else {
+            unreachable!("made by `empty_of_many`")
+        };
+        for _ in 0..count {
+            let (member, score) = (source.bytes()?, f64::from_le_bytes(source.eight()?));
+            if score.is_nan() || !many.insert(member, score) {
+                return Err(DecodeError::Element);
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn decode(form: u8, len: usize, source: &mut Source<'_>) -> Result<Self, DecodeError> {
-        let (mut few, mut many) = (Packed::default(), Box::<Many>::default());
-        let is_many = form & form::MANY != 0;
+        if form & form::MANY != 0 {
+            let mut zset = Self::empty_of_many(form);
+            zset.decode_some(len, source)?;
+            return Ok(zset);
+        }
+        let mut few = Packed::default();
         let mut last: Option<(f64, &[u8])> = None;
         for _ in 0..len {
             let (member, bytes) = (source.bytes()?, source.eight()?);
             let score = f64::from_le_bytes(bytes);
             if score.is_nan() {
                 return Err(DecodeError::Element);
-            }
-            if is_many {
-                if !many.insert(member, score) {
-                    return Err(DecodeError::Element);
-                }
-                continue;
             }
             let in_order = last.is_none_or(|last| compare(last, (score, member)) == Ordering::Less);
             if !in_order || few.len() == PACKED_LEN_MAX || few.find(member).is_some() {
@@ -317,9 +337,22 @@ impl ZSet {
             last = Some((score, member));
         }
         Ok(ZSet {
-            repr: if is_many { Repr::Many(many) } else { Repr::Few(few) },
+            repr: Repr::Few(few),
             outgrew_listpack: form & form::OUTGREW_LISTPACK != 0,
         })
+    }
+
+    /// The table, when the members are many.
+    pub(super) fn table(&mut self) -> Option<&mut Table> {
+        match &mut self.repr {
+            Repr::Few(_) => None,
+            Repr::Many(many) => Some(&mut many.table),
+        }
+    }
+
+    /// Whether pages are kept.
+    pub(super) fn is_kept(&self) -> bool {
+        matches!(&self.repr, Repr::Many(many) if many.table.is_kept())
     }
 
     /// What OBJECT ENCODING says.

@@ -33,7 +33,7 @@ mod victims;
 mod walk;
 
 pub use events::{Event, EventClasses, Events};
-pub use tier::{ColdReader, Evicted, FileKey, FileKeys, FrozenStep, Loaded, Missed, Residency, TierUse};
+pub use tier::{ColdReader, Evicted, FileKey, FileKeys, FrozenSink, FrozenStep, Loaded, Missed, Residency, TierUse};
 pub use types::{Expire, KeyspaceOptions, KeyspaceStats, Kind, Limits, MemoryUse, WrongType};
 pub use uses::UseOptions;
 
@@ -50,7 +50,7 @@ use crate::waiters::Waiters;
 use events::Listening;
 use field_timers::FieldTimers;
 use object::{Graveyard, Object, Objects};
-use tier::Tier;
+use tier::{PAGED_FROM_BYTES, Tier};
 use upkeep::Retired;
 use uses::Uses;
 
@@ -66,6 +66,8 @@ pub struct Keyspace {
     graveyard: Graveyard,
     retired: Vec<Retired>,
     tier: Tier,
+    /// Collections of more bytes are shown to a flush in pages.
+    paged_from: usize,
     clock_ms: u64,
     wall_ms: u64,
     needs_tick: bool,
@@ -115,6 +117,7 @@ impl Keyspace {
             graveyard: Graveyard::default(),
             retired: Vec::new(),
             tier: Tier::default(),
+            paged_from: PAGED_FROM_BYTES,
             clock_ms: 0,
             wall_ms: 0,
             needs_tick: false,
@@ -170,6 +173,11 @@ impl Keyspace {
     #[inline]
     pub fn signal_ready(&mut self, key: &[u8]) {
         self.waiters.signal(key);
+    }
+
+    /// Collections of more bytes of memory are shown to a flush in pages: 64 KiB, unless a test wants to see it with small ones.
+    pub fn take_in_pages_from(&mut self, bytes: usize) {
+        self.paged_from = bytes;
     }
 
     /// Seed of the key hash.
@@ -336,7 +344,9 @@ impl Keyspace {
             return;
         }
         let object = self.objects.remove(id);
-        self.graveyard.bury(object);
+        if let Some(object) = self.keep_for_flush(id, object) {
+            self.graveyard.bury(object);
+        }
     }
 
     /// Removes the record at `spot` with all that it names.

@@ -32,6 +32,22 @@ impl Object {
         }
     }
 
+    /// See [`Collection::begin_keeping`]; of strings nothing is kept.
+    pub fn begin_keeping(&mut self) -> Option<Vec<u8>> {
+        match self {
+            Object::Str(_) => None,
+            Object::Coll(c) => c.begin_keeping(),
+        }
+    }
+
+    /// Whether it is kept as it was.
+    pub fn is_kept(&self) -> bool {
+        match self {
+            Object::Str(_) => false,
+            Object::Coll(c) => c.is_kept(),
+        }
+    }
+
     /// Frees about `budget` steps' worth. Returns whether anything is left, and the steps done.
     fn free_some(&mut self, budget: usize) -> (bool, usize) {
         match self {
@@ -138,7 +154,10 @@ pub struct Graveyard {
 
 impl Graveyard {
     /// Frees a small object now and keeps a large one for [`Graveyard::free_some`].
-    pub fn bury(&mut self, object: Object) {
+    pub fn bury(&mut self, mut object: Object) {
+        if let Object::Coll(collection) = &mut object {
+            collection.end_keeping();
+        }
         let bytes = object.bytes();
         if bytes > FREE_AT_ONCE_BYTES {
             self.bytes += bytes;

@@ -7,12 +7,12 @@
 
 use super::bytes::{get32, len32, pad_to_page, put32, put64};
 use super::frame::{BLOB_FOOTER, BLOB_HEADER, check_file_bytes, put_page, take_page};
-use super::record::{BlobPtr, blob_crc};
+use super::record::{BlobPtr, blob_crc, blob_crc_of_len};
 use super::{CHUNK_BYTES, Chunk, Damage, FileId, PAGE_BYTES, PageRange, SstError};
 use slotcore_rt::buf::AlignedBuf;
 
-/// Largest value, in bytes: that of `proto-max-bulk-len` by default, 512 MiB, and room for more.
-pub const BLOB_VALUE_BYTES_MAX: usize = 1 << 30;
+/// Largest value, in bytes: what its length has room for.
+pub const BLOB_VALUE_BYTES_MAX: usize = u32::MAX as usize;
 /// Bytes before a value: its length and checksum.
 pub(super) const BLOB_HEAD: usize = 8;
 /// Records start at multiples of this, in bytes.
@@ -27,6 +27,18 @@ pub struct BlobBuilder {
     values: u64,
     value_bytes: u64,
     finished: bool,
+    open: Option<OpenValue>,
+    /// Bytes before `pending` that are held back while the head of the open value in them is not known.
+    held: Option<Chunk>,
+}
+
+/// A value that comes in parts.
+struct OpenValue {
+    /// Where its record begins in the file.
+    offset: u64,
+    len: usize,
+    /// Checksum of the bytes so far.
+    crc: u32,
 }
 
 impl BlobBuilder {
@@ -41,17 +53,19 @@ impl BlobBuilder {
             values: 0,
             value_bytes: 0,
             finished: false,
+            open: None,
+            held: None,
         }
     }
 
     /// Appends a value, copied. Returns where it will be; durable when the caller wrote and synced all chunks.
     ///
     /// # Panics
-    /// Beyond [`BLOB_VALUE_BYTES_MAX`] bytes: the protocol lets no such value in.
+    /// Beyond [`BLOB_VALUE_BYTES_MAX`] bytes.
     pub fn push(&mut self, value: &[u8]) -> BlobPtr {
         assert!(
             value.len() <= BLOB_VALUE_BYTES_MAX && !self.finished,
-            "values are limited where they come in"
+            "a value has less than 4 GiB"
         );
         let ptr = BlobPtr {
             file: self.file,
@@ -68,6 +82,54 @@ impl BlobBuilder {
         ptr
     }
 
+    /// Begins a value whose bytes come in parts ([`BlobBuilder::part`]). Until its end, its first chunk is held back, as length and
+    /// checksum stand before the bytes.
+    pub fn begin(&mut self) {
+        assert!(self.open.is_none() && !self.finished, "one value after the other");
+        self.open = Some(OpenValue {
+            offset: self.file_bytes(),
+            len: 0,
+            crc: 0,
+        });
+        self.pending.extend_from_slice(&[0; BLOB_HEAD]);
+    }
+
+    /// Appends bytes of the open value.
+    ///
+    /// # Panics
+    /// As [`BlobBuilder::push`].
+    pub fn part(&mut self, bytes: &[u8]) {
+        let open = self.open.as_mut().expect("a value was begun");
+        open.len += bytes.len();
+        assert!(open.len <= BLOB_VALUE_BYTES_MAX, "a value has less than 4 GiB");
+        open.crc = crc32c::crc32c_append(open.crc, bytes);
+        self.pending.extend_from_slice(bytes);
+    }
+
+    /// Ends the open value. Returns where it will be, as [`BlobBuilder::push`] does.
+    pub fn end(&mut self) -> BlobPtr {
+        let open = self.open.take().expect("a value was begun");
+        let len = len32(open.len);
+        let ptr = BlobPtr {
+            file: self.file,
+            offset: open.offset,
+            len,
+            crc: crc32c::crc32c_combine(blob_crc_of_len(len), open.crc, open.len),
+        };
+        let mut head = [0; BLOB_HEAD];
+        head[..4].copy_from_slice(&ptr.len.to_le_bytes());
+        head[4..].copy_from_slice(&ptr.crc.to_le_bytes());
+        let bytes: &mut [u8] = match &mut self.held {
+            Some(held) => &mut held.buf[(open.offset - held.offset) as usize..],
+            None => &mut self.pending[(open.offset - self.offset) as usize..],
+        };
+        bytes[..BLOB_HEAD].copy_from_slice(&head);
+        self.pending.resize(self.pending.len().next_multiple_of(BLOB_ALIGN), 0);
+        self.values += 1;
+        self.value_bytes += open.len as u64;
+        ptr
+    }
+
     /// Bytes of the file so far.
     pub fn file_bytes(&self) -> u64 {
         self.offset + self.pending.len() as u64
@@ -80,6 +142,11 @@ impl BlobBuilder {
 
     /// The next bytes to be written: whole chunks, and after [`BlobBuilder::finish`] the rest.
     pub fn take_chunk(&mut self) -> Option<Chunk> {
+        if self.open.is_none()
+            && let Some(held) = self.held.take()
+        {
+            return Some(held);
+        }
         let ready = if self.finished {
             self.pending.len()
         } else {
@@ -91,13 +158,26 @@ impl BlobBuilder {
         let mut buf = AlignedBuf::with_capacity(ready);
         buf.extend_from_slice(&self.pending[..ready]);
         self.pending.drain(..ready);
-        let offset = self.offset;
+        let chunk = Chunk {
+            offset: self.offset,
+            buf,
+        };
         self.offset += ready as u64;
-        Some(Chunk { offset, buf })
+        match &self.open {
+            Some(open) if (chunk.offset..self.offset).contains(&open.offset) => {
+                self.held = Some(chunk);
+                self.take_chunk()
+            }
+            _ => Some(chunk),
+        }
     }
 
     /// Completes the file. Returns its length in bytes.
     pub fn finish(&mut self) -> u64 {
+        if self.open.is_some() {
+            // Nobody wants it any more: it stays as garbage.
+            self.end();
+        }
         pad_to_page(&mut self.pending);
         let mut fields = Vec::new();
         put64(&mut fields, self.file_bytes() + PAGE_BYTES as u64);

@@ -14,6 +14,7 @@
 //! Formats: `docs/formats/sst.md`, `docs/formats/blob.md`.
 
 mod blob;
+mod blob_pieces;
 mod blob_scan;
 mod block;
 mod builder;
@@ -30,6 +31,7 @@ mod scan;
 mod visit;
 
 pub use blob::{BLOB_VALUE_BYTES_MAX, BlobBuilder, BlobCheck, blob_value};
+pub use blob_pieces::BlobPieces;
 pub use blob_scan::BlobScan;
 pub use block::Scratch;
 pub use builder::{CHUNK_BYTES, Chunk, FilterBits, Finished, PushError, SstBuilder, SstOptions};

@@ -5,13 +5,15 @@
 use super::Store;
 use super::effect::{FileName, FileSource};
 use super::error::StoreError;
+use super::options::Budget;
 use super::outbox::Flight;
 use super::range::RangeFetch;
 use super::runs::Runs;
 use super::stats::StoreStats;
+use crate::collections::{Collection, DecodeError, Decoded, Decoder};
 use crate::keyspace::{FileKeys, Keyspace, Loaded, Missed, Residency};
 use crate::ord::KeyHash;
-use crate::sst::{BlobPtr, Body, Kind, Lookup, LookupStep, PageRange, Scratch, SstKey, blob_value};
+use crate::sst::{BlobPieces, BlobPtr, Body, Kind, Lookup, LookupStep, PageRange, Scratch, SstKey, blob_value};
 use slotcore_rt::buf::AlignedBuf;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -33,6 +35,8 @@ pub enum Fetch {
 pub(super) enum Progress<T> {
     /// These pages are needed.
     Need(FileName, PageRange),
+    /// There is more to do with what was read.
+    More,
     Done(T),
 }
 
@@ -59,9 +63,18 @@ struct KeyFetch {
     key: Box<[u8]>,
     lookup: Lookup<'static>,
     blob: Option<BlobValue>,
+    /// A collection in a blob file, as far as it was read.
+    reading: Option<Box<Reading>>,
     /// Where it looks.
     runs: Rc<Runs>,
     epoch: u64,
+}
+
+/// A collection on its way from a blob file.
+struct Reading {
+    pieces: BlobPieces,
+    /// From the first piece on.
+    decoder: Option<Decoder>,
 }
 
 const NO_KEY: SstKey<'static> = SstKey { ord: 0, tail: &[] };
@@ -70,7 +83,7 @@ impl KeyFetch {
     /// Goes on with the pages that were read.
     fn advance(
         &mut self,
-        pages: Option<&[u8]>,
+        read: Option<AlignedBuf>,
         ks: &mut Keyspace,
         scratch: &mut Scratch,
         stats: &mut StoreStats,
@@ -82,10 +95,30 @@ impl KeyFetch {
             Some(at) if at <= clock_ms => Found::Expired,
             _ => Found::Value,
         };
-        if let (Some(blob), Some(pages)) = (self.blob, pages) {
+        if let (Some(blob), Some(reading)) = (self.blob, self.reading.take()) {
+            return Ok(match self.advance_reading(&blob, reading, read.as_deref())? {
+                Progress::Done(Whole::Collection(collection)) => {
+                    ks.install_collection(self.hash, &self.key, collection, blob.expire_ms);
+                    Progress::Done(found(blob.expire_ms))
+                }
+                Progress::Done(Whole::Bytes(bytes)) => {
+                    let value = Loaded {
+                        kind: blob.kind,
+                        bytes,
+                        expire_ms: blob.expire_ms,
+                    };
+                    ks.install(self.hash, &self.key, value).map_err(value_error)?;
+                    Progress::Done(found(blob.expire_ms))
+                }
+                Progress::Need(file, range) => Progress::Need(file, range),
+                Progress::More => Progress::More,
+            });
+        }
+        if let (Some(blob), Some(pages)) = (self.blob, &read) {
+            let bytes = blob_value(&blob.ptr, pages)?;
             let value = Loaded {
                 kind: blob.kind,
-                bytes: blob_value(&blob.ptr, pages)?,
+                bytes,
                 expire_ms: blob.expire_ms,
             };
             ks.install(self.hash, &self.key, value).map_err(value_error)?;
@@ -93,7 +126,7 @@ impl KeyFetch {
         }
         let tail = &*self.key;
         let mut lookup = self.lookup.with_key(SstKey { ord, tail });
-        let step = lookup.step(&self.runs.runs, pages, scratch)?;
+        let step = lookup.step(&self.runs.runs, read.as_deref(), scratch)?;
         let next = lookup.with_key(NO_KEY);
         let progress = match step {
             LookupStep::Need { file, range } => {
@@ -117,7 +150,13 @@ impl KeyFetch {
                     Body::Blob(kind, ptr) => {
                         stats.blob_reads += 1;
                         self.blob = Some(BlobValue { ptr, kind, expire_ms });
-                        Progress::Need(FileName::blob(ptr.file), ptr.range())
+                        let mut range = ptr.range();
+                        if kind == Kind::Packed {
+                            let pieces = BlobPieces::of(ptr);
+                            range = pieces.need().expect("a record has a head");
+                            self.reading = Some(Box::new(Reading { pieces, decoder: None }));
+                        }
+                        Progress::Need(FileName::blob(ptr.file), range)
                     }
                     Body::Tombstone | Body::DeadCollection => unreachable!("a lookup finds values"),
                 }
@@ -126,6 +165,58 @@ impl KeyFetch {
         self.lookup = next;
         Ok(progress)
     }
+
+    /// Goes on with a collection: takes the next piece if it was read, and decodes some of what there is.
+    fn advance_reading<'a>(
+        &mut self,
+        blob: &BlobValue,
+        mut reading: Box<Reading>,
+        read: Option<&'a [u8]>,
+    ) -> Result<Progress<Whole<'a>>, StoreError> {
+        let ord = self.hash.ord();
+        let value_error = |error| StoreError::Value { ord, error };
+        let file = FileName::blob(blob.ptr.file);
+        if let Some(pages) = read {
+            let part = reading.pieces.feed(pages)?;
+            match &mut reading.decoder {
+                Some(decoder) => decoder.feed(part),
+                None => reading.decoder = Decoder::begin(part).map_err(value_error)?,
+            }
+            if reading.decoder.is_none() {
+                return Ok(match reading.pieces.need() {
+                    None => Progress::Done(Whole::Bytes(part)),
+                    // It cannot be taken in pieces: once more, all of it.
+                    Some(_) => Progress::Need(file, blob.ptr.range()),
+                });
+            }
+        }
+        let decoder = reading.decoder.as_mut().expect("begun with the first piece");
+        let decoded = decoder.step(DECODED_AT_ONCE).map_err(value_error)?;
+        match (decoded, reading.pieces.need()) {
+            (Decoded::More, _) => {
+                self.reading = Some(reading);
+                Ok(Progress::More)
+            }
+            (Decoded::Wanting, Some(range)) => {
+                self.reading = Some(reading);
+                Ok(Progress::Need(file, range))
+            }
+            (Decoded::Wanting, None) => Err(value_error(DecodeError::Truncated)),
+            (Decoded::All, Some(_)) => Err(value_error(DecodeError::Length)),
+            (Decoded::All, None) => {
+                let decoder = reading.decoder.expect("looked at above");
+                let collection = decoder.finish().map_err(value_error)?;
+                Ok(Progress::Done(Whole::Collection(collection)))
+            }
+        }
+    }
+}
+
+/// A collection of which all was read.
+enum Whole<'a> {
+    Collection(Collection),
+    /// As it is encoded.
+    Bytes(&'a [u8]),
 }
 
 enum FetchJob {
@@ -139,10 +230,14 @@ pub(super) struct Fetches {
     last: u64,
     jobs: BTreeMap<FetchId, FetchJob>,
     by_key: BTreeMap<(u64, Box<[u8]>), FetchId>,
+    /// Those that read a large collection in steps, in turns.
+    decoding: VecDeque<FetchId>,
     /// What is done, and for which epoch it holds.
     done: VecDeque<(FetchId, Option<(u64, FileKeys)>)>,
 }
 
+/// Elements of a large collection that are read at once: some 30 us.
+const DECODED_AT_ONCE: usize = 64;
 /// Bytes of memory that a fetch takes, about.
 const FETCH_BYTES: usize = 512;
 
@@ -155,6 +250,7 @@ impl Fetches {
     /// Everything is known: no file counts any more.
     pub(super) fn all_done(&mut self) {
         self.by_key.clear();
+        self.decoding.clear();
         let ids = std::mem::take(&mut self.jobs).into_keys();
         self.done.extend(ids.map(|id| (id, None)));
     }
@@ -171,6 +267,7 @@ impl Store {
             key: key.into(),
             lookup: Lookup::new(NO_KEY),
             blob: None,
+            reading: None,
             runs: self.runs.clone(),
             epoch: self.epoch,
         }
@@ -193,6 +290,7 @@ impl Store {
         self.stats.lookups += 1;
         let mut job = self.key_fetch(hash, key);
         match job.advance(None, ks, &mut self.scratch, &mut self.stats)? {
+            Progress::More => unreachable!("nothing was read yet"),
             Progress::Done(found) => {
                 self.note_found(hash, found);
                 Ok(Fetch::Known)
@@ -262,8 +360,9 @@ impl Store {
         let mut job = self.key_fetch(hash, key);
         let mut pages: Option<AlignedBuf> = None;
         loop {
-            match job.advance(pages.as_deref(), ks, &mut self.scratch, &mut self.stats)? {
+            match job.advance(pages.take(), ks, &mut self.scratch, &mut self.stats)? {
                 Progress::Need(file, range) => pages = Some(read_now(files, file, range)?),
+                Progress::More => {}
                 Progress::Done(found) => {
                     self.note_found(hash, found);
                     return Ok(());
@@ -301,6 +400,7 @@ impl Store {
             let keys = loop {
                 match job.advance(pages.take())? {
                     Progress::Done(keys) => break keys,
+                    Progress::More => unreachable!("names of keys are read at once"),
                     Progress::Need(file, range) => pages = Some(read_now(files, file, range)?),
                 }
             };
@@ -336,6 +436,23 @@ impl Store {
         self.go_on(ks, id, Some(pages))
     }
 
+    /// Whether a large collection is being read, in steps.
+    pub fn is_reading(&self) -> bool {
+        !self.fetches.decoding.is_empty()
+    }
+
+    /// Goes on with what reads large collections. Returns whether there is more to do.
+    pub(super) fn step_fetches(&mut self, ks: &mut Keyspace, budget: &mut Budget) -> Result<bool, StoreError> {
+        while budget.work > 0 {
+            let Some(id) = self.fetches.decoding.pop_front() else {
+                return Ok(false);
+            };
+            self.go_on(ks, id, None)?;
+            budget.work = budget.work.saturating_sub(DECODED_AT_ONCE);
+        }
+        Ok(!self.fetches.decoding.is_empty())
+    }
+
     fn go_on(&mut self, ks: &mut Keyspace, id: FetchId, mut pages: Option<AlignedBuf>) -> Result<(), StoreError> {
         let Some(mut job) = self.fetches.jobs.remove(&id) else {
             return Ok(());
@@ -347,8 +464,9 @@ impl Store {
                     *job = self.key_fetch(job.hash, &job.key);
                     pages = None;
                 }
-                match job.advance(pages.as_deref(), ks, &mut self.scratch, &mut self.stats)? {
+                match job.advance(pages, ks, &mut self.scratch, &mut self.stats)? {
                     Progress::Need(file, range) => Progress::Need(file, range),
+                    Progress::More => Progress::More,
                     Progress::Done(found) => {
                         self.fetches.by_key.remove(&(job.hash.ord(), job.key.clone()));
                         self.note_found(job.hash, found);
@@ -358,6 +476,7 @@ impl Store {
             }
             FetchJob::Range(job) => match job.advance(pages)? {
                 Progress::Need(file, range) => Progress::Need(file, range),
+                Progress::More => Progress::More,
                 Progress::Done(keys) => Progress::Done(Some((job.epoch, keys))),
             },
         };
@@ -365,6 +484,10 @@ impl Store {
             Progress::Need(file, range) => {
                 self.fetches.jobs.insert(id, job);
                 self.read_for(id, file, range);
+            }
+            Progress::More => {
+                self.fetches.jobs.insert(id, job);
+                self.fetches.decoding.push_back(id);
             }
             Progress::Done(keys) => self.fetches.done.push_back((id, keys)),
         }

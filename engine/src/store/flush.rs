@@ -1,18 +1,50 @@
 //! [`Flush`]: the state at one entry on its way into files.
 
 use super::options::{Budget, FlushReason, SIDE_BYTES_MAX};
-use super::outbox::Job;
+use super::outbox::{Job, Outbox};
 use super::output::{Made, Make, Output};
 use super::{SideState, Store};
 use crate::database::Counts;
-use crate::keyspace::{FrozenStep, Keyspace};
+use crate::keyspace::{FrozenSink, FrozenStep, Keyspace};
 use crate::log::LogPos;
 use crate::manifest::Edit;
-use crate::sst::FilterBits;
+use crate::sst::{FilterBits, Kind, Record, SstKey};
 use slotcore_rt::ids::LogIndex;
 
 /// Buckets of the keyspace that one step shows: about 40 records, so that a slice ends when it should.
 const BUCKETS_PER_STEP: usize = 4;
+
+/// What one page of a large collection counts for, in records.
+const WORK_PER_PAGE: usize = 16;
+
+/// Takes what the keyspace shows into the flush's files.
+struct Sink<'a> {
+    output: &'a mut Output,
+    outbox: &'a mut Outbox,
+    /// As in [`Budget::work`].
+    work: usize,
+}
+
+impl FrozenSink for Sink<'_> {
+    fn record(&mut self, record: &Record<'_>) {
+        self.output.push(record, self.outbox);
+        self.work += 1;
+    }
+
+    fn begin(&mut self) {
+        self.output.begin_value(self.outbox);
+        self.work += 1;
+    }
+
+    fn part(&mut self, bytes: &[u8]) {
+        self.output.part(bytes, self.outbox);
+        self.work += WORK_PER_PAGE;
+    }
+
+    fn end(&mut self, key: SstKey<'_>, expire_ms: Option<u64>) {
+        self.output.end_value(key, expire_ms, Kind::Packed, self.outbox);
+    }
+}
 
 /// How far a flush is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,12 +148,13 @@ impl Store {
         match flush.stage {
             Stage::Showing => {
                 while budget.work > 0 && !flush.output.is_busy() {
-                    let mut shown = 0;
-                    let step = ks.frozen_slice(BUCKETS_PER_STEP, &mut |record| {
-                        flush.output.push(record, &mut self.outbox);
-                        shown += 1;
-                    });
-                    budget.work = budget.work.saturating_sub(shown + BUCKETS_PER_STEP);
+                    let mut sink = Sink {
+                        output: &mut flush.output,
+                        outbox: &mut self.outbox,
+                        work: BUCKETS_PER_STEP,
+                    };
+                    let step = ks.frozen_slice(BUCKETS_PER_STEP, &mut sink);
+                    budget.work = budget.work.saturating_sub(sink.work);
                     if step == FrozenStep::Done {
                         flush.output.end(&mut self.outbox);
                         flush.stage = Stage::Ending;

@@ -5,14 +5,14 @@ use super::effect::FileName;
 use super::error::StoreError;
 use super::fetch::BlobValue;
 use super::options::Budget;
-use super::outbox::{Flight, Job};
+use super::outbox::{Flight, Job, Outbox};
 use super::output::{Made, Make, Output};
 use super::runs::{Runs, run_of};
 use crate::compact::{Merge, MergeOptions, MergeStep, Pick, pick};
 use crate::database::{Counts, DATABASES, Database, split};
 use crate::keyspace::{Keyspace, Residency};
 use crate::manifest::{Edit, FileRef};
-use crate::sst::{Body, Bounds, Family, FileId, FilterBits, Kind, Run, SstKey, SstScan, blob_value};
+use crate::sst::{BlobPieces, Body, Bounds, Family, FileId, FilterBits, Kind, Run, SstKey, SstScan};
 use slotcore_rt::buf::AlignedBuf;
 use slotcore_rt::ids::LogIndex;
 use std::collections::BTreeSet;
@@ -29,8 +29,10 @@ enum Stage {
     Merging,
     /// Pages are being read for it.
     Pages,
-    /// A value is being read that moves to another blob file.
-    Blob(BlobValue),
+    /// A piece of a value is being read that moves to another blob file.
+    Blob(BlobValue, BlobPieces),
+    /// The next piece is to be read when the device has written enough.
+    BlobLater(BlobValue, BlobPieces),
     /// The files become durable.
     Ending,
     /// The manifest is on its way into the log.
@@ -73,6 +75,17 @@ impl Uncounted {
     }
 }
 
+impl Merging {
+    /// Asks for the next piece of a value that moves. Returns its bytes.
+    fn read_piece(&mut self, value: BlobValue, pieces: BlobPieces, outbox: &mut Outbox) -> u64 {
+        let range = pieces.need().expect("there is another piece");
+        let (file, offset) = (FileName::blob(value.ptr.file), range.offset);
+        outbox.read(Flight::MergeBlob { file, offset }, file, range);
+        self.stage = Stage::Blob(value, pieces);
+        range.bytes as u64
+    }
+}
+
 impl Store {
     /// Goes on with the merge, or begins one that is due. Returns whether there is more to do at once.
     pub(super) fn step_merge(&mut self, ks: &Keyspace, budget: &mut Budget) -> Result<bool, StoreError> {
@@ -80,6 +93,15 @@ impl Store {
             return Ok(false);
         }
         while let Some(merging) = &mut self.merging {
+            if let Stage::BlobLater(value, pieces) = merging.stage
+                && !merging.output.is_busy()
+            {
+                budget.merge_bytes =
+                    budget
+                        .merge_bytes
+                        .saturating_sub(merging.read_piece(value, pieces, &mut self.outbox));
+                return Ok(false);
+            }
             if !matches!(merging.stage, Stage::Merging) || merging.output.is_busy() {
                 return Ok(false);
             }
@@ -111,9 +133,10 @@ impl Store {
                         && merging.sparse.contains(&ptr.file)
                     {
                         let expire_ms = record.expire_ms;
-                        merging.stage = Stage::Blob(BlobValue { ptr, kind, expire_ms });
-                        let (file, offset) = (FileName::blob(ptr.file), ptr.offset);
-                        self.outbox.read(Flight::MergeBlob { file, offset }, file, ptr.range());
+                        debug_assert!(matches!(kind, Kind::Str | Kind::Packed));
+                        merging.output.begin_value(&mut self.outbox);
+                        let value = BlobValue { ptr, kind, expire_ms };
+                        merging.read_piece(value, BlobPieces::of(ptr), &mut self.outbox);
                     } else {
                         merging.output.push(&record, &mut self.outbox);
                         merging.merge.advance()?;
@@ -228,20 +251,26 @@ impl Store {
         Ok(())
     }
 
-    /// A value that moves to another blob file.
+    /// A piece of a value that moves to another blob file.
     pub(super) fn merge_blob(&mut self, pages: &[u8]) -> Result<(), StoreError> {
         let Some(merging) = &mut self.merging else {
             return Ok(());
         };
-        let Stage::Blob(BlobValue { ptr, kind, expire_ms }) = merging.stage else {
-            unreachable!("a value comes when it was asked for")
+        let Stage::Blob(value, mut pieces) = merging.stage else {
+            unreachable!("a piece comes when it was asked for")
         };
-        debug_assert!(matches!(kind, Kind::Str | Kind::Packed));
+        let part = pieces.feed(pages)?;
+        self.stats.merge_read_bytes += part.len() as u64;
+        merging.output.part(part, &mut self.outbox);
+        if pieces.need().is_some() {
+            merging.stage = Stage::BlobLater(value, pieces);
+            return Ok(());
+        }
         merging.stage = Stage::Merging;
-        let value = blob_value(&ptr, pages)?;
-        self.stats.merge_read_bytes += value.len() as u64;
         let key = merging.merge.record().key;
-        merging.output.push_blob(key, expire_ms, kind, value, &mut self.outbox);
+        merging
+            .output
+            .end_value(key, value.expire_ms, value.kind, &mut self.outbox);
         Ok(merging.merge.advance()?)
     }
 

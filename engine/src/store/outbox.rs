@@ -111,7 +111,8 @@ impl Outbox {
     }
 
     pub(super) fn write(&mut self, job: Job, file: FileName, offset: u64, buf: AlignedBuf) {
-        if offset == 0 {
+        // The first chunk is not always the first to be written: see `BlobBuilder::begin`.
+        if !self.begun.contains(&(job, file)) {
             self.begun.push((job, file));
         }
         let ticket = self.ticket(Flight::Write { job, file, offset });

@@ -6,7 +6,8 @@ use super::options::StoreOptions;
 use super::outbox::{Flight, Job, Outbox};
 use crate::manifest::{BlobFile, FileRef};
 use crate::sst::{
-    BlobBuilder, Body, Family, FilterBits, Finished, Kind, Opening, Record, SstBuilder, SstKey, SstOptions, SstReader,
+    BlobBuilder, BlobPtr, Body, Family, FilterBits, Finished, Kind, Opening, Record, SstBuilder, SstKey, SstOptions,
+    SstReader,
 };
 use slotcore_rt::ids::LogIndex;
 use std::collections::BTreeMap;
@@ -105,18 +106,60 @@ impl Output {
         value: &[u8],
         outbox: &mut Outbox,
     ) {
-        let (name, builder) = self.blob.get_or_insert_with(|| {
+        let ptr = self.blob_builder(outbox).push(value);
+        self.push_blob_record(key, expire_ms, kind, ptr, outbox);
+    }
+
+    /// Begins a value for a blob file that comes in parts; until its end no other record may come.
+    pub(super) fn begin_value(&mut self, outbox: &mut Outbox) {
+        self.blob_builder(outbox).begin();
+    }
+
+    /// Appends a part of the value.
+    pub(super) fn part(&mut self, bytes: &[u8], outbox: &mut Outbox) {
+        self.blob_builder(outbox).part(bytes);
+        self.write_blob(outbox);
+    }
+
+    /// Ends the value, and appends its record.
+    pub(super) fn end_value(&mut self, key: SstKey<'_>, expire_ms: Option<u64>, kind: Kind, outbox: &mut Outbox) {
+        let ptr = self.blob_builder(outbox).end();
+        self.push_blob_record(key, expire_ms, kind, ptr, outbox);
+    }
+
+    fn blob_builder(&mut self, outbox: &mut Outbox) -> &mut BlobBuilder {
+        let (_, builder) = self.blob.get_or_insert_with(|| {
             let id = outbox.new_file();
             (FileName::blob(id), BlobBuilder::new(id))
         });
-        let name = *name;
-        let body = Body::Blob(kind, builder.push(value));
-        let is_full = builder.file_bytes() >= self.blob_file_bytes_target;
+        builder
+    }
+
+    /// Writes what is complete of the blob file.
+    fn write_blob(&mut self, outbox: &mut Outbox) {
+        let Some((name, builder)) = &mut self.blob else { return };
         while let Some(chunk) = builder.take_chunk() {
-            write(&mut self.files, self.make.job, name, chunk, outbox);
+            write(&mut self.files, self.make.job, *name, chunk, outbox);
         }
+    }
+
+    fn push_blob_record(
+        &mut self,
+        key: SstKey<'_>,
+        expire_ms: Option<u64>,
+        kind: Kind,
+        ptr: BlobPtr,
+        outbox: &mut Outbox,
+    ) {
+        self.write_blob(outbox);
+        let body = Body::Blob(kind, ptr);
         self.push_sorted(&Record { key, expire_ms, body }, outbox);
-        if is_full {
+        let target = self.blob_file_bytes_target;
+        if self
+            .blob
+            .as_ref()
+            .is_some_and(|(_, builder)| builder.file_bytes() >= target)
+        {
             self.end_blob(outbox);
         }
     }

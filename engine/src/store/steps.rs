@@ -21,8 +21,10 @@ impl Store {
     pub fn step(&mut self, ks: &mut Keyspace, mut budget: Budget) -> Result<Worked, StoreError> {
         self.notice_clear(ks);
         let merge_bytes = budget.merge_bytes;
+        // Somebody waits for these.
+        let reads = self.step_fetches(ks, &mut budget)?;
         let more = self.step_flush(ks, &mut budget);
-        let more = self.step_merge(ks, &mut budget)? || more;
+        let more = self.step_merge(ks, &mut budget)? || more || reads;
         Ok(Worked {
             idle: !more,
             merge_bytes: merge_bytes - budget.merge_bytes,

@@ -295,6 +295,8 @@ pub struct Node {
     pub r: Random,
     /// The background stops when the device has done so many things.
     pub stop_at: u64,
+    /// Steps that went on with large collections somebody waited for.
+    pub steps_of_reads: u64,
     done: Vec<FetchId>,
     lent: Option<(FetchId, slotcore_engine::keyspace::FileKeys)>,
 }
@@ -310,6 +312,7 @@ pub fn side(at: LogPos) -> SideState {
 fn open(disk: &mut Disk, options: StoreOptions) -> Result<(Machine, Store), StoreError> {
     let mut machine = Machine::new();
     machine.ks = Keyspace::new(KeyspaceOptions::default());
+    machine.ks.take_in_pages_from(512);
     let manifest = disk.manifest.clone();
     let (store, orphans) = Store::open(options, &manifest, disk, &mut machine.ks)?;
     for file in orphans {
@@ -331,6 +334,7 @@ impl Node {
             options,
             r: Random::new(seed),
             stop_at: u64::MAX,
+            steps_of_reads: 0,
             done: Vec::new(),
             lent: None,
         }
@@ -366,21 +370,28 @@ impl Node {
         if let Some((ticket, done)) = self.disk.complete(at) {
             self.store.on_done(&mut self.machine.ks, ticket, done)?;
         }
-        while let Some((id, keys)) = self.store.take_fetched() {
-            self.done.push(id);
-            self.lent = keys.map(|keys| (id, keys));
-        }
+        self.take_fetched();
         Ok(())
     }
 
-    fn wait(&mut self, id: FetchId) -> Result<(), StoreError> {
+    fn take_fetched(&mut self) {
         while let Some((id, keys)) = self.store.take_fetched() {
             self.done.push(id);
             self.lent = keys.map(|keys| (id, keys));
         }
+    }
+
+    fn wait(&mut self, id: FetchId) -> Result<(), StoreError> {
+        self.take_fetched();
         let mut turns = 0;
         while !self.done.contains(&id) {
+            if self.store.is_reading() {
+                self.steps_of_reads += 1;
+                let (work, merge_bytes) = (1 + self.r.below(30), 1);
+                self.store.step(&mut self.machine.ks, Budget { work, merge_bytes })?;
+            }
             self.turn()?;
+            self.take_fetched();
             turns += 1;
             assert!(turns < 100_000, "a fetch never ends");
         }
@@ -582,6 +593,7 @@ impl Node {
             options,
             r,
             stop_at: u64::MAX,
+            steps_of_reads: 0,
             done: Vec::new(),
             lent: None,
         };

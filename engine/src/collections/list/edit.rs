@@ -28,6 +28,7 @@ impl List {
     }
 
     fn splice(&mut self, chunk: usize, from: usize, to: usize, element: &[u8]) {
+        self.changing(chunk);
         self.chunk_bytes -= self.chunks[chunk].buf.len();
         self.chunks[chunk].splice(from, to, element);
         self.chunk_bytes += self.chunks[chunk].buf.len();
@@ -39,6 +40,9 @@ impl List {
                 at += 1;
                 continue;
             }
+            // Chunks behind it get other numbers.
+            self.keep_rest();
+            let part = &mut self.chunks[at];
             let before = part.buf.len();
             let second = part.split();
             self.chunk_bytes = self.chunk_bytes - before + part.buf.len() + second.buf.len();
@@ -51,13 +55,14 @@ impl List {
     pub fn remove_equal(&mut self, element: &[u8], limit: usize, end: End) -> usize {
         let (mut removed, mut sparse) = (0, false);
         for n in 0..self.chunks.len() {
-            let chunk = match end {
-                End::Front => &mut self.chunks[n],
-                End::Back => {
-                    let n = self.chunks.len() - 1 - n;
-                    &mut self.chunks[n]
-                }
+            let n = match end {
+                End::Front => n,
+                End::Back => self.chunks.len() - 1 - n,
             };
+            if self.kept.is_active() && self.chunks[n].count_equal(element) > 0 {
+                self.changing(n);
+            }
+            let chunk = &mut self.chunks[n];
             let take = limit - removed;
             let skip = match end {
                 End::Front => 0,
@@ -79,6 +84,7 @@ impl List {
 
     /// Drops empty chunks and joins neighbours that together fill at most half of one.
     fn join_chunks(&mut self) {
+        self.keep_rest();
         let mut joined: VecDeque<Chunk> = VecDeque::new();
         for chunk in std::mem::take(&mut self.chunks) {
             match joined.back_mut() {
@@ -112,11 +118,8 @@ impl List {
             if whole.is_none_or(|chunk| chunk.count as usize > count) {
                 break;
             }
-            let chunk = match end {
-                End::Front => self.chunks.pop_front(),
-                End::Back => self.chunks.pop_back(),
-            };
-            let chunk = chunk.expect("looked at above");
+            self.changing_end(end);
+            let chunk = self.pop_chunk(end).expect("looked at above");
             count -= chunk.count as usize;
             self.len -= chunk.count as usize;
             self.chunk_bytes -= chunk.buf.len();

@@ -8,11 +8,13 @@
 mod chunk;
 mod edit;
 mod iter;
+mod pages;
 
 pub use iter::{Backwards, Iter};
 
 use super::Elements;
 use super::codec::{DecodeError, Source};
+use super::kept::Kept;
 use crate::digest::Digest;
 use crate::varint::put_bytes;
 use chunk::{CHUNK_BYTES, CHUNK_BYTES_MIN, Chunk, element_bytes};
@@ -25,6 +27,9 @@ pub struct List {
     len: usize,
     /// Sum of the chunks' capacities, in bytes.
     chunk_bytes: usize,
+    kept: Kept,
+    /// Number that the first chunk has, or would have had, among those that are kept.
+    kept_front: isize,
 }
 
 /// Which end of the list.
@@ -40,6 +45,7 @@ impl List {
     /// Adds an element at one end.
     pub fn push(&mut self, element: &[u8], end: End) {
         let need = element_bytes(element.len());
+        self.changing_end(end);
         let chunk = match end {
             End::Front => self.chunks.front_mut(),
             End::Back => self.chunks.back_mut(),
@@ -61,7 +67,10 @@ impl List {
         chunk.push(element, end);
         self.chunk_bytes += capacity;
         match end {
-            End::Front => self.chunks.push_front(chunk),
+            End::Front => {
+                self.kept_front -= 1;
+                self.chunks.push_front(chunk);
+            }
             End::Back => self.chunks.push_back(chunk),
         }
     }
@@ -73,10 +82,16 @@ impl List {
 
     pub(super) fn decode(len: usize, source: &mut Source<'_>) -> Result<Self, DecodeError> {
         let mut list = List::default();
-        for _ in 0..len {
-            list.push(source.bytes()?, End::Back);
-        }
+        list.decode_some(len, source)?;
         Ok(list)
+    }
+
+    /// Reads `count` more elements.
+    pub(super) fn decode_some(&mut self, count: usize, source: &mut Source<'_>) -> Result<(), DecodeError> {
+        for _ in 0..count {
+            self.push(source.bytes()?, End::Back);
+        }
+        Ok(())
     }
 
     /// The element at one end.
@@ -89,6 +104,7 @@ impl List {
 
     /// Removes the element at one end; says whether there was one.
     pub fn drop_end(&mut self, end: End) -> bool {
+        self.changing_end(end);
         let chunk = match end {
             End::Front => self.chunks.front_mut(),
             End::Back => self.chunks.back_mut(),
@@ -102,10 +118,7 @@ impl List {
         self.len -= 1;
         if chunk.count == 0 {
             self.chunk_bytes -= chunk.buf.len();
-            match end {
-                End::Front => self.chunks.pop_front(),
-                End::Back => self.chunks.pop_back(),
-            };
+            self.pop_chunk(end);
         }
         true
     }
@@ -166,7 +179,7 @@ impl Elements for List {
     }
 
     fn memory(&self) -> usize {
-        size_of::<Self>() + self.chunks.capacity() * size_of::<Chunk>() + self.chunk_bytes
+        size_of::<Self>() + self.chunks.capacity() * size_of::<Chunk>() + self.chunk_bytes + self.kept.memory()
     }
 
     fn digest_into(&self, digest: &mut Digest) {
@@ -177,7 +190,8 @@ impl Elements for List {
     fn free_some(&mut self, budget: usize) -> usize {
         let mut freed = 0;
         while freed < budget.max(1) {
-            let Some(chunk) = self.chunks.pop_back() else { break };
+            self.changing_end(End::Back);
+            let Some(chunk) = self.pop_chunk(End::Back) else { break };
             freed += chunk.count as usize;
             self.len -= chunk.count as usize;
             self.chunk_bytes -= chunk.buf.len();

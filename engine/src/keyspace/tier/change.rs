@@ -2,7 +2,7 @@
 
 use super::super::Keyspace;
 use super::super::object::Object;
-use super::freeze::OldValue;
+use super::freeze::{OldValue, Whose};
 use crate::ord::KeyHash;
 use crate::table::{Generation, Id, Marks, Rec, RecKind, Shape, SlabRef, Spot};
 
@@ -55,9 +55,22 @@ impl Keyspace {
                 RecKind::Str => OldValue::Str(rec.value().into()),
                 _ if give_object => {
                     taken = true;
-                    OldValue::Object(self.objects.remove(rec.object()))
+                    let mut object = self.objects.remove(rec.object());
+                    let is_large = object.bytes() > self.paged_from;
+                    match is_large.then(|| object.begin_keeping()).flatten() {
+                        Some(head) => OldValue::Pages(Whose::Own(object), head),
+                        None => OldValue::Object(object),
+                    }
                 }
-                _ => OldValue::Object(self.objects.get(rec.object()).clone()),
+                _ => {
+                    let id = rec.object();
+                    let is_large = self.objects.bytes_of(id) > self.paged_from;
+                    let head = is_large.then(|| self.objects.lend(id).begin_keeping()).flatten();
+                    match head {
+                        Some(head) => OldValue::Pages(Whose::Live(id), head),
+                        None => OldValue::Object(self.objects.get(id).clone()),
+                    }
+                }
             };
             frozen.keep(ord, key, rec.expire(), value);
         }

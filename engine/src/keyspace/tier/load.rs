@@ -59,6 +59,27 @@ impl Keyspace {
         Ok(())
     }
 
+    /// The newest word of the files about `key` is this collection. Nothing changes unless the key is unknown.
+    pub fn install_collection(&mut self, hash: KeyHash, key: &[u8], collection: Collection, expire_ms: Option<u64>) {
+        if self.residency(hash, key) != Residency::Unknown {
+            return;
+        }
+        let object = Object::Coll(collection);
+        let shape = Shape {
+            kind: object.rec_kind(),
+            value_len: 0,
+            volatile: expire_ms.is_some(),
+        };
+        let at = self.table.create(hash, key, shape, Marks::new(Generation::CLEAN, true));
+        let value = Loaded {
+            kind: Kind::Packed,
+            bytes: &[],
+            expire_ms,
+        };
+        self.fill(at, key, value, Some(object));
+        self.tier.clean_bytes += self.bytes_of(self.table.rec(at), at);
+    }
+
     /// Gives a record just created its expiry and its value.
     pub(in super::super) fn fill(&mut self, at: SlabRef, key: &[u8], value: Loaded<'_>, object: Option<Object>) {
         let rec = self.table.rec(at);

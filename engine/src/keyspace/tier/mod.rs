@@ -22,11 +22,12 @@ mod reader;
 
 pub use evict::Evicted;
 pub use file_keys::{FileKey, FileKeys};
-pub use freeze::FrozenStep;
+pub use freeze::{FrozenSink, FrozenStep};
 pub use load::Loaded;
 pub use reader::ColdReader;
 
 pub(super) use file_keys::{Met, Walked};
+pub(super) use freeze::PAGED_FROM_BYTES;
 
 use super::Keyspace;
 use crate::database::Counts;
