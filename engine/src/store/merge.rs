@@ -96,6 +96,9 @@ impl Store {
             if let Stage::BlobLater(value, pieces) = merging.stage
                 && !merging.output.is_busy()
             {
+                if budget.merge_bytes == 0 {
+                    return Ok(true);
+                }
                 budget.merge_bytes =
                     budget
                         .merge_bytes
@@ -136,7 +139,8 @@ impl Store {
                         debug_assert!(matches!(kind, Kind::Str | Kind::Packed));
                         merging.output.begin_value(&mut self.outbox);
                         let value = BlobValue { ptr, kind, expire_ms };
-                        merging.read_piece(value, BlobPieces::of(ptr), &mut self.outbox);
+                        let bytes = merging.read_piece(value, BlobPieces::of(ptr), &mut self.outbox);
+                        budget.merge_bytes = budget.merge_bytes.saturating_sub(bytes);
                     } else {
                         merging.output.push(&record, &mut self.outbox);
                         merging.merge.advance()?;

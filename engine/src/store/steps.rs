@@ -21,8 +21,19 @@ impl Store {
     pub fn step(&mut self, ks: &mut Keyspace, mut budget: Budget) -> Result<Worked, StoreError> {
         self.notice_clear(ks);
         let merge_bytes = budget.merge_bytes;
-        // Somebody waits for these.
-        let reads = self.step_fetches(ks, &mut budget)?;
+        // Somebody waits for these; but memory may wait for the others, however many reads there are.
+        let is_shared = self.flush.is_some() || self.merging.is_some();
+        let for_reads = if is_shared {
+            budget.work.div_ceil(2)
+        } else {
+            budget.work
+        };
+        let mut reading = Budget {
+            work: for_reads,
+            merge_bytes,
+        };
+        let reads = self.step_fetches(ks, &mut reading)?;
+        budget.work -= for_reads - reading.work;
         let more = self.step_flush(ks, &mut budget);
         let more = self.step_merge(ks, &mut budget)? || more || reads;
         Ok(Worked {

@@ -61,10 +61,11 @@ impl Keyspace {
 
     /// The newest word of the files about `key` is this collection. Nothing changes unless the key is unknown.
     pub fn install_collection(&mut self, hash: KeyHash, key: &[u8], collection: Collection, expire_ms: Option<u64>) {
+        let object = Object::Coll(collection);
         if self.residency(hash, key) != Residency::Unknown {
+            self.graveyard.bury(object);
             return;
         }
-        let object = Object::Coll(collection);
         let shape = Shape {
             kind: object.rec_kind(),
             value_len: 0,
