@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
+use std::time::Instant;
 
 use crate::PATIENCE;
 use crate::client::Client;
@@ -117,10 +118,13 @@ impl Server {
         }
     }
 
-    /// Waits for a line of the log that contains `text`; `None` when the process ends first.
+    /// Waits for a line of the log that contains `text`; `None` when the process ends first. Other lines, as those of a core
+    /// that is not given its time, do not prolong it for ever.
     pub fn next_line_with(&mut self, text: &str) -> Option<String> {
+        let until = Instant::now() + PATIENCE * 3;
         loop {
-            match self.lines.recv_timeout(PATIENCE) {
+            let left = until.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(PATIENCE.min(left)) {
                 Ok(line) => {
                     self.log.push(line);
                     if self.log.last().unwrap().contains(text) {
