@@ -1,7 +1,7 @@
 //! Carries N payloads through a single voter with a log in memory, one at a time: what consensus costs per turn of the
 //! core loop. Run twice under `valgrind --tool=callgrind` with different N and divide the difference.
 //!
-//! `cargo run --release -p slotcore-raft-shard --example propose_cycle -- 10000`
+//! `cargo run --release -p slotcore-raft-shard --features measure --example propose_cycle -- 10000`
 
 use std::cell::RefCell;
 use std::io;

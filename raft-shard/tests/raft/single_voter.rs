@@ -1,7 +1,5 @@
 //! A group of one on the real executor: it elects itself, executes what is durable, and costs nothing idle.
 
-mod support;
-
 use std::cell::RefCell;
 use std::future::Future;
 use std::io;

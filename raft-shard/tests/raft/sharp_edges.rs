@@ -3,10 +3,9 @@
 //! Numbers are those of issues at github.com/databendlabs/openraft. The replica under test is real; what it hears is
 //! written down here, so that a version with the edge does the wrong thing each time and not only now and then.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::puppet::{Puppet, append, candidate, leader, log_id, members, snapshot, write};
 use bytes::Bytes;
 use openraft::raft::{AppendEntriesResponse, VoteRequest};
 use slotcore_raft_shard::sim_wire::{Answer, Request};
@@ -14,7 +13,6 @@ use slotcore_raft_shard::{Consensus, Role};
 use slotcore_rt::ids::LogIndex;
 use slotcore_rt::rng::SeededRng;
 use slotcore_rt::sim::exec::RunEnd;
-use support::puppet::{Puppet, append, candidate, leader, log_id, members, snapshot, write};
 
 const MOMENT: Duration = Duration::from_millis(1);
 
@@ -133,7 +131,7 @@ fn a_stale_acknowledgement_counts_for_nothing() {
         for peer in [2, 3] {
             for (call, request) in puppet.received(peer) {
                 if let Request::Vote(request) | Request::PreVote(request) = request {
-                    puppet.answer(peer, call, Answer::Vote(support::puppet::granted(&request)));
+                    puppet.answer(peer, call, Answer::Vote(crate::support::puppet::granted(&request)));
                 }
             }
         }

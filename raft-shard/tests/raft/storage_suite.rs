@@ -1,11 +1,11 @@
 //! openraft's own storage suite, on our log and state machine adaptors.
 
-mod support;
-
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::support::machine::{DurableSnapshot, Machine};
+use crate::support::oracle::Oracle;
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
 use openraft_rt::AsyncRuntime;
@@ -15,8 +15,6 @@ use slotcore_raft_shard::state_machine::Applier;
 use slotcore_raft_shard::types::RaftTypes;
 use slotcore_raft_shard::{Applied, GroupState, LogHub, MemoryLog};
 use slotcore_rt::sim::exec;
-use support::machine::{DurableSnapshot, Machine};
-use support::oracle::Oracle;
 
 type C = RaftTypes<SimRuntime>;
 type Store = LogStore<SimRuntime, MemoryLog>;

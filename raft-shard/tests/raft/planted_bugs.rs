@@ -1,13 +1,11 @@
 //! Bugs put back on purpose: the same runs that pass without them must fail with them.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::cluster::{BY_ANOTHERS_QUORUM, BY_READ_INDEX, Cluster};
 use slotcore_raft_shard::options::Planted;
 use slotcore_rt::ids::ReplicaId;
 use slotcore_rt::sim::net::LinkQuality;
-use support::cluster::{BY_ANOTHERS_QUORUM, BY_READ_INDEX, Cluster};
 
 const SEEDS: std::ops::Range<u64> = 0..12;
 

@@ -1,12 +1,11 @@
 //! What openraft is told about the disk, and when: the contract that others built on it got wrong.
 
-mod support;
-
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use crate::support::puppet::{candidate, log_id};
 use bytes::Bytes;
 use openraft::EntryPayload;
 use openraft::storage::{IOFlushed, RaftLogStorage};
@@ -17,7 +16,6 @@ use slotcore_raft_shard::runtime::sim::SimRuntime;
 use slotcore_raft_shard::types::{Entry, Payload};
 use slotcore_raft_shard::{GroupState, LogHub, MemoryLog};
 use slotcore_rt::ids::FrameNo;
-use support::puppet::{candidate, log_id};
 
 type Store = LogStore<SimRuntime, MemoryLog>;
 

@@ -1,15 +1,13 @@
 //! Replicas come and go in one simulated world, under crashes, partitions and load.
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::support::cluster::Cluster;
 use slotcore_raft_shard::options::Planted;
 use slotcore_raft_shard::{ChangeRefused, Consensus, MemberChange, MemberStep, TransferRefused};
 use slotcore_rt::ids::ReplicaId;
 use slotcore_rt::rng::os_seed;
-use support::cluster::Cluster;
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -267,7 +265,7 @@ fn check_churn(seed: u64) -> usize {
     let (violations, changes) = churn(seed);
     assert!(
         violations.is_empty(),
-        "SLOTCORE_SEED={seed} cargo test -p slotcore-raft-shard --test membership churn: {violations:#?}"
+        "SLOTCORE_SEED={seed} cargo test -p slotcore-raft-shard --test raft membership::churn: {violations:#?}"
     );
     changes
 }

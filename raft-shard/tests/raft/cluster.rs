@@ -1,16 +1,14 @@
 //! Three replicas in one simulated world: what Raft promises, under crashes, partitions and a bad network.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::cluster::Cluster;
 use slotcore_raft_shard::Consensus;
 use slotcore_raft_shard::options::Planted;
 use slotcore_rt::ids::ReplicaId;
 use slotcore_rt::rng::os_seed;
 use slotcore_rt::sim::disk::Rate;
 use slotcore_rt::sim::net::LinkQuality;
-use support::cluster::Cluster;
 
 #[test]
 fn a_write_is_executed_by_all_and_survives_a_crash_of_the_leader() {

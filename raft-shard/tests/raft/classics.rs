@@ -1,17 +1,15 @@
 //! Situations from the literature in which consensus has gone wrong.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::cluster::Cluster;
+use crate::support::puppet::{Puppet, append, granted, leader, log_id};
 use openraft::raft::AppendEntriesResponse;
 use slotcore_raft_shard::options::Planted;
 use slotcore_raft_shard::sim_wire::{Answer, Request};
 use slotcore_raft_shard::{Consensus, Role};
 use slotcore_rt::ids::LogIndex;
 use slotcore_rt::rng::os_seed;
-use support::cluster::Cluster;
-use support::puppet::{Puppet, append, granted, leader, log_id};
 
 const MOMENT: Duration = Duration::from_millis(1);
 
@@ -137,7 +135,7 @@ fn leaders_lost_with_entries_on_few(seed: u64) -> Vec<String> {
 fn figure_8_leaders_lost_with_entries_on_few_lose_nothing() {
     let check = |seed: u64| {
         let violations = leaders_lost_with_entries_on_few(seed);
-        let again = format!("SLOTCORE_SEED={seed} cargo test -p slotcore-raft-shard --test classics few");
+        let again = format!("SLOTCORE_SEED={seed} cargo test -p slotcore-raft-shard --test raft classics::few");
         assert!(violations.is_empty(), "{again}: {violations:#?}");
     };
     if let Some(seed) = std::env::var("SLOTCORE_SEED").ok().and_then(|seed| seed.parse().ok()) {

@@ -1,13 +1,12 @@
 //! A single voter on the core's real log, over a device in memory: restart both ways, and a full disk.
 
-mod support;
-
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::support::machine::{DurableSnapshot, Machine};
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use openraft_rt::AsyncRuntime;
@@ -20,7 +19,6 @@ use slotcore_raft_shard::{
 use slotcore_rt::buf::AlignedBuf;
 use slotcore_rt::ids::{CoreId, GroupId, ReplicaId, SegmentId};
 use slotcore_rt::sim::exec;
-use support::machine::{DurableSnapshot, Machine};
 
 const GROUP: GroupId = GroupId(5);
 const ME: ReplicaId = ReplicaId(1);
