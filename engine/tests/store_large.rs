@@ -8,6 +8,7 @@ use cmd_support::machine::Machine;
 use cmd_support::random::Random;
 use cmd_support::script;
 use cmd_support::seeds::{are_own, seeds};
+use slotcore_engine::store::{Budget, Fetch};
 use store_support::{Node, START, side, tiny};
 
 const KEYS: [&str; 4] = ["set", "hash", "zset", "list"];
@@ -100,4 +101,58 @@ fn large_collections_are_written_while_they_change_and_read_in_pieces() {
         !are_own() || flushes > 15 && pieces > 8 && steps_of_reads > 1000,
         "{flushes} {pieces} {steps_of_reads}"
     );
+}
+
+#[test]
+fn a_collection_is_read_to_its_end_while_flushes_become_durable() {
+    let (mut node, now) = (Node::new(tiny(), 7), START);
+    let execute = |node: &mut Node, line: &str| node.execute(&script::words(line), now).expect("no damage");
+    let mut r = Random::new(7);
+    for _ in 0..30 {
+        let fields = many(&mut r, 150, |r| format!(" f{} {:0>90}", r.below(1 << 20), ""));
+        execute(&mut node, &format!("hset hash {fields}"));
+    }
+    node.settle().expect("no damage");
+    let at = node.applied();
+    node.store.begin_flush(&mut node.machine.ks, at, vec![side(at)]);
+    node.settle().expect("no damage");
+    for _ in 0..2 {
+        node.ks().evict(usize::MAX, 1 << 20);
+    }
+    let hash = node.ks().key_hash(b"hash");
+    let Fetch::Wait(id) = node
+        .store
+        .fetch(&mut node.machine.ks, hash, b"hash")
+        .expect("no damage")
+    else {
+        panic!("it is in memory")
+    };
+    let (before, mut turns) = (node.store.stats().flushes, 0);
+    while !node.has_fetched(id) {
+        // One flush after the other, while the reading gets a little of the time.
+        if !node.store.is_flushing() {
+            execute(&mut node, &format!("set other {turns}"));
+            let at = node.applied();
+            node.store.begin_flush(&mut node.machine.ks, at, vec![side(at)]);
+        }
+        let budget = Budget {
+            work: 2,
+            merge_bytes: 1 << 20,
+        };
+        node.store.step(&mut node.machine.ks, budget).expect("no damage");
+        node.turn().expect("no damage");
+        turns += 1;
+        assert!(turns < 20_000, "the reading begins anew with each flush");
+    }
+    let flushes = node.store.stats().flushes - before;
+    assert!(flushes > 2, "{flushes} flushes in {turns} turns");
+    let reply = execute(&mut node, "hlen hash");
+    let mut oracle = Machine::new();
+    oracle.set_time(now);
+    let past: Vec<_> = node.log.iter().map(|past| past.words.clone()).collect();
+    let mut last = None;
+    for words in past {
+        last = Some(oracle.execute(&words));
+    }
+    assert_eq!(Some(reply), last);
 }

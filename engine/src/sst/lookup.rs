@@ -8,6 +8,11 @@ use std::rc::Rc;
 #[derive(Clone, Debug, Default)]
 pub struct Run {
     files: Vec<RunFile>,
+    /// First order in use of each file, side by side: every lookup searches them.
+    starts: Vec<u64>,
+    /// Of all files, parts that are not in use included.
+    records: u64,
+    bytes: u64,
 }
 
 /// A file of a run, or the part of it that is in use: what lies before `from_ord` was merged into other files, and must
@@ -42,7 +47,23 @@ impl Run {
     /// A run of parts of files, in order.
     pub fn of_parts(files: Vec<RunFile>) -> Self {
         debug_assert!(files.windows(2).all(|w| w[0].reader.props().ord_max <= w[1].ord_min()));
-        Self { files }
+        let props = || files.iter().map(|file| file.reader.props());
+        Self {
+            starts: files.iter().map(RunFile::ord_min).collect(),
+            records: props().map(|p| p.entries).sum(),
+            bytes: props().map(|p| p.user_bytes).sum(),
+            files,
+        }
+    }
+
+    /// Records of the files, those that are not in use any more included.
+    pub fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// Bytes of these records, as [`Props::user_bytes`](super::Props::user_bytes) counts them.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// The files, in order.
@@ -57,7 +78,7 @@ impl Run {
 
     /// The block that can hold `key`: which file, which block of it.
     fn locate(&self, key: SstKey<'_>) -> Option<(usize, usize)> {
-        let end = self.files.partition_point(|f| f.ord_min() <= key.ord);
+        let end = self.starts.partition_point(|&start| start <= key.ord);
         // A collection may go on from one file to the next; keys of one order are in one file, the last of these.
         let mut candidates = (0..end)
             .rev()

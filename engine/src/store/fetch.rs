@@ -65,6 +65,8 @@ struct KeyFetch {
     blob: Option<BlobValue>,
     /// A collection in a blob file, as far as it was read.
     reading: Option<Box<Reading>>,
+    /// What was read before files changed: it counts if they still say that it is the key's value.
+    kept: Option<Box<Kept>>,
     /// Where it looks.
     runs: Rc<Runs>,
     epoch: u64,
@@ -75,6 +77,16 @@ struct Reading {
     pieces: BlobPieces,
     /// From the first piece on.
     decoder: Option<Decoder>,
+}
+
+/// A reading that was interrupted: flushes become durable more often than a large collection can be read.
+struct Kept {
+    ptr: BlobPtr,
+    reading: Box<Reading>,
+    /// The piece that came last, if it was not taken.
+    pages: Option<AlignedBuf>,
+    /// The file of it.
+    _runs: Rc<Runs>,
 }
 
 const NO_KEY: SstKey<'static> = SstKey { ord: 0, tail: &[] };
@@ -128,6 +140,16 @@ impl KeyFetch {
         let mut lookup = self.lookup.with_key(SstKey { ord, tail });
         let step = lookup.step(&self.runs.runs, read.as_deref(), scratch)?;
         let next = lookup.with_key(NO_KEY);
+        if let LookupStep::Found(record) = &step
+            && let Body::Blob(kind, ptr) = record.body
+            && let Some(kept) = self.kept.take_if(|kept| kept.ptr == ptr)
+        {
+            stats.found += 1;
+            let expire_ms = record.expire_ms;
+            (self.lookup, self.blob) = (next, Some(BlobValue { ptr, kind, expire_ms }));
+            self.reading = Some(kept.reading);
+            return self.advance(kept.pages, ks, scratch, stats);
+        }
         let progress = match step {
             LookupStep::Need { file, range } => {
                 stats.block_reads += 1;
@@ -164,6 +186,20 @@ impl KeyFetch {
         };
         self.lookup = next;
         Ok(progress)
+    }
+
+    /// What was read of a collection so far, with the piece that has just come.
+    fn keep(&mut self, pages: Option<AlignedBuf>) -> Option<Box<Kept>> {
+        match (self.blob, self.reading.take()) {
+            (Some(blob), Some(reading)) => Some(Box::new(Kept {
+                ptr: blob.ptr,
+                reading,
+                pages,
+                _runs: self.runs.clone(),
+            })),
+            // The place of the key was still being sought anew.
+            _ => self.kept.take(),
+        }
     }
 
     /// Goes on with a collection: takes the next piece if it was read, and decodes some of what there is.
@@ -268,6 +304,7 @@ impl Store {
             lookup: Lookup::new(NO_KEY),
             blob: None,
             reading: None,
+            kept: None,
             runs: self.runs.clone(),
             epoch: self.epoch,
         }
@@ -280,6 +317,12 @@ impl Store {
     pub fn fetch(&mut self, ks: &mut Keyspace, hash: KeyHash, key: &[u8]) -> Result<Fetch, StoreError> {
         self.notice_clear(ks);
         if ks.residency(hash, key) != Residency::Unknown {
+            return Ok(Fetch::Known);
+        }
+        if !self.runs.may_hold(hash, key) {
+            self.stats.lookups += 1;
+            self.stats.filtered += 1;
+            ks.install_absent(hash, key);
             return Ok(Fetch::Known);
         }
         let place = (hash.ord(), Box::from(key));
@@ -331,11 +374,7 @@ impl Store {
     /// so that the number of keys stays right.
     pub fn foresee(&mut self, ks: &mut Keyspace, hash: KeyHash, key: &[u8]) {
         self.notice_clear(ks);
-        let place = SstKey {
-            ord: hash.ord(),
-            tail: key,
-        };
-        if ks.residency(hash, key) == Residency::Unknown && !self.runs.runs.iter().any(|run| run.may_hold(place)) {
+        if ks.residency(hash, key) == Residency::Unknown && !self.runs.may_hold(hash, key) {
             ks.install_absent(hash, key);
         }
     }
@@ -461,8 +500,9 @@ impl Store {
             FetchJob::Key(job) => {
                 if job.epoch != self.epoch {
                     // The key may have been written and evicted since: another file may have the newest word.
+                    let kept = job.keep(pages.take());
                     *job = self.key_fetch(job.hash, &job.key);
-                    pages = None;
+                    job.kept = kept;
                 }
                 match job.advance(pages, ks, &mut self.scratch, &mut self.stats)? {
                     Progress::Need(file, range) => Progress::Need(file, range),

@@ -36,18 +36,10 @@ pub(super) struct RangeFetch {
     _runs: Rc<Runs>,
 }
 
-/// Records of a run, and their bytes.
-fn total_of(run: &Run) -> (u64, u64) {
-    let props = run.files().iter().map(|file| file.reader.props());
-    props.fold((0, 0), |(entries, bytes), p| {
-        (entries + p.entries, bytes + p.user_bytes)
-    })
-}
-
 /// How much is read at once of a run for `count` keys of runs that have `all` records together: its share of them, and a
 /// quarter more, as keys are spread like hashes.
 fn read_bytes(run: &Run, all: u64, count: usize) -> usize {
-    let share = total_of(run).1.saturating_mul(count as u64) / all.max(1);
+    let share = run.bytes().saturating_mul(count as u64) / all.max(1);
     let bytes = usize::try_from(share + share / 4).unwrap_or(usize::MAX);
     bytes.clamp(*READ_BYTES.start(), *READ_BYTES.end())
 }
@@ -60,7 +52,7 @@ impl RangeFetch {
             ..Bounds::default()
         };
         let count = count.clamp(1, RANGE_KEYS_MAX);
-        let all: u64 = runs.runs.iter().map(|run| total_of(run).0).sum();
+        let all: u64 = runs.runs.iter().map(Run::records).sum();
         let scan = |run| SstScan::new(run, bounds.clone(), read_bytes(run, all, count));
         let options = MergeOptions {
             family: Family::Keys,

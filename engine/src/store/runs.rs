@@ -2,7 +2,8 @@
 
 use super::effect::FileName;
 use crate::manifest::{FileRef, Version};
-use crate::sst::{FileId, Run, RunFile, SstReader};
+use crate::ord::KeyHash;
+use crate::sst::{FileId, Run, RunFile, SstKey, SstReader};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -45,6 +46,12 @@ impl Runs {
             runs,
             files: sorted.chain(blobs).collect(),
         }
+    }
+
+    /// Whether the filters let any of them have the key.
+    pub(super) fn may_hold(&self, hash: KeyHash, key: &[u8]) -> bool {
+        let (ord, tail) = (hash.ord(), key);
+        self.runs.iter().any(|run| run.may_hold(SstKey { ord, tail }))
     }
 
     /// Whether the file is one of these.

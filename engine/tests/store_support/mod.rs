@@ -404,6 +404,11 @@ impl Node {
         Ok(())
     }
 
+    /// Whether that fetch is done.
+    pub fn has_fetched(&self, id: FetchId) -> bool {
+        self.done.contains(&id)
+    }
+
     pub fn fetch(&mut self, key: &[u8]) -> Result<(), StoreError> {
         let hash = self.machine.ks.key_hash(key);
         match self.store.fetch(&mut self.machine.ks, hash, key)? {
