@@ -29,6 +29,8 @@ const GROUP: GroupSlot = GroupSlot(0);
 const WAIT: Duration = Duration::from_millis(1);
 /// Records looked at for eviction behind one call.
 const EVICT_LOOKS: usize = 256;
+/// Bytes evicted beyond what is needed, so that not every call has to: as in a core.
+const EVICT_SLACK_BYTES: usize = 64 << 10;
 /// Part of the memory, as a divisor, that may be dirty before a flush begins; and, in quarters of it, at which writes wait.
 const FLUSH_DIVISOR: u64 = 4;
 const STOP_QUARTERS: u64 = 3;
@@ -194,7 +196,7 @@ impl Slotcore {
         }
         let over = (self.ks.memory().total() as u64).saturating_sub(self.memory);
         if over > 0 {
-            self.ks.evict(over as usize, EVICT_LOOKS);
+            self.ks.evict(over as usize + EVICT_SLACK_BYTES, EVICT_LOOKS);
             self.ks.free_work(EVICT_LOOKS);
         }
         Ok(())
@@ -319,6 +321,11 @@ impl Contestant for Slotcore {
             }
             self.pump(false)?;
         }
+        while self.slice()? || self.wait()? {
+            self.pump(false)?;
+        }
+        // As a core does that has not begun a flush for a while.
+        self.store.settle();
         while self.slice()? || self.wait()? {
             self.pump(false)?;
         }
