@@ -39,5 +39,5 @@ pub use reply::{NoReply, Reply};
 pub use resolve::{arity_error, resolve, unknown_command, unknown_subcommand};
 pub use server_cmd::ServerCmd;
 pub use spec::{Categories, CommandId, CommandSpec, Flags, Group, KeyFind, KeyFlags, KeySearch, KeySpec, Run};
-pub use table::{END_WAIT, EVICT, as_asked, by_id, commands, lookup, when_scarce};
+pub use table::{COMPARE, END_WAIT, EVICT, as_asked, by_id, commands, lookup, when_scarce};
 pub use waiting::Waiting;

@@ -22,6 +22,7 @@ mod fields;
 mod object;
 mod records;
 mod scripting;
+mod slice_digest;
 mod strings;
 mod swap;
 mod take_over;
@@ -33,6 +34,7 @@ mod victims;
 mod walk;
 
 pub use events::{Event, EventClasses, Events};
+pub use slice_digest::SliceDigest;
 pub use tier::{ColdReader, Evicted, FileKey, FileKeys, FrozenSink, FrozenStep, Loaded, Missed, Residency, TierUse};
 pub use types::{Expire, KeyspaceOptions, KeyspaceStats, Kind, Limits, MemoryUse, WrongType};
 pub use uses::UseOptions;
@@ -88,6 +90,9 @@ pub struct Keyspace {
     rights_reader: Option<ReadRights>,
     sessions: Sessions,
     last_spanning: u64,
+    /// Whether slices that entries name are looked at, and what the last of them gave.
+    compares_slices: bool,
+    compared: Option<SliceDigest>,
 }
 
 /// A value taken from its key, on the way to another.
@@ -134,6 +139,8 @@ impl Keyspace {
             rights_reader: None,
             sessions: Sessions::default(),
             last_spanning: 0,
+            compares_slices: false,
+            compared: None,
         }
     }
 

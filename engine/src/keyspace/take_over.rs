@@ -19,6 +19,7 @@ impl Keyspace {
         other.encodings = self.encodings;
         other.slots = self.slots;
         other.rights_reader = self.rights_reader;
+        other.compares_slices = self.compares_slices;
         other.wall_ms = other.wall_ms.max(self.wall_ms);
         *self = other;
     }

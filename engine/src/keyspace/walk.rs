@@ -201,13 +201,18 @@ impl Keyspace {
 
     /// A visible key's share of [`Keyspace::digest`].
     pub(super) fn digest_of(&self, rec: Rec, digest: &mut Digest) -> u128 {
+        self.begin_digest(rec, digest);
+        self.digest_value(rec, digest);
+        digest.finish()
+    }
+
+    /// Of a key without its value.
+    pub(super) fn begin_digest(&self, rec: Rec, digest: &mut Digest) {
         digest.reset();
         digest.bytes(self.table.key(rec));
         digest.u64(Kind::from(rec.kind()) as u64);
         // An expiry of 0 is never visible, so 0 can stand for "none".
         digest.u64(rec.expire().unwrap_or(0));
-        self.digest_value(rec, digest);
-        digest.finish()
     }
 
     /// Digest of a visible key's value; equal values have equal ones, whatever their keys.

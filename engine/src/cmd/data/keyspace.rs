@@ -35,6 +35,14 @@ pub(in crate::cmd) fn evict(x: &mut Exec<'_>, reply: &mut dyn Reply) {
     reply.ok();
 }
 
+/// Nothing is changed. What was seen, whoever leads compares with what others have seen.
+pub(in crate::cmd) fn compare(x: &mut Exec<'_>, reply: &mut dyn Reply) {
+    let number = |at| x.args.get(at).try_into().map_or(0, u64::from_le_bytes);
+    let (from, weight) = (number(1), number(2));
+    x.ks.compare_slice(from, weight.try_into().unwrap_or(usize::MAX));
+    reply.ok();
+}
+
 pub(in crate::cmd) fn type_of(x: &mut Exec<'_>, reply: &mut dyn Reply) {
     reply.simple(x.ks.kind(x.args.get(1)).map_or("none", |kind| kind.name()));
 }

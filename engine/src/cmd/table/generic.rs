@@ -125,6 +125,18 @@ pub static EVICT: CommandSpec = CommandSpec::new(
     Run::Data(keyspace::evict),
 );
 
+/// Names keys of which replicas compare what they have: found in the log by number only. Its arguments are the first order and the
+/// weight of [`Keyspace::slice_digest`](crate::keyspace::Keyspace::slice_digest), 8 bytes each.
+pub static COMPARE: CommandSpec = CommandSpec::new(
+    971,
+    "compare",
+    3,
+    WRITE,
+    Categories::NONE,
+    &[],
+    Run::Data(keyspace::compare),
+);
+
 /// What a MOVE becomes once it is known where the key is going: an operation on both keys. No client can call it.
 #[rustfmt::skip]
 pub(super) static MOVED: CommandSpec =

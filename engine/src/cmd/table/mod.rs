@@ -23,7 +23,7 @@ mod transaction;
 mod zset;
 
 pub use blocking::END_WAIT;
-pub use generic::EVICT;
+pub use generic::{COMPARE, EVICT};
 
 use super::spec::{CommandId, CommandSpec, Flags};
 use super::stored::MOVED;
@@ -210,6 +210,7 @@ static BY_ID: [Option<&'static CommandSpec>; ID_END] = {
     }
     place(&mut ids, &END_WAIT);
     place(&mut ids, &EVICT);
+    place(&mut ids, &COMPARE);
     place(&mut ids, &generic::MOVED);
     let mut h = 0;
     while h < scripting::HIDDEN.len() {
