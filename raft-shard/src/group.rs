@@ -104,6 +104,7 @@ pub struct Group<RT: Runtime, S: StateMachine> {
     state: Rc<GroupState>,
     hold_off_until: Tick,
     lease: Lease,
+    stands_back: bool,
     core: WatchOf<RT, RaftMetrics<RaftTypes<RT>>>,
     server: WatchOf<RT, RaftServerMetrics<RaftTypes<RT>>>,
     data: WatchOf<RT, RaftDataMetrics<RaftTypes<RT>>>,
@@ -150,6 +151,7 @@ impl<RT: Runtime, S: StateMachine> Group<RT, S> {
 
         let group = Group {
             lease: Lease::new(options.election_max, options.clock_drift),
+            stands_back: false,
             core: raft.metrics(),
             server: raft.server_metrics(),
             data: raft.data_metrics(),
@@ -234,7 +236,8 @@ impl<RT: Runtime, S: StateMachine> Group<RT, S> {
     /// With the first entry of the term, the fate of everything is known that was proposed here in earlier terms.
     pub fn takes_proposals(&self, now: Tick) -> bool {
         let server = self.server.borrow_watched();
-        if server.state != ServerState::Leader || self.state.applied().1 != Term(server.vote.leader_id.term) {
+        let leads = server.state == ServerState::Leader && !self.state.is_diverged();
+        if !leads || self.state.applied().1 != Term(server.vote.leader_id.term) {
             return false;
         }
         if self.state.is_alone() {
@@ -357,6 +360,27 @@ impl<RT: Runtime, S: StateMachine> Group<RT, S> {
         false
     }
 
+    /// The voter that lacks least of those that answer, if this replica leads.
+    pub(crate) fn heir(&self) -> Option<ReplicaId> {
+        let others = self.members().voters.into_iter().filter(|&id| id != self.options.id);
+        let able = others.filter(|&id| self.hears(id));
+        let best = able.filter_map(|id| Some((self.lag_of(id)?, id))).min();
+        best.map(|(_, id)| id)
+    }
+
+    /// Does not campaign until [`Group::stand_again`].
+    pub(crate) fn stand_back(&mut self) {
+        self.stands_back = true;
+        self.raft.runtime_config().elect(false);
+    }
+
+    /// Campaigns again, if it was told not to.
+    pub(crate) fn stand_again(&mut self) {
+        if std::mem::take(&mut self.stands_back) {
+            self.raft.runtime_config().elect(true);
+        }
+    }
+
     /// Asks for a snapshot of the state machine as it is when its turn comes.
     pub fn take_snapshot(&self) -> Result<(), ProposeError> {
         sent_at_once(self.raft.trigger().snapshot())
@@ -396,7 +420,7 @@ impl<RT: Runtime, S: StateMachine> Group<RT, S> {
         }
 
         let server = self.server.borrow_watched();
-        if server.state != ServerState::Leader {
+        if server.state != ServerState::Leader || self.state.is_diverged() {
             self.lease.learn(LeaseInput::NotLeading);
             return;
         }

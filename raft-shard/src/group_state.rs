@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use slotcore_rt::clock::Tick;
 use slotcore_rt::ids::{LogIndex, Term};
 
+use crate::comparison::{Comparison, Finding};
 use crate::consensus::{Progress, ProposalId, Refusal};
 use crate::freshness::Freshness;
 use crate::members::Members;
@@ -33,6 +34,8 @@ pub struct GroupState {
     pub(crate) questions: RefCell<Vec<Question>>,
     /// When a quorum was last asked because of them.
     pub(crate) asked_quorum: Cell<Tick>,
+    /// What this replica and others have seen at the same entries.
+    pub(crate) comparison: RefCell<Comparison>,
     /// A bug put back on purpose.
     pub(crate) counts_from_answers: Cell<bool>,
 }
@@ -93,6 +96,21 @@ impl GroupState {
     /// Whether this replica is the group's only one, and so the only reader of its log.
     pub fn is_alone(&self) -> bool {
         self.alone.get()
+    }
+
+    /// Whether this replica's state is known to be wrong; see [`crate::comparison`].
+    pub fn is_diverged(&self) -> bool {
+        self.comparison.borrow().is_diverged()
+    }
+
+    /// The oldest thing found out by comparing states that was not taken.
+    pub fn take_finding(&self) -> Option<Finding> {
+        self.comparison.borrow_mut().take_finding()
+    }
+
+    /// Another replica needs a snapshot of this one as of this entry or later.
+    pub fn snapshot_needed(&self) -> Option<LogIndex> {
+        self.comparison.borrow().newest_need()
     }
 
     /// Why the group has stopped, if something outside openraft's core stopped it.

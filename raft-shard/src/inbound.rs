@@ -13,6 +13,7 @@ use openraft::raft::{
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use slotcore_rt::clock::Tick;
+use slotcore_rt::ids::ReplicaId;
 
 use crate::group::RaftHandle;
 use crate::group_state::GroupState;
@@ -104,6 +105,23 @@ impl<RT: Runtime, S: StateMachine> Inbound<RT, S> {
         request: TransferLeaderRequest<RaftTypes<RT>>,
     ) -> Result<TransferLeaderResponse<RaftTypes<RT>>, Fatal<RaftTypes<RT>>> {
         self.raft.handle_transfer_leader(request).await
+    }
+
+    /// This replica.
+    pub(crate) fn id(&self) -> ReplicaId {
+        ReplicaId(*self.raft.node_id())
+    }
+
+    /// Who leads, as far as known here.
+    pub(crate) fn leader(&self) -> Option<ReplicaId> {
+        let metrics = self.raft.server_metrics();
+        let leader = metrics.borrow_watched().current_leader;
+        leader.map(ReplicaId)
+    }
+
+    /// The newest snapshot of this replica, if it has one and has not failed.
+    pub(crate) async fn newest_snapshot(&self) -> Option<Snapshot> {
+        self.raft.get_snapshot().await.ok().flatten()
     }
 
     /// The vote that this replica has given last.

@@ -12,6 +12,7 @@
 //!   already replicated, and would write others under the same (term, index);
 //! - a restarted voter grants no vote until every lease it may have acknowledged has run out ([`inbound`]).
 
+pub mod comparison;
 pub mod consensus;
 pub mod core_log;
 pub mod freshness;
@@ -35,6 +36,7 @@ pub mod sim_wire;
 pub mod state_machine;
 pub mod types;
 
+pub use comparison::Finding;
 pub use consensus::{Consensus, Progress, ProposalId, ProposeError, Refusal, Role};
 pub use core_log::{CoreLogHandle, ReadFrames};
 pub use freshness::{Freshness, Vouched};

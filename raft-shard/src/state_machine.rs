@@ -95,6 +95,11 @@ pub trait StateMachine: 'static {
     /// entries). Must not fail and must not await.
     fn apply(&mut self, index: LogIndex, term: Term, payload: &[u8]);
 
+    /// What the entry that was executed last had replicas compare: equal on all whose states are. Given out once.
+    fn take_digest(&mut self) -> Option<u128> {
+        None
+    }
+
     /// Begins a snapshot of the whole state, which stands for `at`, or goes on with it. Calls follow each other, with pauses, until
     /// it says something else than [`Taking::More`]; nothing is executed in between. Each takes little time.
     ///
@@ -145,6 +150,9 @@ pub enum Installing {
 /// Between two slices of a snapshot: the next turn of a core has come then.
 const PAUSE: Duration = Duration::from_micros(100);
 
+/// How often a replica whose state is wrong looks whether another one has come.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
 /// The adaptor.
 pub struct Applier<S> {
     state: Rc<RefCell<S>>,
@@ -189,7 +197,7 @@ impl<S: StateMachine> Applier<S> {
     /// Takes a snapshot of what has been executed. Returns the newest one there is.
     async fn take_snapshot<RT: Runtime>(&mut self) -> io::Result<Snapshot> {
         let at = self.position.applied();
-        loop {
+        while !self.group.is_diverged() {
             let taken = self.state.borrow_mut().snapshot(&at)?;
             match taken {
                 Taking::More => RT::sleep(PAUSE).await,
@@ -201,9 +209,44 @@ impl<S: StateMachine> Applier<S> {
                 Taking::Durable | Taking::GivenUp => break,
             }
         }
-        // If it was given up, that is an older one, of which openraft takes no note.
+        // If it was given up, or would be wrong, that is an older one, of which openraft takes no note.
         let (at, data) = self.state.borrow_mut().kept()?.unwrap_or_default();
         Ok(snapshot_of(&at, data))
+    }
+}
+
+impl<S: StateMachine> Applier<S> {
+    async fn install<RT: Runtime>(&mut self, meta: &SnapshotMeta, snapshot: Bytes) -> io::Result<()> {
+        let at = Applied::of_snapshot(meta);
+        loop {
+            let came = self.state.borrow_mut().install(&at, &snapshot);
+            match came.map_err(|bad| io::Error::new(io::ErrorKind::InvalidData, bad))? {
+                Installing::More => RT::sleep(PAUSE).await,
+                Installing::Done => break,
+            }
+        }
+        self.group.set_applied(at.index, at.term);
+        self.group.set_membership(at.membership.clone());
+        self.group.comparison.borrow_mut().replaced(at.index);
+        self.position = Position {
+            last: meta.last_log_id,
+            membership: at.membership,
+            snapshot: None,
+        };
+        Ok(())
+    }
+
+    /// Waits for another replica's state, which takes the place of this one's. openraft takes no note: for it, the entries up to
+    /// there are still to be executed.
+    async fn rebuild<RT: Runtime>(&mut self) -> io::Result<()> {
+        while self.group.is_diverged() {
+            let came = self.group.comparison.borrow_mut().take_came();
+            match came {
+                Some(Snapshot { meta, snapshot }) => self.install::<RT>(&meta, snapshot).await?,
+                None => RT::sleep(LOOK_EVERY).await,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -225,9 +268,25 @@ impl<RT: Runtime, S: StateMachine> RaftStateMachine<RaftTypes<RT>> for Applier<S
             let (entry, mut responder) = item?;
             let (index, term) = position(Some(&entry.log_id));
             let is_membership = matches!(entry.payload, EntryPayload::Membership(_));
+            if self.group.is_diverged() {
+                self.rebuild::<RT>().await?;
+            }
+            if self.position.last.is_some_and(|last| entry.log_id <= last) {
+                // The state that took the place of a wrong one has it.
+                if let Some(responder) = responder.take_if(|_| is_membership) {
+                    responder.send(());
+                }
+                continue;
+            }
             match entry.payload {
                 EntryPayload::Blank => {}
-                EntryPayload::Normal(payload) => self.state.borrow_mut().apply(index, term, &payload.bytes),
+                EntryPayload::Normal(payload) => {
+                    let mut state = self.state.borrow_mut();
+                    state.apply(index, term, &payload.bytes);
+                    if let Some(digest) = state.take_digest() {
+                        self.group.comparison.borrow_mut().saw(index, digest);
+                    }
+                }
                 EntryPayload::Membership(members) => {
                     let members = StoredMembership::new(Some(entry.log_id), members);
                     self.group.set_membership(members.clone());
@@ -248,22 +307,7 @@ impl<RT: Runtime, S: StateMachine> RaftStateMachine<RaftTypes<RT>> for Applier<S
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: Bytes) -> io::Result<()> {
-        let at = Applied::of_snapshot(meta);
-        loop {
-            let came = self.state.borrow_mut().install(&at, &snapshot);
-            match came.map_err(|bad| io::Error::new(io::ErrorKind::InvalidData, bad))? {
-                Installing::More => RT::sleep(PAUSE).await,
-                Installing::Done => break,
-            }
-        }
-        self.group.set_applied(at.index, at.term);
-        self.group.set_membership(at.membership.clone());
-        self.position = Position {
-            last: meta.last_log_id,
-            membership: at.membership,
-            snapshot: None,
-        };
-        Ok(())
+        self.install::<RT>(meta, snapshot).await
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {

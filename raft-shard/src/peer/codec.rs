@@ -29,12 +29,17 @@ mod kind {
     pub const TRANSFER: u8 = 6;
     pub const SNAPSHOT: u8 = 7;
     pub const READ_INDEX: u8 = 8;
+    pub const SEEN: u8 = 9;
+    pub const DIVERGED: u8 = 10;
+    pub const REBUILD: u8 = 11;
     pub const CARRIED: u8 = 16;
     pub const APPEND_ANSWER: u8 = 0x81;
     pub const VOTE_ANSWER: u8 = 0x83;
     pub const TRANSFER_ANSWER: u8 = 0x86;
     pub const SNAPSHOT_ANSWER: u8 = 0x87;
     pub const READ_INDEX_ANSWER: u8 = 0x88;
+    pub const SEEN_ANSWER: u8 = 0x89;
+    pub const HEARD_ANSWER: u8 = 0x8a;
 }
 
 /// What an entry carries.
@@ -74,11 +79,16 @@ pub fn encode<RT: Runtime>(out: &mut Vec<u8>, group: GroupId, message: &Message<
         Message::Request(call, Request::Snapshot(..)) => (kind::SNAPSHOT, call),
         Message::Request(call, Request::Transfer(_)) => (kind::TRANSFER, call),
         Message::Request(call, Request::ReadIndex(_)) => (kind::READ_INDEX, call),
+        Message::Request(call, Request::Seen(_)) => (kind::SEEN, call),
+        Message::Request(call, Request::Diverged(_)) => (kind::DIVERGED, call),
+        Message::Request(call, Request::Rebuild(_)) => (kind::REBUILD, call),
         Message::Answer(call, Answer::Append(_)) => (kind::APPEND_ANSWER, call),
         Message::Answer(call, Answer::Vote(_)) => (kind::VOTE_ANSWER, call),
         Message::Answer(call, Answer::Snapshot(_)) => (kind::SNAPSHOT_ANSWER, call),
         Message::Answer(call, Answer::Transfer(_)) => (kind::TRANSFER_ANSWER, call),
         Message::Answer(call, Answer::ReadIndex(_)) => (kind::READ_INDEX_ANSWER, call),
+        Message::Answer(call, Answer::Seen(_)) => (kind::SEEN_ANSWER, call),
+        Message::Answer(call, Answer::Heard) => (kind::HEARD_ANSWER, call),
         Message::Carried(_) => (kind::CARRIED, &CallId(0)),
     };
     out.push(kind);
@@ -97,6 +107,14 @@ pub fn encode<RT: Runtime>(out: &mut Vec<u8>, group: GroupId, message: &Message<
             put_log_id(out, request.last_log_id());
         }
         Message::Request(_, Request::ReadIndex(vouched)) => out.push(u8::from(*vouched == Vouched::ByQuorum)),
+        Message::Request(_, Request::Seen(index) | Request::Diverged(index) | Request::Rebuild(index)) => {
+            put_u64(out, index.0);
+        }
+        Message::Answer(_, Answer::Seen(digest)) => {
+            out.push(u8::from(digest.is_some()));
+            out.extend_from_slice(&digest.unwrap_or(0).to_le_bytes());
+        }
+        Message::Answer(_, Answer::Heard) => {}
         Message::Answer(_, Answer::ReadIndex(index)) => {
             out.push(u8::from(index.is_some()));
             put_u64(out, index.map_or(0, |index| index.0));
@@ -236,6 +254,14 @@ impl Reader<'_> {
                 let (leads, index) = (self.flag()?, LogIndex(self.number()?));
                 Message::Answer(call, Answer::ReadIndex(leads.then_some(index)))
             }
+            kind::SEEN => Message::Request(call, Request::Seen(LogIndex(self.number()?))),
+            kind::DIVERGED => Message::Request(call, Request::Diverged(LogIndex(self.number()?))),
+            kind::REBUILD => Message::Request(call, Request::Rebuild(LogIndex(self.number()?))),
+            kind::SEEN_ANSWER => {
+                let (is_known, digest) = (self.flag()?, self.digest()?);
+                Message::Answer(call, Answer::Seen(is_known.then_some(digest)))
+            }
+            kind::HEARD_ANSWER => Message::Answer(call, Answer::Heard),
             kind::APPEND_ANSWER => Message::Answer(call, Answer::Append(self.append_answer()?)),
             kind::VOTE_ANSWER => {
                 let (vote, last) = (self.vote()?, self.log_id()?);
@@ -275,6 +301,11 @@ impl Reader<'_> {
         let start = self.at;
         take(self.frame, &mut self.at, len).ok()?;
         Some(self.frame.slice(start..self.at))
+    }
+
+    fn digest(&mut self) -> Option<u128> {
+        let bytes = take(self.frame, &mut self.at, size_of::<u128>()).ok()?;
+        Some(u128::from_le_bytes(bytes.try_into().ok()?))
     }
 
     fn vote(&mut self) -> Option<Vote> {

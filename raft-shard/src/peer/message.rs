@@ -32,6 +32,12 @@ pub enum Request<RT: Runtime> {
     Transfer(TransferLeaderRequest<RaftTypes<RT>>),
     /// Up to which entry everything is executed that anyone has been shown, and in whose word.
     ReadIndex(Vouched),
+    /// What was seen at this entry; see [`crate::comparison`].
+    Seen(LogIndex),
+    /// What was seen there is not what most replicas have seen.
+    Diverged(LogIndex),
+    /// The state as of this entry or later is needed.
+    Rebuild(LogIndex),
 }
 
 /// Some of the bytes of a snapshot.
@@ -71,6 +77,10 @@ pub enum Answer<RT: Runtime> {
     Transfer(TransferLeaderResponse<RaftTypes<RT>>),
     /// That entry; `None`: whoever was asked does not lead.
     ReadIndex(Option<LogIndex>),
+    /// What was seen; `None`: it is not known.
+    Seen(Option<u128>),
+    /// It was heard, whatever comes of it.
+    Heard,
 }
 
 /// What travels.

@@ -6,6 +6,7 @@
 //! simulated network and TCP carry the same bytes. Layout: `docs/formats/peer.md`.
 
 pub mod codec;
+pub mod compare;
 pub mod frame;
 pub mod hub;
 pub mod landing;

@@ -6,12 +6,15 @@
 
 use std::future::Future;
 use std::pin::pin;
+use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use openraft::errors::{ReplicationClosed, StreamingError, Unreachable};
 use openraft::raft::SnapshotResponse;
+use slotcore_rt::ids::GroupId;
 
+use super::hub::{Peer, PeerHub};
 use super::links::Link;
 use super::message::{Answer, Request, SnapshotPart};
 use crate::runtime::Runtime;
@@ -39,7 +42,7 @@ pub(super) async fn send<RT: Runtime>(
     snapshot: Snapshot,
     cancel: impl Future<Output = ReplicationClosed> + 'static,
 ) -> Result<SnapshotResponse<RaftTypes<RT>>, StreamingError<RaftTypes<RT>>> {
-    let sending = pin!(send_parts(link, vote, snapshot));
+    let sending = pin!(send_parts(&link.hub, link.group, link.to, vote, snapshot));
     match select(pin!(cancel), sending).await {
         Either::Left((closed, _)) => Err(closed.into()),
         Either::Right((sent, _)) => Ok(sent?),
@@ -56,8 +59,11 @@ async fn checksum<RT: Runtime>(data: &[u8]) -> u32 {
     crc
 }
 
-async fn send_parts<RT: Runtime>(
-    link: &Link<RT>,
+/// Sends it whole, as the leader of this vote.
+pub(super) async fn send_parts<RT: Runtime>(
+    hub: &Rc<PeerHub<RT>>,
+    group: GroupId,
+    to: Peer,
     vote: Vote,
     snapshot: Snapshot,
 ) -> Result<SnapshotResponse<RaftTypes<RT>>, Unreachable<RaftTypes<RT>>> {
@@ -66,7 +72,7 @@ async fn send_parts<RT: Runtime>(
     let (mut at, mut setbacks) = (0, 0);
     loop {
         let began = RT::now();
-        let end = total.min(at + link.hub.part_bytes());
+        let end = total.min(at + hub.part_bytes());
         let part = SnapshotPart {
             meta: meta.clone(),
             total: total as u64,
@@ -76,10 +82,10 @@ async fn send_parts<RT: Runtime>(
         };
         let patience = match end == total {
             true => INSTALL_PATIENCE,
-            false => link.hub.patience(),
+            false => hub.patience(),
         };
         let request = Request::Snapshot(vote, part);
-        let answer = link.hub.call_within(patience, link.to, link.group, request).await?;
+        let answer = hub.call_within(patience, to, group, request).await?;
         let Answer::Snapshot(answer) = answer else {
             return Err(Unreachable::from_string("the answer is to another kind of question"));
         };

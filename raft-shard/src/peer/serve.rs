@@ -10,6 +10,7 @@ use openraft::raft::AppendEntriesRequest;
 use openraft_rt::{Mpsc, MpscReceiver};
 use slotcore_rt::ids::GroupId;
 
+use super::compare;
 use super::hub::{Peer, PeerHub};
 use super::landing::Landing;
 use super::message::{Answer, CallId, Message, Request, SnapshotAnswer, SnapshotPart};
@@ -95,11 +96,18 @@ impl<RT: Runtime, S: StateMachine> Serve<RT> for GroupServer<RT, S> {
         if let Request::ReadIndex(vouched) = request {
             return read_index::take(self.inbound.state(), from, call, vouched, RT::now());
         }
+        if let Request::Rebuild(index) = request {
+            compare::needed(&self.inbound, &self.hub, self.group, from, index);
+        }
         let (inbound, hub, group) = (self.inbound.clone(), self.hub.clone(), self.group);
         let arriving = self.arriving.clone();
         drop(RT::spawn(async move {
             let answer = match request {
                 Request::Snapshot(vote, part) => take_part(&inbound, &arriving, from, vote, part).await,
+                Request::Diverged(index) => {
+                    compare::told(&inbound, from, index);
+                    Some(Answer::Heard)
+                }
                 request => carry_out(&inbound, request).await,
             };
             if let Some(answer) = answer
@@ -117,6 +125,9 @@ async fn carry_out<RT: Runtime, S: StateMachine>(inbound: &Inbound<RT, S>, reque
         Request::Append(_) | Request::Heartbeat(_) => unreachable!("appends go through their queue"),
         Request::Snapshot(..) => unreachable!("parts are put together first"),
         Request::ReadIndex(_) => unreachable!("the core answers it when its tasks are quiet"),
+        Request::Diverged(_) => unreachable!("it is asked about who says so"),
+        Request::Seen(index) => Some(Answer::Seen(compare::seen::<RT>(inbound.state(), index).await)),
+        Request::Rebuild(_) => Some(Answer::Heard),
         Request::Vote(request) => inbound.vote(request).await.ok().map(Answer::Vote),
         Request::PreVote(request) => inbound.pre_vote(request).await.ok().map(Answer::Vote),
         Request::Transfer(request) => inbound.transfer_leader(request).await.ok().map(Answer::Transfer),
@@ -138,14 +149,17 @@ async fn take_part<RT: Runtime, S: StateMachine>(
             vote: inbound.own_vote(),
             have,
         },
-        Arrived::Whole(meta, snapshot) => SnapshotAnswer {
-            vote: inbound
-                .install_snapshot(vote, Snapshot { meta, snapshot })
-                .await
-                .ok()?
-                .vote,
-            have: total,
-        },
+        Arrived::Whole(meta, snapshot) => {
+            let snapshot = Snapshot { meta, snapshot };
+            let votes = (inbound.own_vote(), vote);
+            match compare::take_up::<RT>(inbound.state(), votes, snapshot, total).await {
+                Ok(answer) => answer,
+                Err(snapshot) => SnapshotAnswer {
+                    vote: inbound.install_snapshot(vote, snapshot).await.ok()?.vote,
+                    have: total,
+                },
+            }
+        }
     };
     Some(Answer::Snapshot(answer))
 }

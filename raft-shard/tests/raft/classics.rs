@@ -35,6 +35,7 @@ fn answer_all(puppet: &Puppet, peers: &[u64], upto: Option<(u64, u64)>) -> Vec<(
                 }
                 (Request::Append(_) | Request::Heartbeat(_) | Request::Snapshot(..), _) => continue,
                 (Request::Transfer(_) | Request::ReadIndex(_), _) => continue,
+                (Request::Seen(_) | Request::Diverged(_) | Request::Rebuild(_), _) => continue,
             };
             puppet.answer(peer, call, answer);
         }

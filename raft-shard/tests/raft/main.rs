@@ -2,6 +2,7 @@
 
 mod classics;
 mod cluster;
+mod comparison;
 mod core_log;
 mod lease;
 mod log_contract;

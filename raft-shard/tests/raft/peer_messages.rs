@@ -76,7 +76,7 @@ fn message(rng: &mut SeededRng) -> Message {
     let call = CallId(number(rng));
     let mut ask = VoteRequest::new(vote(rng), position(rng));
     ask.leadership_transfer = rng.chance(1, 2);
-    match rng.below(13) {
+    match rng.below(18) {
         0 => Message::Request(call, Request::Append(append(rng))),
         1 => Message::Request(call, Request::Heartbeat(append(rng))),
         2 => Message::Request(call, Request::Vote(ask)),
@@ -125,6 +125,14 @@ fn message(rng: &mut SeededRng) -> Message {
             let index = rng.chance(1, 2).then(|| LogIndex(number(rng)));
             Message::Answer(call, Answer::ReadIndex(index))
         }
+        12 => Message::Request(call, Request::Seen(LogIndex(number(rng)))),
+        13 => Message::Request(call, Request::Diverged(LogIndex(number(rng)))),
+        14 => Message::Request(call, Request::Rebuild(LogIndex(number(rng)))),
+        15 => {
+            let digest = u128::from(number(rng)) << 64 | u128::from(number(rng));
+            Message::Answer(call, Answer::Seen(rng.chance(1, 2).then_some(digest)))
+        }
+        16 => Message::Answer(call, Answer::Heard),
         _ => Message::Answer(
             call,
             Answer::Transfer(match rng.below(3) {
@@ -163,6 +171,11 @@ fn text(message: &Message) -> String {
         Message::Request(call, Request::Transfer(r)) => format!("{call:?} {r:?}"),
         Message::Request(call, Request::ReadIndex(vouched)) => format!("{call:?} read index {vouched:?}"),
         Message::Answer(call, Answer::ReadIndex(index)) => format!("{call:?} read index {index:?}"),
+        Message::Request(call, Request::Seen(index)) => format!("{call:?} seen {index:?}"),
+        Message::Request(call, Request::Diverged(index)) => format!("{call:?} diverged {index:?}"),
+        Message::Request(call, Request::Rebuild(index)) => format!("{call:?} rebuild {index:?}"),
+        Message::Answer(call, Answer::Seen(digest)) => format!("{call:?} seen {digest:?}"),
+        Message::Answer(call, Answer::Heard) => format!("{call:?} heard"),
         Message::Answer(call, Answer::Append(a)) => format!("{call:?} append {a:?}"),
         Message::Answer(call, Answer::Vote(a)) => format!("{call:?} vote {a:?}"),
         Message::Answer(call, Answer::Snapshot(a)) => format!("{call:?} snapshot {a:?}"),

@@ -50,6 +50,9 @@ fn name(request: &Request) -> &'static str {
         Request::Snapshot(..) => "snapshot",
         Request::Transfer(_) => "transfer",
         Request::ReadIndex(_) => "read-index",
+        Request::Seen(_) => "seen",
+        Request::Diverged(_) => "diverged",
+        Request::Rebuild(_) => "rebuild",
     }
 }
 

@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use slotcore_raft_shard::options::Planted;
-use slotcore_raft_shard::peer::{PeerHub, read_index};
+use slotcore_raft_shard::peer::{PeerHub, compare, read_index};
 use slotcore_raft_shard::runtime::sim::SimRuntime;
-use slotcore_raft_shard::{Consensus, Group, GroupOptions, GroupState, LogHub, MemoryLog, Role, Vouched};
+use slotcore_raft_shard::{
+    Consensus, Finding, Group, GroupOptions, GroupState, LogHub, MemoryLog, Role, StateMachine, Vouched,
+};
 use slotcore_rt::clock::Tick;
 use slotcore_rt::ids::{GroupId, LogIndex, ReplicaId};
 use slotcore_rt::rng::SeededRng;
@@ -56,6 +58,8 @@ struct Running {
     follows: RefCell<Vec<(Tick, LogIndex, Vouched)>>,
     /// How many there were.
     followed: Cell<u64>,
+    /// What had been executed when a snapshot was asked for that another replica needs.
+    taken_at: Cell<LogIndex>,
 }
 
 struct Replica {
@@ -94,6 +98,8 @@ pub struct Cluster {
     pub confirmed: Cell<u64>,
     /// The same of replicas that did not lead.
     pub told: Cell<u64>,
+    /// What each has found out by comparing states.
+    pub findings: RefCell<Vec<(u64, Finding)>>,
 }
 
 impl Cluster {
@@ -121,6 +127,7 @@ impl Cluster {
             next_write: 1,
             confirmed: Cell::default(),
             told: Cell::default(),
+            findings: RefCell::default(),
         };
         cluster.ids().into_iter().for_each(|id| cluster.start(id));
         cluster
@@ -167,6 +174,7 @@ impl Cluster {
             hub: Rc::default(),
             follows: RefCell::default(),
             followed: Cell::default(),
+            taken_at: Cell::default(),
         };
         replica.running = Some(running.clone());
 
@@ -273,6 +281,12 @@ impl Cluster {
             .unwrap_or_default()
     }
 
+    /// Makes the replica's state another one than its log says, as broken memory would.
+    pub fn corrupt(&self, id: u64) {
+        let running = self.replicas[id as usize - 1].running.as_ref().expect("it is up");
+        running.machine.borrow_mut().executed[0].1 ^= 1 << 40;
+    }
+
     /// Proposes a new write on `id`; `None` when it does not take it.
     pub fn propose(&mut self, id: u64) -> Option<u64> {
         let write = self.next_write;
@@ -333,8 +347,11 @@ impl Cluster {
                     .last()
                     .map_or(LogIndex(0), |entry| entry.index)
             });
-            let ends: Vec<_> = up.map(|id| cluster.applied(id)).chain(last).collect();
-            cluster.leader().is_some() && ends.iter().all(|end| *end == ends[0] || end.0 == 0)
+            let applied: Vec<_> = up.map(|id| cluster.applied(id)).collect();
+            // A log that was purged to its end has none.
+            let is_end = |end: LogIndex| applied.first().is_none_or(|first| *first == end);
+            let all_written = last.into_iter().all(|end| is_end(end) || end.0 == 0);
+            cluster.leader().is_some() && applied.iter().all(|end| is_end(*end)) && all_written
         };
         assert!(
             self.run_until(Duration::from_secs(20), settled),
@@ -395,9 +412,25 @@ impl Cluster {
             }
             let hub = running.hub.borrow();
             if let Some(hub) = hub.as_ref() {
-                self.sim
-                    .enter_on(Self::node(replica.id), || self.watch_follower(running, group, hub, now));
+                self.sim.enter_on(Self::node(replica.id), || {
+                    self.compare(running, group, hub);
+                    self.watch_follower(running, group, hub, now);
+                });
             }
+        }
+    }
+
+    /// What a core does so that wrong replicas are found and become right.
+    fn compare(&self, running: &Running, group: &mut TestGroup, hub: &Rc<PeerHub<SimRuntime>>) {
+        compare::work(hub, GROUP, group);
+        let needed = group.state().snapshot_needed();
+        let has = running.machine.borrow_mut().kept().unwrap().map(|(at, _)| at.index);
+        let applied = group.state().applied().0;
+        if needed.is_some() && has < needed && running.taken_at.replace(applied) != applied {
+            _ = group.take_snapshot();
+        }
+        while let Some(finding) = group.state().take_finding() {
+            self.findings.borrow_mut().push((group.id().0, finding));
         }
     }
 

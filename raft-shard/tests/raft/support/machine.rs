@@ -15,6 +15,8 @@ pub type DurableSnapshot = Rc<RefCell<Option<(Applied, Bytes)>>>;
 
 /// Bytes of a snapshot that are written or read at once.
 const SLICE_BYTES: usize = 256;
+/// Each write whose number is a multiple of it has replicas compare what they have executed.
+pub const COMPARED_EVERY: u64 = 4;
 /// An index and a number.
 const ENTRY_BYTES: usize = 16;
 
@@ -26,6 +28,8 @@ pub struct Machine {
     pub at: Rc<Cell<LogIndex>>,
     oracle: Rc<RefCell<Oracle>>,
     durable: DurableSnapshot,
+    /// What the last entry had replicas compare.
+    digest: Option<u128>,
     /// How much had been executed when a snapshot was begun, and how many bytes of it are done.
     taking: Option<(usize, usize)>,
 }
@@ -39,6 +43,7 @@ impl Machine {
             at: Rc::default(),
             oracle,
             durable: durable.clone(),
+            digest: None,
             taking: None,
         };
         let held = durable.borrow().clone();
@@ -57,6 +62,16 @@ impl StateMachine for Machine {
         self.executed.push((index, write));
         self.at.set(index);
         self.oracle.borrow_mut().executed(self.node, index, write);
+        if write.is_multiple_of(COMPARED_EVERY) {
+            let sum = self.executed.iter().fold(0, |sum, (at, write)| {
+                u128::wrapping_add(u128::wrapping_mul(sum, 31), u128::from(at.0 << 32 ^ write))
+            });
+            self.digest = Some(sum);
+        }
+    }
+
+    fn take_digest(&mut self) -> Option<u128> {
+        self.digest.take()
     }
 
     fn snapshot(&mut self, at: &Applied) -> io::Result<Taking> {

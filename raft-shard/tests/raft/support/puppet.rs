@@ -207,6 +207,7 @@ impl Puppet {
                 Request::Append(_) | Request::Heartbeat(_) => Answer::Append(AppendEntriesResponse::Success),
                 Request::Vote(request) | Request::PreVote(request) => Answer::Vote(granted(&request)),
                 Request::Snapshot(..) | Request::Transfer(_) | Request::ReadIndex(_) => continue,
+                Request::Seen(_) | Request::Diverged(_) | Request::Rebuild(_) => continue,
             };
             self.answer(peer, call, answer);
         }
