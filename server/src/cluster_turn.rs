@@ -27,6 +27,7 @@ use crate::nodes::NodeNumber;
 use crate::peer_driver::{Heard, PeerDriver};
 use crate::relay::short;
 use crate::replica_reads::ReplicaReads;
+use crate::state_comparison::ComparePace;
 use crate::unexecuted::Unexecuted;
 
 /// How long commands are kept while nobody is known to lead, and how long a client waits to learn whether a command was
@@ -74,7 +75,7 @@ pub(crate) struct Replication {
     pub standing: Standing,
     /// Nobody has been known to lead for longer than [`PATIENCE`].
     given_up: bool,
-    /// This core has no vote in its group: it has nothing of it, or is still being brought up to date.
+    /// This core has no vote in its group: it has nothing of it, or is still being brought up to date; or what it has is wrong.
     is_outside: bool,
     /// Proposed, and neither executed nor settled.
     pub flights: Flights,
@@ -82,6 +83,8 @@ pub(crate) struct Replication {
     led: Option<Term>,
     /// How fresh its state is while it follows.
     pub reads: ReplicaReads,
+    /// When replicas compare their states.
+    pub comparing: ComparePace,
 }
 
 impl Replication {
@@ -93,6 +96,7 @@ impl Replication {
             flights: Flights::default(),
             led: None,
             reads: ReplicaReads::default(),
+            comparing: ComparePace::default(),
         }
     }
 }
@@ -238,6 +242,7 @@ impl CoreLoop {
     /// Finds out who leads, and settles what was proposed and not executed. To be called when Raft's tasks are quiet.
     pub(crate) fn look_at_leadership<S: StateMachine>(&mut self, group: &mut Group<GlommioRuntime, S>, now: Tick) {
         self.answer_replicas(group);
+        self.compare_replicas(group);
         let Some(peers) = &mut self.peers else { return };
         let cell = self.state.clone();
         let mut state = cell.borrow_mut();
@@ -252,7 +257,7 @@ impl CoreLoop {
         let Some(replication) = &mut state.replication else {
             return;
         };
-        replication.is_outside = is_outside(peers.has_replica, group.role());
+        replication.is_outside = is_outside(peers.has_replica, group.role()) || group.state().is_diverged();
         replication.note_freshness(group);
         for (proposal, refusal) in peers.refused.drain(..) {
             replication.flights.refused(proposal, refusal);

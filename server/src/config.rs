@@ -275,6 +275,7 @@ impl Config {
             scrub_bytes_per_s: option("scrub-rate", &raw.scrub_rate, |t| memory(t, 0, i64::MAX as u64))?,
             read_mode: ReadMode::from_position(option("read-mode", &raw.read_mode, |t| choice(t, &ReadMode::NAMES))?),
             repair_after_s: seconds("repair-after", &raw.repair_after)?,
+            compare_every_s: seconds("compare-every", &raw.compare_every)?,
             eviction_policy: EvictionPolicy::from_position(option("maxmemory-policy", &raw.maxmemory_policy, |t| {
                 choice(t, &EvictionPolicy::NAMES)
             })?),

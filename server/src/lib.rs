@@ -69,6 +69,7 @@ mod snapshot_work;
 pub mod sockets;
 pub mod spin;
 pub mod startup;
+mod state_comparison;
 pub mod steering;
 pub mod store_driver;
 pub mod store_files;

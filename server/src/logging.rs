@@ -220,6 +220,36 @@ pub enum Event<'a> {
         /// How many groups it replicates, or is to.
         groups: usize,
     },
+    /// A replica does not have what most replicas of its group have.
+    ReplicaDiffers {
+        /// Of which group: that of this core.
+        core: CoreId,
+        /// Whose replica.
+        node: NodeNumber,
+        /// At which entry it was seen.
+        at: LogIndex,
+    },
+    /// Replicas do not have the same, and it cannot be told which are right.
+    ReplicasDisagree {
+        /// Of which group.
+        core: CoreId,
+        /// At which entry it was seen.
+        at: LogIndex,
+    },
+    /// What this node's replica has is wrong.
+    Diverged {
+        /// Of which group.
+        core: CoreId,
+        /// At which entry it was seen.
+        at: LogIndex,
+    },
+    /// It has another replica's state now.
+    Rebuilt {
+        /// Of which group.
+        core: CoreId,
+        /// As of which entry.
+        at: LogIndex,
+    },
     /// A list of nodes could not be written down: it is tried again.
     ListNotKept {
         /// Why not.
@@ -398,6 +428,30 @@ impl Event<'_> {
                 groups,
                 "a node has not answered for as long as repair-after says: its replicas are rebuilt on others, if there are any"
             ),
+            Event::ReplicaDiffers { core, node, at } => tracing::error!(
+                core = core.0,
+                node = node.0,
+                at = at.0,
+                "a replica does not have what most have: it is told, and gets its leader's state"
+            ),
+            Event::ReplicasDisagree { core, at } => tracing::error!(
+                core = core.0,
+                at = at.0,
+                "replicas do not have the same, and too few answer to tell which are right: nobody is stopped"
+            ),
+            Event::Diverged { core, at } => tracing::error!(
+                core = core.0,
+                at = at.0,
+                "what this node has of the group is not what most replicas have: it answers nothing until it has its leader's state. \
+                 Broken memory or a fault of the program; what is on disk here was checked when it was read"
+            ),
+            Event::Rebuilt { core, at } => {
+                tracing::warn!(
+                    core = core.0,
+                    at = at.0,
+                    "this node has its leader's state now and takes part again"
+                );
+            }
             Event::ListNotKept { error } => {
                 tracing::warn!(%error, "a new list of nodes cannot be written down, so it is not used yet");
             }

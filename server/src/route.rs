@@ -302,7 +302,7 @@ fn server_route(cmd: ServerCmd, args: &Args<'_>) -> Option<Everywhere> {
             Everywhere::AllOk
         }
         C::LatencyReset => Everywhere::Sum,
-        C::Debug if is_word(args, 1, "set-active-expire") => Everywhere::AllOk,
+        C::Debug if is_word(args, 1, "set-active-expire") || is_word(args, 1, "diverge") => Everywhere::AllOk,
         C::Debug if is_word(args, 1, "digest") => Everywhere::Digest,
         C::PubsubChannels | C::PubsubShardChannels if args.len() < 4 => Everywhere::Union,
         C::PubsubNumPat => Everywhere::UnionLen,

@@ -33,6 +33,10 @@ impl StateMachine for ShardMachine {
         self.state.borrow_mut().apply(payload);
     }
 
+    fn take_digest(&mut self) -> Option<u128> {
+        self.state.borrow_mut().note_compared()
+    }
+
     fn snapshot(&mut self, at: &Applied) -> io::Result<Taking> {
         let Some(files) = &mut self.files else {
             // Nobody asks a single voter for one. It is taken for openraft's sake, when files hold what is purged.

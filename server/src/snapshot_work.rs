@@ -99,8 +99,9 @@ impl SnapshotWork {
         self.held = keep;
     }
 
-    /// `log_bytes`: written since the start.
-    fn step(&mut self, now: Tick, log_bytes: u64, leads: bool, follows: bool) -> Step {
+    /// `log_bytes`: written since the start. `needed`: another replica's state is wrong, and this one's as of that entry or later shall
+    /// take its place.
+    fn step(&mut self, now: Tick, log_bytes: u64, leads: bool, follows: bool, needed: Option<LogIndex>) -> Step {
         let log_bytes = i64::try_from(log_bytes).unwrap_or(i64::MAX);
         let newest = self.newest.get();
         if newest.index > self.seen.index {
@@ -121,7 +122,9 @@ impl SnapshotWork {
         let since = u64::try_from(log_bytes - self.log_at_newest).unwrap_or(0);
         // More is written for snapshots than for the log otherwise.
         let every = self.every.max(self.seen.bytes);
-        let take = follows && since >= every + every / 8 * self.later || leads && since >= 3 * every;
+        let take = leads && needed > Some(newest.index)
+            || follows && since >= every + every / 8 * self.later
+            || leads && since >= 3 * every;
         if take {
             self.unwanted.set(false);
             self.asked = Some(Asked {
@@ -162,7 +165,8 @@ impl CoreLoop {
         let role = group.role();
         let follows = follows(role, group.leader().is_some());
         // Busy or failed: it is tried again, or noticed elsewhere.
-        match work.step(now, log_bytes, role == Role::Leader, follows) {
+        let needed = group.state().snapshot_needed();
+        match work.step(now, log_bytes, role == Role::Leader, follows, needed) {
             Step::Nothing => {}
             Step::Take => _ = group.take_snapshot(),
             Step::HandOver => {
@@ -200,19 +204,23 @@ mod tests {
         let mut work = work_of(newest.clone(), NodeNumber(1), 300);
         let mut now = Tick::ZERO;
         assert_eq!(
-            work.step(now, 824, false, true),
+            work.step(now, 824, false, true, None),
             Step::Nothing,
             "an eighth more than 1000, with 300 before"
         );
-        assert_eq!(work.step(now, 825, false, true), Step::Take);
+        assert_eq!(work.step(now, 825, false, true, None), Step::Take);
         now = now + S;
-        assert_eq!(work.step(now, 9_000, false, true), Step::Nothing, "it is under way");
+        assert_eq!(
+            work.step(now, 9_000, false, true, None),
+            Step::Nothing,
+            "it is under way"
+        );
         newest.set(kept(80, 10));
-        assert_eq!(work.step(now, 900, false, true), Step::Nothing);
+        assert_eq!(work.step(now, 900, false, true, None), Step::Nothing);
         assert_eq!(work.to_be_purged(LogIndex(20)), Some(LogIndex(50)));
         assert_eq!(work.to_be_purged(LogIndex(50)), None);
-        assert_eq!(work.step(now, 825 + 1_124, false, true), Step::Nothing);
-        assert_eq!(work.step(now, 825 + 1_125, false, true), Step::Take);
+        assert_eq!(work.step(now, 825 + 1_124, false, true, None), Step::Nothing);
+        assert_eq!(work.step(now, 825 + 1_125, false, true, None), Step::Take);
     }
 
     #[test]
@@ -227,33 +235,53 @@ mod tests {
         let unwanted = Rc::new(Cell::new(false));
         let mut work = SnapshotWork::following(Rc::default(), unwanted.clone(), NodeNumber(4), 4_000, 0);
         let now = Tick::ZERO + S;
-        assert_eq!(work.step(now, 1_000, false, true), Step::Take);
+        assert_eq!(work.step(now, 1_000, false, true, None), Step::Take);
         assert!(!unwanted.get());
-        assert_eq!(work.step(now, 1_500, true, false), Step::Nothing);
+        assert_eq!(work.step(now, 1_500, true, false, None), Step::Nothing);
         assert!(unwanted.get());
-        assert_eq!(work.step(now, 2_000, true, false), Step::HandOver);
-        assert_eq!(work.step(now + S, 2_100, false, true), Step::Take);
+        assert_eq!(work.step(now, 2_000, true, false, None), Step::HandOver);
+        assert_eq!(work.step(now + S, 2_100, false, true, None), Step::Take);
         assert!(!unwanted.get());
-        assert_eq!(work.step(now + S, 2_100, false, true), Step::Nothing);
+        assert_eq!(work.step(now + S, 2_100, false, true, None), Step::Nothing);
+    }
+
+    #[test]
+    fn a_leader_takes_one_at_once_when_another_replica_is_wrong() {
+        let newest = Rc::new(Cell::new(kept(50, 10)));
+        let mut work = work_of(newest.clone(), NodeNumber(4), 0);
+        let now = Tick::ZERO + S;
+        assert_eq!(
+            work.step(now, 1, true, false, Some(LogIndex(50))),
+            Step::Nothing,
+            "it is there"
+        );
+        assert_eq!(work.step(now, 1, true, false, Some(LogIndex(51))), Step::Take);
+        assert_eq!(
+            work.step(now, 1, true, false, Some(LogIndex(51))),
+            Step::Nothing,
+            "it is under way"
+        );
+        newest.set(kept(60, 10));
+        assert_eq!(work.step(now, 1, true, false, Some(LogIndex(51))), Step::Nothing);
     }
 
     #[test]
     fn a_large_snapshot_is_not_written_more_often_than_the_log() {
         let newest = Rc::new(Cell::new(kept(50, 5_000)));
         let mut work = work_of(newest, NodeNumber(4), 0);
-        assert_eq!(work.step(Tick::ZERO, 4_999, false, true), Step::Nothing);
-        assert_eq!(work.step(Tick::ZERO, 5_000, false, true), Step::Take);
+        assert_eq!(work.step(Tick::ZERO, 4_999, false, true, None), Step::Nothing);
+        assert_eq!(work.step(Tick::ZERO, 5_000, false, true, None), Step::Take);
     }
 
     #[test]
     fn a_leader_hands_over_first_and_takes_one_only_if_nobody_follows_it() {
         let mut work = work_of(Rc::default(), NodeNumber(4), 0);
         let now = Tick::ZERO + S;
-        assert_eq!(work.step(now, 1_999, true, false), Step::Nothing);
-        assert_eq!(work.step(now, 2_000, true, false), Step::HandOver);
-        assert_eq!(work.step(now, 2_500, true, false), Step::Nothing, "just tried");
-        assert_eq!(work.step(now + S, 2_500, true, false), Step::HandOver);
-        assert_eq!(work.step(now + S, 3_000, true, false), Step::Take);
-        assert_eq!(work.step(now + S, 9_000, false, false), Step::Nothing);
+        assert_eq!(work.step(now, 1_999, true, false, None), Step::Nothing);
+        assert_eq!(work.step(now, 2_000, true, false, None), Step::HandOver);
+        assert_eq!(work.step(now, 2_500, true, false, None), Step::Nothing, "just tried");
+        assert_eq!(work.step(now + S, 2_500, true, false, None), Step::HandOver);
+        assert_eq!(work.step(now + S, 3_000, true, false, None), Step::Take);
+        assert_eq!(work.step(now + S, 9_000, false, false, None), Step::Nothing);
     }
 }

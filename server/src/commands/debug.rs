@@ -1,9 +1,10 @@
-//! DEBUG SLEEP, OBJECT, DIGEST, DIGEST-VALUE, PROTOCOL, SET-ACTIVE-EXPIRE, STRINGMATCH-LEN; and those that test Redis's
+//! DEBUG SLEEP, OBJECT, DIGEST, DIGEST-VALUE, DIVERGE, PROTOCOL, SET-ACTIVE-EXPIRE, STRINGMATCH-LEN; and those that test Redis's
 //! insides, which have nothing to do here.
 
 use std::time::Duration;
 
 use slotcore_engine::cmd::{self, Args, Reply};
+use slotcore_engine::keyspace::Expire;
 
 use super::arguments::{bad_subcommand, is, refuse};
 use super::{Flow, ServerCtx, help};
@@ -14,6 +15,9 @@ use crate::config::DebugCommand;
 const SLEEP_S_MAX: f64 = 3600.0;
 /// Longest text that DEBUG STRINGMATCH-LEN makes, in bytes.
 const MATCHED_BYTES_MAX: usize = 1 << 20;
+
+/// What DEBUG DIVERGE sets on the replicas of this node, and nowhere else.
+const DIVERGED_KEY: &[u8] = b"debug:diverged";
 
 /// `DEBUG subcommand [argument]`
 pub(super) fn debug(ctx: &mut ServerCtx<'_>, conn: &ClientState, args: Args<'_>, out: &mut dyn Reply) -> Flow {
@@ -44,6 +48,11 @@ pub(super) fn debug(ctx: &mut ServerCtx<'_>, conn: &ClientState, args: Args<'_>,
             *ctx.active_expire = value != b"0";
             out.ok();
             Flow::Done
+        }
+        // What comparing replicas is tested with.
+        None if is(word, "diverge") => {
+            ctx.keyspace.set_str(DIVERGED_KEY, b"", Expire::Clear);
+            accepted(out)
         }
         // It takes every value there is: a matter for tests, whose data fits the memory.
         None if is(word, "digest") && !ctx.keyspace.is_complete() => refuse(

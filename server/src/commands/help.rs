@@ -235,6 +235,8 @@ pub(super) const DEBUG: &[&str] = &[
     "    Accepted for tests of Redis; without effect.",
     "DIGEST",
     "    Output a hex signature representing the current DB content.",
+    "DIVERGE",
+    "    Set a key on the replicas of this node and nowhere else: they are wrong then.",
     "OBJECT <key>",
     "    Show low level info about `key` and associated value.",
     "SET-ACTIVE-EXPIRE <0|1>",

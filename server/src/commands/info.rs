@@ -379,6 +379,12 @@ fn raft(shown: &Shown<'_>, _: &ProcessUse, page: &mut Page) {
     page.put("raft_term", shown.facts.raft_term);
     page.put("raft_commit_index", shown.facts.raft_commit_index);
     page.put("raft_applied_index", shown.facts.raft_applied_index);
+    let compared = shown.facts.compared;
+    page.put("replicas_found_alike", compared.alike);
+    page.put("replicas_found_different", compared.differences);
+    page.put("replicas_undecided", compared.undecided);
+    page.put("replicas_diverged", compared.diverged);
+    page.put("replicas_rebuilt", compared.rebuilt);
 }
 
 fn command_stats(shown: &Shown<'_>, _: &ProcessUse, page: &mut Page) {

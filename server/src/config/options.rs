@@ -167,6 +167,20 @@ pub struct RawOptions {
     )]
     pub repair_after: String,
 
+    /// Seconds from one round in which replicas compare what they have to the next; 0 = never (live).
+    ///
+    /// The leader of each group sets the pace: some 500 keys in a tenth of a second, at which every replica looks when it
+    /// executes the same entry of the log. One that has not what most have answers nothing from then on, and gets its
+    /// leader's state.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value = "600",
+        help_heading = "Cluster",
+        verbatim_doc_comment
+    )]
+    pub compare_every: String,
+
     /// Port of /metrics, /health and /ready over HTTP, on 127.0.0.1 only; 0 turns it off.
     ///
     /// `slotcore ctl` looks at the cluster through it. There is no password on it, no data behind it, and nothing can be

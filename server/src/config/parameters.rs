@@ -177,6 +177,12 @@ pub static PARAMETERS: &[Parameter] = &[
         |s, t| integer(t, 0, TIME_MAX).map(|n| s.repair_after_s = n as u32),
     ),
     live(
+        "compare-every",
+        Setting::CompareEvery,
+        |s| s.compare_every_s.to_string(),
+        |s, t| integer(t, 0, TIME_MAX).map(|n| s.compare_every_s = n as u32),
+    ),
+    live(
         "maxmemory-policy",
         Setting::Eviction,
         |s| s.eviction_policy.name().to_string(),

@@ -141,6 +141,8 @@ pub struct Settings {
     pub read_mode: ReadMode,
     /// Seconds after which replicas of a node that does not answer are rebuilt on others; 0 = never.
     pub repair_after_s: u32,
+    /// Seconds between two rounds in which replicas compare what they have; 0 = never.
+    pub compare_every_s: u32,
     /// Which keys go at that limit.
     pub eviction_policy: EvictionPolicy,
     /// Keys drawn at random for each that goes.
@@ -189,6 +191,11 @@ impl Settings {
         (self.repair_after_s > 0).then(|| Duration::from_secs(self.repair_after_s.into()))
     }
 
+    /// How often a round begins in which replicas compare what they have; zero: never.
+    pub fn compare_every(&self) -> Duration {
+        Duration::from_secs(self.compare_every_s.into())
+    }
+
     /// From which sizes on OBJECT ENCODING calls collections large.
     pub fn encoding_limits(&self) -> EncodingLimits {
         let mut limits = EncodingLimits::default();
@@ -217,6 +224,8 @@ pub enum Setting {
     ScrubRate,
     ReadMode,
     RepairAfter,
+    /// How often replicas compare what they have.
+    CompareEvery,
     /// `maxmemory-policy` and what belongs to it.
     Eviction,
     Password,

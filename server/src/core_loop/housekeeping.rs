@@ -69,6 +69,8 @@ impl CoreLoop {
         }
         self.work_on_snapshots(group, now.tick);
         self.follow_orders(group, now.tick);
+        let has_replicas = group.members().voters.len() > 1;
+        self.state.borrow_mut().propose_comparison(now.tick, has_replicas);
         self.work_on_metadata(now.tick)?;
         self.gather_facts(group);
         let mut guard = self.state.borrow_mut();

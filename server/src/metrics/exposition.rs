@@ -246,6 +246,36 @@ const OF_CORE: &[OfCore] = &[
         "Damaged places in files that the scrubber has found.",
         |s| s.facts.store.scrub.damages,
     ),
+    (
+        "replicas_found_alike_total",
+        Counter,
+        "Slices of groups that this node leads and all replicas that answered have alike.",
+        |s| s.facts.compared.alike,
+    ),
+    (
+        "replicas_found_different_total",
+        Counter,
+        "Slices of groups that this node leads and a replica has not as most others.",
+        |s| s.facts.compared.differences,
+    ),
+    (
+        "replicas_undecided_total",
+        Counter,
+        "Slices of which it could not be told which replica is right.",
+        |s| s.facts.compared.undecided,
+    ),
+    (
+        "replicas_diverged",
+        Gauge,
+        "Replicas of this node whose state is wrong: they answer nothing until they have another's.",
+        |s| s.facts.compared.diverged,
+    ),
+    (
+        "replicas_rebuilt_total",
+        Counter,
+        "Replicas of this node that were wrong and got another's state.",
+        |s| s.facts.compared.rebuilt,
+    ),
     ("raft_term", Gauge, "Raft's election counter.", |s| s.facts.raft_term),
     (
         "raft_commit_index",

@@ -8,6 +8,7 @@ use slotcore_rt::ids::LogIndex;
 use super::StoreFacts;
 use crate::clients::BufferUse;
 use crate::nodes::NodeNumber;
+use crate::state_comparison::CompareFacts;
 
 /// Facts of one core that others count (log, Raft, connections); the core loop gathers them when somebody looks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,6 +69,8 @@ pub struct CoreFacts {
     pub over_limit_now_ms: u64,
     /// Memory and files.
     pub store: StoreFacts,
+    /// What comparing replicas has brought.
+    pub compared: CompareFacts,
 }
 
 impl CoreFacts {
@@ -102,6 +105,7 @@ impl CoreFacts {
         self.over_limit_ms = self.over_limit_ms.max(other.over_limit_ms);
         self.over_limit_now_ms = self.over_limit_now_ms.max(other.over_limit_now_ms);
         self.store.merge(&other.store);
+        self.compared.merge(&other.compared);
     }
 }
 

@@ -23,6 +23,7 @@ mod backup;
 mod blocking;
 mod cluster_again;
 mod cluster_snapshots;
+mod comparison;
 mod copies;
 mod cores;
 mod ctl;
