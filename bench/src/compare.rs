@@ -153,7 +153,10 @@ fn compare(options: &Options, rivals: &Rivals, suite: &Suite) -> io::Result<Comp
             rounds::measure(options, suite, stage, &contestants, &placement, &mut comparison.servers)?
         };
         table.title = stage.title.to_owned();
-        let baseline = contestants.iter().find(|one| !one.is_slotcore());
+        let baseline = match stage.field {
+            Field::Nodes(_) => contestants.last(),
+            _ => contestants.iter().find(|one| !one.is_slotcore()),
+        };
         table.baseline = baseline.filter(|_| contestants.len() > 1).map(|one| one.name());
         comparison.tables.push(table);
     }

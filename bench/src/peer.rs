@@ -2,6 +2,7 @@
 
 mod nodes;
 mod redis_cluster;
+mod redis_replicas;
 
 use std::fmt;
 use std::fs;
@@ -60,6 +61,13 @@ pub enum Kind<'a> {
         /// Masters, no replicas.
         nodes: u16,
     },
+    /// One of them with so many replicas, all with append-only files synced at each write; who writes waits for one of them (`WAIT`).
+    RedisReplicas {
+        /// The program.
+        program: &'a str,
+        /// Replicas.
+        replicas: u16,
+    },
     /// So many nodes of ours with one core each, which all hold everything, `--durability always`.
     SlotcoreNodes(u16),
     /// So many nodes of etcd, which all hold everything.
@@ -87,6 +95,7 @@ impl Kind<'_> {
                 durability: "always",
                 ..
             } | Kind::Redis { always: true, .. }
+                | Kind::RedisReplicas { .. }
                 | Kind::SlotcoreNodes(_)
                 | Kind::Etcd { .. }
         )
@@ -100,6 +109,11 @@ impl Kind<'_> {
     /// True when it speaks RESP.
     pub fn speaks_resp(self) -> bool {
         !matches!(self, Kind::Etcd { .. })
+    }
+
+    /// Commands that a client sends for a write, if one of them waits until a replica has it.
+    pub fn commands_a_write(self) -> u32 {
+        1 + u32::from(matches!(self, Kind::RedisReplicas { .. }))
     }
 
     /// True when its data is there after a restart.
@@ -130,6 +144,7 @@ impl fmt::Display for Kind<'_> {
                 Ok(())
             }
             Kind::RedisCluster { program, nodes } => write!(f, "{nodes} {program}, cluster"),
+            Kind::RedisReplicas { program, replicas } => write!(f, "{program} always, {replicas} replicas, WAIT 1"),
             Kind::SlotcoreNodes(nodes) => write!(f, "Slotcore always, {nodes} nodes"),
             Kind::Etcd { program, nodes: 1 } => write!(f, "{program}"),
             Kind::Etcd { program, nodes } => write!(f, "{program}, {nodes} nodes"),
@@ -183,6 +198,7 @@ impl Peer {
     fn try_start(kind: Kind<'_>, server: &Path, dir: &Path, cpus: &[CpuId]) -> io::Result<Peer> {
         match kind {
             Kind::RedisCluster { program, nodes } => return redis_cluster::start(program, nodes, dir, cpus),
+            Kind::RedisReplicas { program, replicas } => return redis_replicas::start(program, replicas, dir, cpus),
             Kind::SlotcoreNodes(nodes) => return nodes::slotcore(server, nodes, dir, cpus),
             Kind::Etcd { program, nodes } => return nodes::etcd(program, nodes, dir, cpus),
             Kind::Slotcore { .. } | Kind::Redis { .. } | Kind::Running { .. } => {}
@@ -217,7 +233,11 @@ impl Peer {
                 command.args(["--appendonly", if always { "yes" } else { "no" }]);
                 command.args(["--appendfsync", "always", "--io-threads", &io_threads.to_string()]);
             }
-            Kind::RedisCluster { .. } | Kind::SlotcoreNodes(_) | Kind::Etcd { .. } | Kind::Running { .. } => {
+            Kind::RedisCluster { .. }
+            | Kind::RedisReplicas { .. }
+            | Kind::SlotcoreNodes(_)
+            | Kind::Etcd { .. }
+            | Kind::Running { .. } => {
                 unreachable!("several are started above, and nothing is for a server that runs")
             }
         }

@@ -15,6 +15,7 @@ use crate::etcd::{self, Puts};
 use crate::load;
 use crate::load::recorder::Second;
 use crate::load::report::Row;
+use crate::load::workload::SET_WAIT;
 use crate::peer::{Peer, named};
 
 /// Who sends the requests.
@@ -79,6 +80,7 @@ impl Client {
             Self::Load => by_load(peer, contestant, placement, workload, scale),
         };
         let (mut sample, requests) = sample.map_err(|e| io::Error::other(format!("{}: {e}", workload.name)))?;
+        let requests = requests / u64::from(contestant.kind.commands_a_write());
         if peer.is_ours() {
             sample.cpu_us = Some((peer.cpu_us()? - before) / requests.max(1) as f64);
         }
@@ -132,10 +134,20 @@ fn by_load(
     workload: &Workload,
     scale: u32,
 ) -> io::Result<(Sample, u64)> {
+    let commands = contestant.kind.commands_a_write();
+    let command = match (workload.command, commands) {
+        ("set", 2) => SET_WAIT,
+        (command, 1) => command,
+        (command, _) => {
+            return Err(io::Error::other(format!(
+                "nothing waits for a replica behind {command}"
+            )));
+        }
+    };
     let mut options = load::Options {
-        command: vec![workload.command.to_owned()],
+        command: vec![command.to_owned()],
         connections: workload.connections,
-        pipeline: workload.pipeline,
+        pipeline: workload.pipeline * commands,
         keys: KEYS,
         distribution: workload.distribution,
         ..options(peer, contestant, placement)
@@ -154,7 +166,11 @@ fn by_load(
     let row = rows?
         .pop()
         .ok_or_else(|| io::Error::other("the load generator measured nothing"))?;
-    Ok((sample_of(&row, background_s)?, row.requests))
+    let mut sample = sample_of(&row, background_s)?;
+    // Of writes, not of commands.
+    sample.rate /= f64::from(commands);
+    sample.client_us *= f64::from(commands);
+    Ok((sample, row.requests))
 }
 
 /// So many seconds, less of them for a quick run: still enough for an answer.

@@ -157,6 +157,25 @@ impl Rivals {
                 let etcd = etcd.map(|kind| Contestant { kind, by_nodes: false });
                 std::iter::once(ours).chain(etcd).collect()
             }
+            Field::Nodes(nodes) => vec![
+                Contestant {
+                    kind: Kind::SlotcoreNodes(nodes),
+                    by_nodes: true,
+                },
+                ours("always", 1, false),
+            ],
+            Field::Waited => {
+                let ours = Contestant {
+                    kind: Kind::SlotcoreNodes(3),
+                    by_nodes: true,
+                };
+                let redis = self.all.iter().filter_map(|rival| match rival {
+                    Rival::Program(program) => Some(Kind::RedisReplicas { program, replicas: 2 }),
+                    Rival::Etcd(_) | Rival::Running { .. } => None,
+                });
+                let redis = redis.map(|kind| Contestant { kind, by_nodes: false });
+                std::iter::once(ours).chain(redis).collect()
+            }
             Field::Footprint(_) => {
                 let ours = ["everysec", "always"].map(|durability| ours(durability, 1, false));
                 // A server that runs has its keys already.
@@ -228,6 +247,11 @@ mod tests {
         assert_eq!(names(Field::Always), "Slotcore always; redis-server always; mine");
         assert_eq!(names(Field::Replicated(3)), "Slotcore always, 3 nodes; etcd, 3 nodes");
         assert_eq!(names(Field::Replicated(1)), "Slotcore always; etcd");
+        assert_eq!(names(Field::Nodes(3)), "Slotcore always, 3 nodes; Slotcore always");
+        assert_eq!(
+            names(Field::Waited),
+            "Slotcore always, 3 nodes; redis-server always, 2 replicas, WAIT 1"
+        );
         assert_eq!(
             names(Field::Footprint(Filled::Keys)),
             "Slotcore everysec; Slotcore always; redis-server; redis-server always"

@@ -46,6 +46,10 @@ pub enum Field {
     Cores,
     /// So many nodes that all hold everything, Slotcore's and etcd's. No keys are loaded.
     Replicated(u16),
+    /// So many nodes of Slotcore that all hold everything, and one: what replication costs.
+    Nodes(u16),
+    /// Three nodes of Slotcore; Redis with two replicas, each write waiting for one. No keys are loaded.
+    Waited,
     /// Peers alone.
     Peers,
 }
@@ -96,12 +100,12 @@ impl Filled {
 impl Field {
     /// True when all keys are set before anything is measured.
     pub fn has_keys(self) -> bool {
-        !matches!(self, Self::Replicated(_))
+        !matches!(self, Self::Replicated(_) | Self::Waited)
     }
 
     /// True when every write waits for a device.
     pub fn waits_for_device(self) -> bool {
-        matches!(self, Self::Always | Self::Replicated(_))
+        matches!(self, Self::Always | Self::Replicated(_) | Self::Nodes(_) | Self::Waited)
     }
 }
 
@@ -242,6 +246,37 @@ pub const SUITES: &[Suite] = &[
                 title: "One node",
                 field: Field::Replicated(1),
                 workloads: REPLICATED,
+                both_clients: false,
+            },
+        ],
+    },
+    Suite {
+        name: "nodes",
+        version: 1,
+        title: "What replication costs",
+        about: "50-byte values over 1 M keys, `--durability always`; 50 clients, but for the line that says one. All nodes share one \
+                processor, so processor time is that of all of them, and rates tell of one third of a machine each.",
+        stages: &[
+            Stage {
+                title: "Three nodes beside one",
+                field: Field::Nodes(3),
+                workloads: &[
+                    spread("SET, 1 client", "set", 1, 6_000).alone(),
+                    spread("SET P=1", "set", 1, 60_000),
+                    spread("SET P=16", "set", 16, 300_000),
+                    spread("GET P=1", "get", 1, 100_000),
+                    spread("GET P=16", "get", 16, 600_000),
+                ],
+                both_clients: false,
+            },
+            Stage {
+                title: "Writes beside Redis, which has each on a replica before `WAIT` answers; its latencies are of commands, half of them WAIT",
+                field: Field::Waited,
+                workloads: &[
+                    sets_for("1 client", 1, 2),
+                    sets_for("50 clients", 50, 3),
+                    sets_for("50 clients, P=16", 50, 3).piped(16),
+                ],
                 both_clients: false,
             },
         ],

@@ -73,6 +73,11 @@ impl Workload {
         !matches!(self.amount, Amount::Requests(_))
     }
 
+    /// The same with so many requests of a connection under way.
+    pub const fn piped(self, pipeline: u32) -> Self {
+        Self { pipeline, ..self }
+    }
+
     /// The same from one connection.
     pub const fn alone(self) -> Self {
         Self { connections: 1, ..self }

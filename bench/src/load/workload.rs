@@ -64,6 +64,9 @@ const COMMANDS: &[(&str, bool, &str)] = &[
 const PING_INLINE: &str = "ping_inline";
 /// The name under which SET and GET are mixed.
 const MIXED: &str = "mixed";
+/// The name of SET and WAIT in turn: a write is over when a replica has it. Ask for it with an even pipeline.
+pub const SET_WAIT: &str = "set_wait";
+const WAIT: &str = "WAIT 1 0";
 
 /// One part of a request's argument.
 #[derive(PartialEq)]
@@ -85,8 +88,10 @@ struct Template {
 /// Requests to draw from.
 pub struct Workload {
     templates: Vec<Template>,
-    /// Of two templates, the first is taken that many times out of 100.
+    /// Of two templates, the first is taken that many times out of 100,
     first_percent: u64,
+    /// or each in its turn.
+    alternates: bool,
     value_bytes: usize,
 }
 
@@ -105,6 +110,9 @@ impl Workload {
                 .filter_map(|name| named(name))
                 .map(|row| (row.1, row.2))
                 .collect()
+        } else if command.eq_ignore_ascii_case(SET_WAIT) {
+            let set = named("set").map(|row| (row.1, row.2));
+            set.into_iter().chain([(false, WAIT)]).collect()
         } else if let Some(row) = named(command) {
             vec![(row.1, row.2)]
         } else if command.contains(' ') {
@@ -112,7 +120,7 @@ impl Workload {
         } else {
             let names: Vec<&str> = COMMANDS.iter().map(|row| row.0).collect();
             return Err(format!(
-                "no workload is called {command:?}: choose one of {}, {MIXED}, or write a request with its arguments",
+                "no workload is called {command:?}: choose one of {}, {MIXED}, {SET_WAIT}, or write a request with its arguments",
                 names.join(", ")
             ));
         };
@@ -123,6 +131,7 @@ impl Workload {
         Ok(Self {
             templates,
             first_percent: u64::from(read_percent),
+            alternates: command.eq_ignore_ascii_case(SET_WAIT),
             value_bytes,
         })
     }
@@ -181,6 +190,8 @@ pub struct Drawing<'a> {
     rng: &'a mut SeededRng,
     pool: Vec<u8>,
     argument: Vec<u8>,
+    /// Requests drawn.
+    drawn: u64,
 }
 
 impl<'a> Drawing<'a> {
@@ -196,13 +207,18 @@ impl<'a> Drawing<'a> {
             rng,
             pool,
             argument: Vec::new(),
+            drawn: 0,
         }
     }
 
     /// Appends the bytes of the next request to `out`. Keys are the second word, and every word with `{key}` in it.
     pub fn next(&mut self, out: &mut Vec<u8>) -> Place {
         let templates = &self.workload.templates;
-        let second = templates.len() == 2 && !self.rng.chance(self.workload.first_percent, 100);
+        let second = match self.workload.alternates {
+            true => !self.drawn.is_multiple_of(2),
+            false => templates.len() == 2 && !self.rng.chance(self.workload.first_percent, 100),
+        };
+        self.drawn += 1;
         let template = &templates[usize::from(second)];
         let mut place = Place::Anywhere;
         if !template.inline {

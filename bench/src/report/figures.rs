@@ -31,7 +31,7 @@ pub fn of(results: &Results) -> Vec<Figure> {
             match comparison.suite.as_str() {
                 "redis-default" => over_pipeline(table, &mut of_table),
                 "default-set" | "data-types" => beside_baseline(table, &mut of_table),
-                "cores" => by_workload(table, &mut of_table),
+                "cores" | "nodes" => by_workload(table, &mut of_table),
                 "one-client" => percentiles(table, &mut of_table),
                 "latency" => {
                     percentiles(table, &mut of_table);
