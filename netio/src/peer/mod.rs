@@ -2,10 +2,14 @@
 //! secret, and opened again when it is lost. What the frames say is not known here, only how long they are.
 
 mod dialing;
+mod event;
 mod handshake;
 mod link;
 mod net;
+mod refusal;
 
 pub use dialing::{DIAL_FIRST, DIAL_LONGEST};
-pub use handshake::{Identity, PeerId, Refusal};
-pub use net::{AskerId, LinkEnd, PeerEvent, PeerNet, PeerOptions};
+pub use event::{AskerId, LinkEnd, PeerEvent, PeerOptions};
+pub use handshake::{Identity, PeerId};
+pub use net::PeerNet;
+pub use refusal::Refusal;
