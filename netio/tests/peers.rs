@@ -2,119 +2,15 @@
 //! away and come back.
 #![allow(clippy::disallowed_methods, reason = "strangers are ordinary sockets")]
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+mod nodes;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
 
 use bytes::Bytes;
-use slotcore_netio::peer::{Identity, LinkEnd, PeerEvent, PeerId, PeerNet, PeerOptions, Refusal};
-use slotcore_rt::clock::{Clock, SystemClock, Tick};
-use slotcore_rt::ring::{Class, Completion, Ring};
+use nodes::{HANG, Node, connected, frame, identity, turn_until};
+use slotcore_netio::peer::{Identity, LinkEnd, PeerEvent, PeerId, PeerOptions, Refusal};
 use slotcore_rt::rng::SeededRng;
-
-/// A test that waits this long has failed.
-const HANG: Duration = Duration::from_secs(60);
-
-struct Node {
-    ring: Ring,
-    net: PeerNet,
-    id: PeerId,
-    address: SocketAddr,
-    events: VecDeque<PeerEvent>,
-    completions: Vec<Completion>,
-}
-
-fn identity(me: u64) -> Identity {
-    Identity {
-        me: PeerId(me),
-        cluster: 0xc1,
-        secret: b"secret".to_vec(),
-        incarnation: u128::from(me) + 1000,
-        known: BTreeMap::new(),
-        removed: BTreeSet::new(),
-    }
-}
-
-impl Node {
-    fn new(me: u64) -> Self {
-        Self::with(identity(me), PeerOptions::default(), "127.0.0.1:0".parse().unwrap())
-    }
-
-    fn with(identity: Identity, options: PeerOptions, address: SocketAddr) -> Self {
-        let id = identity.me;
-        let mut net = PeerNet::new(identity, options, SeededRng::new(id.0));
-        let (listener, address) = slotcore_netio::bind(address).unwrap();
-        net.listen(listener).unwrap();
-        Self {
-            ring: Ring::new(64).unwrap(),
-            net,
-            id,
-            address,
-            events: VecDeque::new(),
-            completions: Vec::new(),
-        }
-    }
-
-    fn turn(&mut self) {
-        self.net.flush(&mut self.ring, SystemClock.tick()).unwrap();
-        self.ring.submit_and_wait(1, Duration::from_millis(1)).unwrap();
-        let mut completions = std::mem::take(&mut self.completions);
-        self.ring.reap(&mut completions);
-        for completion in completions.drain(..) {
-            assert_eq!(completion.class, Class::Peer);
-            self.net.on_completion(completion);
-        }
-        self.completions = completions;
-        self.events.extend(std::iter::from_fn(|| self.net.next_event()));
-    }
-
-    fn wants(&mut self, others: &[(PeerId, SocketAddr)]) {
-        self.net.want(others.iter().copied(), SystemClock.tick());
-    }
-
-    fn frames(&mut self) -> Vec<Bytes> {
-        let mut frames = Vec::new();
-        self.events.retain(|event| match event {
-            PeerEvent::Frame(_, frame) => {
-                frames.push(frame.clone());
-                false
-            }
-            _ => true,
-        });
-        frames
-    }
-
-    fn saw(&self, wanted: impl Fn(&PeerEvent) -> bool) -> bool {
-        self.events.iter().any(wanted)
-    }
-}
-
-/// Turns all nodes until `done`.
-fn turn_until(nodes: &mut [&mut Node], what: &str, mut done: impl FnMut(&mut [&mut Node]) -> bool) {
-    let limit: Tick = SystemClock.tick() + HANG;
-    while !done(nodes) {
-        for node in nodes.iter_mut() {
-            node.turn();
-        }
-        let seen: Vec<_> = nodes.iter().map(|node| &node.events).collect();
-        assert!(SystemClock.tick() < limit, "{what}: {seen:?}");
-    }
-}
-
-fn connected(a: &mut Node, b: &mut Node) {
-    a.wants(&[(b.id, b.address)]);
-    b.wants(&[(a.id, a.address)]);
-    turn_until(&mut [a, b], "a link", |nodes| {
-        nodes.iter().all(|node| node.net.open_count() == 1)
-    });
-}
-
-fn frame(len: usize, fill: u8) -> Bytes {
-    let mut bytes = (len as u32).to_le_bytes().to_vec();
-    bytes.resize(len + 4, fill);
-    bytes.into()
-}
 
 #[test]
 fn frames_of_all_sizes_arrive_whole_and_in_order_both_ways() {
@@ -379,7 +275,8 @@ fn who_may_not_ask_is_told_why_and_nothing_is_heard_of_him() {
     );
     // Nobody listens there.
     let mut lonely = asker();
-    lonely.net.ask("127.0.0.1:1".parse().unwrap(), b"x");
+    let nowhere: SocketAddr = "127.0.0.1:1".parse().unwrap();
+    lonely.net.ask(nowhere, b"x");
     turn_until(&mut [&mut lonely], "a failure", |nodes| {
         nodes[0].saw(|event| *event == PeerEvent::Answered(Err(LinkEnd::Io(libc::ECONNREFUSED))))
     });

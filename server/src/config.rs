@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use slotcore_engine::eviction::EvictionPolicy;
+use slotcore_netio::peer::PeerTls;
 use slotcore_rt::config_file;
 
 use crate::acl::AclTable;
@@ -22,6 +23,7 @@ pub mod options;
 pub mod output_limits;
 pub mod parameters;
 pub mod parse;
+pub mod peer_tls;
 pub mod registry;
 pub mod settings;
 
@@ -107,6 +109,8 @@ pub struct Config {
     pub cluster: Option<ClusterConfig>,
     /// What was said about them.
     pub cluster_texts: ClusterTexts,
+    /// The certificates that links between nodes are secured with; `None`: they are not encrypted.
+    pub peer_tls: Option<PeerTls>,
     /// Port of the admin HTTP server on the loopback address; `None` = off.
     pub admin_port: Option<u16>,
     /// Directory of the data.
@@ -353,6 +357,7 @@ impl Config {
             settings,
             cluster: None,
             cluster_texts: ClusterTexts::of(&told),
+            peer_tls: peer_tls::read(&told)?,
         };
         config.cluster = ClusterConfig::check(&told, (config.announced_host(), config.port))?;
         config.check_for_cluster()?;

@@ -41,7 +41,7 @@ use crate::logging::LogControl;
 use crate::mesh::Mesh;
 use crate::metadata_turn::{Metadata, Parts};
 use crate::parcel::Parcel;
-use crate::peer_driver::PeerDriver;
+use crate::peer_driver::{PeerDriver, PeerEntrance};
 use crate::pubsub::Interest;
 use crate::shard_machine::ShardMachine;
 use crate::snapshot_files::SnapshotFiles;
@@ -290,6 +290,7 @@ async fn open(plan: CorePlan) -> Result<Option<Core>, Refused> {
     let group_id = GroupId(opened.keyspace.hash_seed());
     let (origin, seed) = (rng.next_u64(), rng.next_u64());
     let log_bytes_target = log_target(&plan.config);
+    let peer_tls = plan.config.peer_tls.clone();
     let mut server = ServerState::new(plan.config, plan.identity, plan.cluster, plan.core);
     let view = plan.view;
     server.view = view.clone();
@@ -365,7 +366,11 @@ async fn open(plan: CorePlan) -> Result<Option<Core>, Refused> {
                 turns.metadata = Some(Box::new(metadata));
             }
             let rng = rng.derive("links to other nodes");
-            let driver = PeerDriver::new(nodes, plan.core, kept, socket, messages, rng, now)
+            let entrance = PeerEntrance {
+                listener: socket,
+                tls: peer_tls,
+            };
+            let driver = PeerDriver::new(nodes, plan.core, kept, entrance, messages, rng, now)
                 .map_err(refused("a socket for peers"))?;
             turns.peers = Some(Peers::new(driver, group_id, now));
             group

@@ -6,7 +6,9 @@ pub mod inquiry;
 mod wire;
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
+
+use slotcore_netio::peer::PeerPlace;
 
 use crate::nodes::NodeList;
 
@@ -45,7 +47,7 @@ pub enum JoinAnswer {
     /// It cannot become one.
     Refused(JoinRefusal),
     /// The core 0 that listens here for other nodes knows more.
-    AskThere(SocketAddr),
+    AskThere(PeerPlace),
     /// Nobody can say now: it is to ask again, anybody.
     AskAgain,
 }

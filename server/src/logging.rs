@@ -400,7 +400,7 @@ impl Event<'_> {
             Event::PeerFailed { core, node, why } => {
                 let node = node.map_or(0, |node| node.0);
                 match why {
-                    LinkEnd::Refused { .. } => {
+                    LinkEnd::Refused { .. } | LinkEnd::Tls(_) => {
                         tracing::warn!(core = core.0, node, %why, "no link with another node");
                     }
                     _ => tracing::debug!(core = core.0, node, %why, "no link with another node yet"),

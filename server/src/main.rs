@@ -275,7 +275,7 @@ fn join(config: &Config, layout: Layout, was_served: bool) -> Result<Option<Clus
         peer_port_base: own.peer_port,
         cores: layout.cores,
     };
-    let Some(list) = ask::join(seeds, &request, secret)? else {
+    let Some(list) = ask::join(seeds, &request, secret, config.peer_tls.as_ref())? else {
         return Ok(None);
     };
     let (node, nodes) = (list.me, list.nodes.len());
@@ -293,7 +293,7 @@ fn check_joins(config: &Config, file: &ClusterFile) -> Result<(), StartupError> 
     else {
         return Ok(());
     };
-    match ask::look_at(seeds, &file.list(), file.incarnation())? {
+    match ask::look_at(seeds, &file.list(), file.incarnation(), config.peer_tls.as_ref())? {
         AtSeeds::Nothing => Ok(()),
         AtSeeds::Another => Err(StartupError::OtherCluster {
             dir: config.dir.clone(),

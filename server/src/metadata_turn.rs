@@ -7,12 +7,12 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use slotcore_engine::log::{CoreLog, EntryRead, GcAdvice, Record, decode_entry};
+use slotcore_netio::peer::PeerPlace;
 use slotcore_raft_shard::peer::{Links, PeerHub};
 use slotcore_raft_shard::runtime::glommio::GlommioRuntime;
 use slotcore_raft_shard::{
@@ -408,10 +408,10 @@ impl Metadata {
     fn answers(&mut self, now: Tick) -> Vec<(Asker, JoinAnswer)> {
         let (machine, leads) = (self.machine.borrow(), self.group.takes_proposals(now));
         let leader = self.group.leader().map(NodeNumber::of).filter(|_| !leads);
-        let there = leader.and_then(|leader| Some(self.view.nodes.node(leader)?.peer_address(CORE)));
+        let there = leader.and_then(|leader| Some(self.view.nodes.node(leader)?.peer_place(CORE)));
         let mut answers = Vec::new();
         self.joins.retain(|join| {
-            let answer = answer(machine.state(), &join.request, leads, there, now >= join.until);
+            let answer = answer(machine.state(), &join.request, leads, there.clone(), now >= join.until);
             let keep = answer.is_none();
             answers.extend(answer.map(|answer| (join.asker, answer)));
             keep
@@ -449,7 +449,7 @@ fn answer(
     state: &ClusterState,
     request: &JoinRequest,
     leads: bool,
-    there: Option<SocketAddr>,
+    there: Option<PeerPlace>,
     late: bool,
 ) -> Option<JoinAnswer> {
     if let Some(there) = there {
@@ -679,8 +679,8 @@ mod tests {
             };
             assert_eq!((list.me, list.epoch, list.nodes.len()), (NodeNumber(4), 2, 4));
         }
-        let there = "10.0.0.1:17000".parse().unwrap();
-        let elsewhere = answer(&state, &asked, false, Some(there), false);
+        let there = PeerPlace::from(std::net::SocketAddr::from(([10, 0, 0, 1], 17000)));
+        let elsewhere = answer(&state, &asked, false, Some(there.clone()), false);
         assert_eq!(elsewhere, Some(JoinAnswer::AskThere(there)));
         let refused = answer(&state, &request(5, 3), true, None, false);
         assert_eq!(refused, Some(JoinAnswer::Refused(JoinRefusal::Cores(2))));

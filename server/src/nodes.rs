@@ -9,7 +9,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use sha2::{Digest, Sha256};
-use slotcore_netio::peer::PeerId;
+use slotcore_netio::peer::{PeerId, PeerPlace};
 use slotcore_rt::ids::{CoreId, GroupId, ReplicaId};
 
 use crate::config::CORES_MAX;
@@ -100,6 +100,14 @@ impl Node {
     pub fn peer_address(&self, core: CoreId) -> SocketAddr {
         SocketAddr::new(self.address, self.peer_port_base + core.0)
     }
+
+    /// The same with the host it was found by.
+    pub fn peer_place(&self, core: CoreId) -> PeerPlace {
+        PeerPlace {
+            address: self.peer_address(core),
+            host: self.host.clone(),
+        }
+    }
 }
 
 /// See the module's text.
@@ -165,9 +173,9 @@ impl NodeList {
     }
 
     /// The other nodes' cores of this number, and where they are.
-    pub fn peers_of(&self, core: CoreId) -> impl Iterator<Item = (PeerId, SocketAddr)> {
+    pub fn peers_of(&self, core: CoreId) -> impl Iterator<Item = (PeerId, PeerPlace)> {
         let others = self.nodes.iter().filter(|node| node.number != self.me);
-        others.map(move |node| (node.number.peer(core), node.peer_address(core)))
+        others.map(move |node| (node.number.peer(core), node.peer_place(core)))
     }
 
     /// A core as a node of a Redis Cluster: 40 hexadecimal digits, the same on all nodes and for ever. The first eight
@@ -241,7 +249,8 @@ mod tests {
     #[test]
     fn a_core_has_links_to_the_cores_of_its_number_on_other_nodes() {
         let list = list(3);
-        let peers: Vec<_> = list.peers_of(CoreId(1)).collect();
+        let peers = list.peers_of(CoreId(1)).map(|(peer, place)| (peer, place.address));
+        let peers: Vec<_> = peers.collect();
         assert_eq!(
             peers,
             [

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use slotcore_netio::peer::{AskerId, Identity, LinkEnd, PeerEvent, PeerId, PeerNet, PeerOptions, Refusal};
+use slotcore_netio::peer::{AskerId, Identity, LinkEnd, PeerEvent, PeerId, PeerNet, PeerOptions, PeerTls, Refusal};
 use slotcore_raft_shard::peer::PeerHub;
 use slotcore_raft_shard::runtime::glommio::GlommioRuntime;
 use slotcore_rt::clock::Tick;
@@ -40,6 +40,14 @@ pub enum Heard<'a> {
     Nodes(NodeList),
 }
 
+/// Where peers dial a core, and what links with them are secured with.
+pub struct PeerEntrance {
+    /// A bound socket.
+    pub listener: OwnedFd,
+    /// Those of `--peer-tls-cert`.
+    pub tls: Option<PeerTls>,
+}
+
 /// See the module's text.
 pub struct PeerDriver {
     net: PeerNet,
@@ -62,8 +70,8 @@ pub struct PeerDriver {
 }
 
 impl PeerDriver {
-    /// Links of core `core` to those of `nodes`, over `hub`. `kept`: knows their incarnations. `listener`: a socket
-    /// bound where peers dial this core. `rng` must not be guessable.
+    /// Links of core `core` to those of `nodes`, over `hub`. `kept`: knows their incarnations. `entrance`: where peers dial this core.
+    /// `rng` must not be guessable.
     ///
     /// # Errors
     /// What the system says when a socket cannot listen.
@@ -71,7 +79,7 @@ impl PeerDriver {
         nodes: Arc<NodeList>,
         core: CoreId,
         kept: Arc<ClusterFile>,
-        listener: OwnedFd,
+        entrance: PeerEntrance,
         hub: Rc<PeerHub<GlommioRuntime>>,
         rng: SeededRng,
         now: Tick,
@@ -88,8 +96,12 @@ impl PeerDriver {
                 .collect(),
             removed: BTreeSet::new(),
         };
-        let mut net = PeerNet::new(identity, PeerOptions::default(), rng);
-        net.listen(listener)?;
+        let options = PeerOptions {
+            tls: entrance.tls,
+            ..PeerOptions::default()
+        };
+        let mut net = PeerNet::new(identity, options, rng);
+        net.listen(entrance.listener)?;
         let takes_part = kept.takes_part();
         hub.set_silent(!takes_part);
         let mut driver = Self {
@@ -327,10 +339,10 @@ impl PeerDriver {
             }
         });
         if let Some(inquiry) = &mut self.inquiry
-            && let Some(address) = inquiry.step(now, self.led && !met.is_empty(), &self.nodes)
+            && let Some(place) = inquiry.step(now, self.led && !met.is_empty(), &self.nodes)
         {
             let question = Question::AmIMember(self.kept.incarnation());
-            net.ask(address, &question.encode());
+            net.ask(place, &question.encode());
         }
         self.net.flush(ring, now)
     }

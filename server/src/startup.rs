@@ -234,7 +234,7 @@ impl fmt::Display for StartupError {
             Self::NotJoined { at, why } => write!(
                 f,
                 "this node cannot join the cluster of {at}: {why}: check --join, which names the first of a node's ports for \
-                 other nodes, and --cluster-secret-file"
+                 other nodes, --cluster-secret-file and --peer-tls-cert"
             ),
             Self::OtherCores { cores } => write!(
                 f,

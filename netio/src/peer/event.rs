@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::handshake::PeerId;
 use super::refusal::Refusal;
+use super::tls::{PeerTls, TlsEnd};
 
 /// A link that is not open after this long is given up.
 pub(super) const OPEN_WITHIN: Duration = Duration::from_secs(2);
@@ -19,6 +20,8 @@ pub struct PeerOptions {
     pub frame_bytes_max: usize,
     /// Unsent bytes of a link above which it is given up: the peer does not keep up, and will be sent a snapshot.
     pub unsent_bytes_max: usize,
+    /// With which certificates links are secured; `None`: nothing is encrypted.
+    pub tls: Option<PeerTls>,
 }
 
 impl Default for PeerOptions {
@@ -26,6 +29,7 @@ impl Default for PeerOptions {
         Self {
             frame_bytes_max: 256 << 20,
             unsent_bytes_max: 512 << 20,
+            tls: None,
         }
     }
 }
@@ -40,6 +44,8 @@ pub enum LinkEnd {
         /// By the other side.
         told: bool,
     },
+    /// TLS was not agreed upon, or ended.
+    Tls(TlsEnd),
     /// What the system says.
     Io(i32),
     /// The peer has closed it.
@@ -60,11 +66,22 @@ pub enum LinkEnd {
     Crowded,
 }
 
+impl LinkEnd {
+    /// Whether the other side is told by something that is still to be sent.
+    pub(super) fn is_to_be_told(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused { told: false, .. } | Self::Tls(TlsEnd::NotAccepted(_) | TlsEnd::Failed(_))
+        )
+    }
+}
+
 impl fmt::Display for LinkEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused { why, told: true } => write!(f, "refused by the other side: {why}"),
             Self::Refused { why, told: false } => write!(f, "{why}"),
+            Self::Tls(end) => write!(f, "{end}"),
             Self::Io(errno) => write!(f, "{}", io::Error::from_raw_os_error(*errno)),
             Self::Closed => f.write_str("closed by the other side"),
             Self::Late => write!(f, "not open after {} s", OPEN_WITHIN.as_secs()),

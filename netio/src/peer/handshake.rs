@@ -15,7 +15,7 @@
 //! asks. `from` and `to` of its hello are 0, and so may be the cluster, if it knows of none; it is answered in version 3 by any
 //! core 0. Both prove the same as peers do, before anything is asked.
 //!
-//! Without a secret the proof says only that nobody configured one. What follows is not encrypted.
+//! Without a secret the proof says only that nobody configured one. What follows is encrypted only if all of it goes through TLS (`tls`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -56,6 +56,8 @@ impl PeerId {
 }
 
 const HELLO: &[u8; 4] = b"SLPR";
+/// With it whoever dials with TLS begins.
+const TLS_HANDSHAKE: u8 = 0x16;
 /// Of peers.
 const VERSION: u8 = 2;
 /// Of those who ask, and of what they are answered.
@@ -166,7 +168,9 @@ impl Handshake {
                 && input[..magic] != HELLO[..magic]
                 && input[..magic] != REFUSED[..magic]
             {
-                return self.refuse(Refusal::NotAPeer, out);
+                let uses_tls = input.first() == Some(&TLS_HANDSHAKE);
+                let why = if uses_tls { Refusal::Tls } else { Refusal::NotAPeer };
+                return self.refuse(why, out);
             }
             match self.state {
                 State::Dialed { to } => {

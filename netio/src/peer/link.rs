@@ -6,7 +6,10 @@ use std::os::fd::OwnedFd;
 use bytes::{Bytes, BytesMut};
 use slotcore_rt::clock::Tick;
 
+use super::event::LinkEnd;
 use super::handshake::{Handshake, PeerId};
+use super::refusal::{Refusal, refuse};
+use super::tls::{TlsEnd, TlsSession};
 
 /// Bytes that one receive can bring.
 pub(super) const RECV_BYTES: usize = 64 << 10;
@@ -59,6 +62,8 @@ pub(super) struct Link {
     pub connect_pending: bool,
     /// What we dialed for: to ask this.
     pub question: Option<Bytes>,
+    /// What secures it: then the kernel sees its buffers, and neither `input` nor `greeting` and `out`.
+    pub tls: Option<Box<TlsSession>>,
 }
 
 impl Link {
@@ -83,6 +88,7 @@ impl Link {
             send_pending: false,
             connect_pending: false,
             question: None,
+            tls: None,
         }
     }
 
@@ -104,8 +110,72 @@ impl Link {
         self.recv_pending || self.send_pending || self.connect_pending
     }
 
+    /// Takes in `n` bytes that a receive has brought.
+    ///
+    /// # Errors
+    /// With TLS: nothing more can come.
+    pub fn arrived(&mut self, n: usize) -> Result<(), LinkEnd> {
+        let Some(tls) = &mut self.tls else {
+            let len = self.input.len() + n;
+            // SAFETY: the kernel has written so many bytes behind the input, into room made for them.
+            unsafe { self.input.set_len(len) };
+            return Ok(());
+        };
+        let opened = tls.open(n, &mut self.input);
+        if let Err(LinkEnd::Refused {
+            why: Refusal::Tls,
+            told: false,
+        }) = opened
+        {
+            // It is told in words that it can read. Nothing was sent so far.
+            self.tls = None;
+            refuse(Refusal::Tls, &mut self.greeting);
+        }
+        opened
+    }
+
+    /// With TLS: makes records of what is to be sent. Not while a send is under way.
+    pub fn seal(&mut self) -> Result<(), TlsEnd> {
+        let Some(tls) = &mut self.tls else { return Ok(()) };
+        if !self.greeting.is_empty() {
+            return tls.seal(std::iter::once(&self.greeting[self.sent..]));
+        }
+        if !matches!(self.phase, Phase::Open) {
+            return tls.seal(std::iter::empty());
+        }
+        let mut skip = self.sent;
+        tls.seal(self.out.iter().map(|frame| &frame[std::mem::take(&mut skip)..]))
+    }
+
+    /// True while there is something that a link says before it is closed.
+    pub fn has_last_word(&self) -> bool {
+        let greeting = !self.greeting.is_empty();
+        self.tls.as_ref().map_or(greeting, |tls| tls.has_last_word(greeting))
+    }
+
+    /// Nothing more is sent.
+    pub fn silence(&mut self) {
+        if !self.send_pending {
+            self.greeting.clear();
+        }
+        if let Some(tls) = &mut self.tls {
+            tls.silence();
+        }
+    }
+
+    /// Takes note of `n` bytes that a send took.
+    pub fn took(&mut self, n: usize) {
+        match &mut self.tls {
+            Some(tls) => {
+                let n = tls.took(n);
+                self.sent_own(n);
+            }
+            None => self.sent_own(n),
+        }
+    }
+
     /// Takes note of `n` bytes sent, of the greeting or of frames.
-    pub fn took(&mut self, mut n: usize) {
+    fn sent_own(&mut self, mut n: usize) {
         if !self.greeting.is_empty() {
             self.sent += n;
             if self.sent == self.greeting.len() {
@@ -142,8 +212,19 @@ impl Link {
         Ok(Some(self.input.split_to(len).freeze()))
     }
 
+    /// Where the next receive writes, and how much.
+    pub fn room(&mut self, longest: usize) -> (*mut u8, usize) {
+        if let Some(tls) = &mut self.tls {
+            let room = tls.room();
+            return (room.as_mut_ptr(), room.len());
+        }
+        self.make_room(longest);
+        let room = self.input.spare_capacity_mut();
+        (room.as_mut_ptr().cast(), room.len())
+    }
+
     /// Room for the next receive: all of the frame that is arriving, or as much as usual.
-    pub fn make_room(&mut self, longest: usize) {
+    fn make_room(&mut self, longest: usize) {
         let wanted = match self.input.first_chunk::<LENGTH_BYTES>() {
             Some(head) if self.is_open() => {
                 let len = u32::from_le_bytes(*head) as usize + LENGTH_BYTES;

@@ -6,8 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
-use std::mem::MaybeUninit;
-use std::net::SocketAddr;
 use std::ops::Bound;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::Duration;
@@ -22,7 +20,9 @@ use super::dialing::Dialing;
 use super::event::{AskerId, LinkEnd, OPEN_WITHIN, PeerEvent, PeerOptions};
 use super::handshake::{Handshake, Identity, NONCE_BYTES, PeerId, Step};
 use super::link::{Link, Phase, SEND_FRAMES};
+use super::place::PeerPlace;
 use super::refusal::{REFUSED, Refusal, refuse};
+use super::tls::{TlsEnd, TlsSession};
 use crate::socket;
 
 /// One who asks is given up when there is no answer after this long: several elections of whoever has to decide.
@@ -42,7 +42,7 @@ const KEEPALIVE_S: u32 = 15;
 
 /// Where a peer is, and when it is dialed.
 struct Target {
-    address: SocketAddr,
+    place: PeerPlace,
     dialing: Dialing,
 }
 
@@ -61,7 +61,7 @@ pub struct PeerNet {
     addresses: BTreeMap<u64, Box<(libc::sockaddr_storage, u32)>>,
     events: VecDeque<PeerEvent>,
     /// To be asked, and where.
-    questions: VecDeque<(SocketAddr, Bytes)>,
+    questions: VecDeque<(PeerPlace, Bytes)>,
     now: Tick,
 }
 
@@ -110,13 +110,14 @@ impl PeerNet {
     }
 
     /// There shall be a link with each of these and with nobody else. Links that are no longer wanted are closed.
-    pub fn want(&mut self, peers: impl IntoIterator<Item = (PeerId, SocketAddr)>, now: Tick) {
+    pub fn want(&mut self, peers: impl IntoIterator<Item = (PeerId, impl Into<PeerPlace>)>, now: Tick) {
         let mut wanted: BTreeMap<_, _> = peers
             .into_iter()
             .filter(|(peer, _)| *peer != self.identity.me)
+            .map(|(peer, place)| (peer, place.into()))
             .collect();
         self.targets
-            .retain(|peer, target| wanted.get(peer) == Some(&target.address));
+            .retain(|peer, target| wanted.get(peer) == Some(&target.place));
         let kept: Vec<_> = self.targets.keys().copied().collect();
         let unwanted: Vec<_> = self
             .open
@@ -130,17 +131,17 @@ impl PeerNet {
         for peer in kept {
             wanted.remove(&peer);
         }
-        for (peer, address) in wanted {
+        for (peer, place) in wanted {
             let dialing = Dialing::new(now);
-            self.targets.insert(peer, Target { address, dialing });
+            self.targets.insert(peer, Target { place, dialing });
         }
     }
 
-    /// Asks whoever listens for peers at `address`, core 0 of a node, to be answered by [`PeerEvent::Answered`]. Who asks has to
+    /// Asks whoever listens for peers there, core 0 of a node, to be answered by [`PeerEvent::Answered`]. Who asks has to
     /// know the secret, and the cluster unless that is 0. `question`: at most 4 KiB.
-    pub fn ask(&mut self, address: SocketAddr, question: &[u8]) {
+    pub fn ask(&mut self, place: impl Into<PeerPlace>, question: &[u8]) {
         assert!(question.len() <= QUESTION_BYTES_MAX, "longer than a question can be");
-        self.questions.push_back((address, framed(question)));
+        self.questions.push_back((place.into(), framed(question)));
     }
 
     /// Answers one who asks; whoever has gone is not there to hear it. `answer`: at most 1 MiB.
@@ -231,9 +232,9 @@ impl PeerNet {
             self.end(id, LinkEnd::Late);
         }
         self.dial_due(ring)?;
-        while let Some((address, question)) = self.questions.pop_front() {
-            if let Err(error) = self.dial(ring, address, None, Some(question))? {
-                self.events.push_back(PeerEvent::Answered(Err(no_socket(&error))));
+        while let Some((place, question)) = self.questions.pop_front() {
+            if let Err(error) = self.dial(ring, &place, None, Some(question))? {
+                self.events.push_back(PeerEvent::Answered(Err(error)));
             }
         }
         if let Some(listener) = &self.listener
@@ -246,12 +247,18 @@ impl PeerNet {
             // SAFETY: the entry names no memory; the listener lives as long as `self`.
             unsafe { ring.push(Class::Peer, token(Op::Accept, 0), accept)? };
         }
+        let mut failed = Vec::new();
         for (&id, link) in &mut self.links {
-            arm(ring, id, link, self.options.frame_bytes_max)?;
+            if let Err(end) = arm(ring, id, link, self.options.frame_bytes_max)? {
+                failed.push((id, end));
+            }
+        }
+        for (id, end) in failed {
+            self.end(id, LinkEnd::Tls(end));
         }
         let addresses = &mut self.addresses;
         self.links.retain(|id, link| {
-            let gone = link.is_closing() && !link.is_busy() && link.greeting.is_empty();
+            let gone = link.is_closing() && !link.is_busy() && !link.has_last_word();
             if gone {
                 addresses.remove(id);
             }
@@ -274,37 +281,44 @@ impl PeerNet {
         let due: Vec<_> = self
             .targets
             .iter_mut()
-            .filter_map(|(&peer, target)| (me < peer && target.dialing.is_due(now)).then_some((peer, target.address)))
+            .filter_map(|(&peer, target)| {
+                (me < peer && target.dialing.is_due(now)).then_some((peer, target.place.clone()))
+            })
             .collect();
-        for (peer, address) in due {
-            if let Err(error) = self.dial(ring, address, Some(peer), None)? {
-                self.failed(peer, no_socket(&error), Duration::ZERO);
+        for (peer, place) in due {
+            if let Err(error) = self.dial(ring, &place, Some(peer), None)? {
+                self.failed(peer, error, Duration::ZERO);
             }
         }
         Ok(())
     }
 
-    /// Begins to connect, with a peer or to ask. The inner error: there is no socket.
+    /// Begins to connect, with a peer or to ask. The inner error: there is no socket, or no certificate for such a host.
     fn dial(
         &mut self,
         ring: &mut Ring,
-        address: SocketAddr,
+        place: &PeerPlace,
         peer: Option<PeerId>,
         question: Option<Bytes>,
-    ) -> io::Result<Result<(), io::Error>> {
-        let fd = match socket::stream(address) {
+    ) -> io::Result<Result<(), LinkEnd>> {
+        let fd = match socket::stream(place.address) {
             Ok(fd) => fd,
-            Err(error) => return Ok(Err(error)),
+            Err(error) => return Ok(Err(no_socket(&error))),
+        };
+        let tls = self.options.tls.as_ref().map(|tls| TlsSession::dial(tls, &place.host));
+        let tls = match tls.transpose() {
+            Ok(tls) => tls.map(Box::new),
+            Err(end) => return Ok(Err(LinkEnd::Tls(end))),
         };
         let id = self.next_link;
         self.next_link += 1;
         let target = &**self
             .addresses
             .entry(id)
-            .or_insert(Box::new(socket::to_storage(address)));
+            .or_insert(Box::new(socket::to_storage(place.address)));
         let connect = opcode::Connect::new(types::Fd(fd.as_raw_fd()), (&raw const target.0).cast(), target.1).build();
         let mut link = Link::new(fd, peer, Phase::Connecting, self.now);
-        (link.connect_pending, link.question) = (true, question);
+        (link.connect_pending, link.question, link.tls) = (true, question, tls);
         self.links.insert(id, link);
         // SAFETY: the address lies in a box that is kept until the link is gone, which waits for the completion.
         unsafe { ring.push(Class::Peer, token(Op::Connect, id), connect)? };
@@ -334,8 +348,13 @@ impl PeerNet {
         let handshake = Handshake::accept(self.nonce());
         let id = self.next_link;
         self.next_link += 1;
-        self.links
-            .insert(id, Link::new(fd, None, Phase::Greeting(handshake), self.now));
+        let mut link = Link::new(fd, None, Phase::Greeting(handshake), self.now);
+        let tls = self.options.tls.as_ref().map(TlsSession::accept).transpose();
+        match tls {
+            Ok(tls) => link.tls = tls.map(Box::new),
+            Err(end) => return self.events.push_back(PeerEvent::Failed(None, LinkEnd::Tls(end))),
+        }
+        self.links.insert(id, link);
     }
 
     fn on_connect(&mut self, id: u64, result: i32) {
@@ -368,9 +387,9 @@ impl PeerNet {
             ..0 if matches!(-result, libc::EINTR | libc::EAGAIN) => return,
             ..0 => return self.end(id, LinkEnd::Io(-result)),
             _ => {
-                let len = link.input.len() + result as usize;
-                // SAFETY: the kernel has written so many bytes behind the input, into room made for them.
-                unsafe { link.input.set_len(len) };
+                if let Err(end) = link.arrived(result as usize) {
+                    return self.end(id, end);
+                }
             }
         }
         if let Phase::Greeting(handshake) = &mut link.phase {
@@ -496,14 +515,14 @@ impl PeerNet {
         match result {
             0.. => {
                 link.took(result as usize);
-                if link.is_closing() && link.greeting.is_empty() {
+                if link.is_closing() && !link.has_last_word() {
                     // The last word is said.
                     socket::shutdown(link.fd.as_raw_fd());
                 }
             }
             _ if matches!(-result, libc::EINTR | libc::EAGAIN) => {}
             _ => {
-                link.greeting.clear();
+                link.silence();
                 self.end(id, LinkEnd::Io(-result));
             }
         }
@@ -522,10 +541,8 @@ impl PeerNet {
         };
         let (peer, dialed) = (link.peer, link.dialed);
         link.phase = Phase::Closing;
-        if !matches!(end, LinkEnd::Refused { told: false, .. }) {
-            if !link.send_pending {
-                link.greeting.clear();
-            }
+        if !end.is_to_be_told() {
+            link.silence();
             socket::shutdown(link.fd.as_raw_fd());
         }
         if was_open && let Some(peer) = peer {
@@ -550,25 +567,38 @@ impl PeerNet {
     }
 }
 
-/// Queues what a link needs.
-fn arm(ring: &mut Ring, id: u64, link: &mut Link, longest: usize) -> io::Result<()> {
+/// Queues what a link needs. The inner error: TLS failed.
+fn arm(ring: &mut Ring, id: u64, link: &mut Link, longest: usize) -> io::Result<Result<(), TlsEnd>> {
     if link.connect_pending {
-        return Ok(());
+        return Ok(Ok(()));
     }
     let fd = types::Fd(link.fd.as_raw_fd());
     if !link.recv_pending && !link.is_closing() {
-        link.make_room(longest);
-        let room: &mut [MaybeUninit<u8>] = link.input.spare_capacity_mut();
-        let len = u32::try_from(room.len()).unwrap_or(u32::MAX);
-        let recv = opcode::Recv::new(fd, room.as_mut_ptr().cast(), len).build();
-        // SAFETY: the input is not touched before the completion, and the link stays until then.
+        let (room, len) = link.room(longest);
+        let len = u32::try_from(len).unwrap_or(u32::MAX);
+        let recv = opcode::Recv::new(fd, room, len).build();
+        // SAFETY: the input, or with TLS what has arrived, is not touched before the completion, and the link stays until then.
         unsafe { ring.push(Class::Peer, token(Op::Recv, id), recv)? };
         link.recv_pending = true;
     }
     if link.send_pending {
-        return Ok(());
+        return Ok(Ok(()));
     }
-    let send = if !link.greeting.is_empty() {
+    if let Err(end) = link.seal() {
+        link.silence();
+        socket::shutdown(link.fd.as_raw_fd());
+        return Ok(Err(end));
+    }
+    let send = if let Some(tls) = &link.tls {
+        let rest = tls.unsent();
+        if rest.is_empty() {
+            return Ok(Ok(()));
+        }
+        let len = u32::try_from(rest.len()).expect("what goes at once is bounded");
+        opcode::Send::new(fd, rest.as_ptr(), len)
+            .flags(libc::MSG_NOSIGNAL)
+            .build()
+    } else if !link.greeting.is_empty() {
         let rest = &link.greeting[link.sent..];
         let len = u32::try_from(rest.len()).expect("a greeting is short");
         opcode::Send::new(fd, rest.as_ptr(), len)
@@ -587,12 +617,12 @@ fn arm(ring: &mut Ring, id: u64, link: &mut Link, longest: usize) -> io::Result<
         }
         opcode::Writev::new(fd, link.vectors.as_ptr().cast(), count as u32).build()
     } else {
-        return Ok(());
+        return Ok(Ok(()));
     };
-    // SAFETY: greeting, frames and vectors are not touched before the completion, and the link stays until then.
+    // SAFETY: greeting, frames, vectors and records are not touched before the completion, and the link stays until then.
     unsafe { ring.push(Class::Peer, token(Op::Send, id), send)? };
     link.send_pending = true;
-    Ok(())
+    Ok(Ok(()))
 }
 
 impl Link {

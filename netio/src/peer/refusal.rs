@@ -27,6 +27,8 @@ pub enum Refusal {
     Removed = 7,
     /// Too many ask at once.
     Busy = 8,
+    /// One side uses TLS, the other does not.
+    Tls = 9,
 }
 
 impl Refusal {
@@ -39,6 +41,7 @@ impl Refusal {
             6 => Self::Incarnation,
             7 => Self::Removed,
             8 => Self::Busy,
+            9 => Self::Tls,
             _ => Self::NotAPeer,
         }
     }
@@ -55,6 +58,7 @@ impl fmt::Display for Refusal {
             Self::Incarnation => "the node has lost its data directory, and what it had promised with it",
             Self::Removed => "the node was removed from the cluster",
             Self::Busy => "too many nodes ask to join at once",
+            Self::Tls => "one of the two nodes uses TLS between nodes (certificates), the other does not",
         })
     }
 }

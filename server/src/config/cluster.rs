@@ -70,6 +70,12 @@ pub struct ClusterTexts {
     pub secret: String,
     /// `--cluster-secret-file`
     pub secret_file: String,
+    /// `--peer-tls-cert`
+    pub tls_cert: String,
+    /// `--peer-tls-key`
+    pub tls_key: String,
+    /// `--peer-tls-ca`
+    pub tls_ca: String,
 }
 
 impl ClusterTexts {
@@ -82,6 +88,9 @@ impl ClusterTexts {
             peer_port: text(&raw.peer_port),
             secret: raw.cluster_secret.clone(),
             secret_file: text(&raw.cluster_secret_file),
+            tls_cert: text(&raw.peer_tls_cert),
+            tls_key: text(&raw.peer_tls_key),
+            tls_ca: text(&raw.peer_tls_ca),
         }
     }
 }

@@ -139,6 +139,21 @@ pub struct RawOptions {
     #[arg(long, value_name = "FILE", help_heading = "Cluster", verbatim_doc_comment)]
     pub cluster_secret_file: Option<String>,
 
+    /// This node's certificate (PEM): with it all links between nodes are encrypted. Given with the next two, at each start.
+    ///
+    /// Good for the host by which other nodes reach this one, as server and as client. Nodes with and without certificates
+    /// refuse each other. The secret is needed besides.
+    #[arg(long, value_name = "FILE", help_heading = "Cluster", verbatim_doc_comment)]
+    pub peer_tls_cert: Option<String>,
+
+    /// The key of that certificate (PEM), which nobody else may read (`chmod 600`).
+    #[arg(long, value_name = "FILE", help_heading = "Cluster", verbatim_doc_comment)]
+    pub peer_tls_key: Option<String>,
+
+    /// Certificates of authorities (PEM): one of them has signed that of each node.
+    #[arg(long, value_name = "FILE", help_heading = "Cluster", verbatim_doc_comment)]
+    pub peer_tls_ca: Option<String>,
+
     /// How a leader makes sure before it answers a read that nobody has led since: lease or read-index (live).
     ///
     /// lease: the others have promised not to elect anybody for some time; clocks must run at about the same rate, and pauses

@@ -319,6 +319,9 @@ pub static PARAMETERS: &[Parameter] = &[
     startup("peer-port", |c| c.cluster_texts.peer_port.clone()),
     startup("cluster-secret", |c| c.cluster_texts.secret.clone()),
     startup("cluster-secret-file", |c| c.cluster_texts.secret_file.clone()),
+    startup("peer-tls-cert", |c| c.cluster_texts.tls_cert.clone()),
+    startup("peer-tls-key", |c| c.cluster_texts.tls_key.clone()),
+    startup("peer-tls-ca", |c| c.cluster_texts.tls_ca.clone()),
     startup("admin-port", |c| c.admin_port.unwrap_or(0).to_string()),
     startup("dir", |c| c.dir.display().to_string()),
     startup("cores", |c| c.cores.to_string()),
@@ -345,7 +348,8 @@ pub static PARAMETERS: &[Parameter] = &[
     only("aof-use-rdb-preamble", "no"),
     only("stop-writes-on-bgsave-error", "yes"),
     only_checked("maxmemory-clients", "0", |text| memory_or_percent(text).map(|_| ())),
-    // Nodes know each other by the secret of the cluster; there is no replication of Redis to log in to, and no TLS.
+    // Nodes know each other by the secret of the cluster and --peer-tls-cert; there is no replication of Redis to log in to, and
+    // no TLS for clients.
     only("masterauth", ""),
     only("masteruser", ""),
     only("tls-key-file-pass", ""),

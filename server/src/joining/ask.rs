@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use slotcore_netio::peer::{Identity, LinkEnd, PeerEvent, PeerId, PeerNet, PeerOptions, Refusal};
+use slotcore_netio::peer::{
+    Identity, LinkEnd, PeerEvent, PeerId, PeerNet, PeerOptions, PeerPlace, PeerTls, Refusal, TlsEnd,
+};
 use slotcore_rt::clock::{Clock, SystemClock};
 use slotcore_rt::ring::Ring;
 use slotcore_rt::rng::SeededRng;
@@ -36,7 +38,12 @@ struct Questions {
 
 impl Questions {
     /// Of a node with this incarnation. `cluster`: the one it knows, or 0.
-    fn new(cluster: u128, secret: &[u8], incarnation: u128, cores: u16) -> Result<Self, StartupError> {
+    fn new(
+        cluster: u128,
+        (secret, tls): (&[u8], Option<&PeerTls>),
+        incarnation: u128,
+        cores: u16,
+    ) -> Result<Self, StartupError> {
         let ring = Ring::new(RING_ENTRIES);
         let ring = ring.map_err(|error| StartupError::Kernel(kernel::uring_problem(error, memlock_needed(cores))))?;
         let rng = SeededRng::from_os().map_err(resource("random numbers"))?;
@@ -48,14 +55,18 @@ impl Questions {
             known: BTreeMap::new(),
             removed: BTreeSet::new(),
         };
-        let net = PeerNet::new(identity, PeerOptions::default(), rng);
+        let options = PeerOptions {
+            tls: tls.cloned(),
+            ..PeerOptions::default()
+        };
+        let net = PeerNet::new(identity, options, rng);
         Ok(Self { ring, net })
     }
 
     /// What comes of asking there, which does not take for ever: links that lead nowhere are given up.
-    fn ask(&mut self, address: SocketAddr, question: &[u8]) -> Result<Result<Bytes, LinkEnd>, StartupError> {
+    fn ask(&mut self, place: PeerPlace, question: &[u8]) -> Result<Result<Bytes, LinkEnd>, StartupError> {
         let failed = resource("the connection with another node");
-        self.net.ask(address, question);
+        self.net.ask(place, question);
         let mut completions = Vec::new();
         loop {
             self.net.flush(&mut self.ring, SystemClock.tick()).map_err(&failed)?;
@@ -66,6 +77,9 @@ impl Questions {
                 .for_each(|completion| self.net.on_completion(completion));
             while let Some(event) = self.net.next_event() {
                 if let PeerEvent::Answered(answer) = event {
+                    // Who asks may end now: whoever is refused by it is told so first.
+                    self.net.flush(&mut self.ring, SystemClock.tick()).map_err(&failed)?;
+                    self.ring.submit_and_wait(0, Duration::ZERO).map_err(&failed)?;
                     return Ok(answer);
                 }
             }
@@ -77,21 +91,26 @@ impl Questions {
 ///
 /// # Errors
 /// It is refused, cannot prove the secret, or nobody can answer for two minutes.
-pub fn join(seeds: &[(String, u16)], request: &JoinRequest, secret: &[u8]) -> Result<Option<NodeList>, StartupError> {
-    let mut questions = Questions::new(0, secret, request.incarnation, request.cores)?;
+pub fn join(
+    seeds: &[(String, u16)],
+    request: &JoinRequest,
+    secret: &[u8],
+    tls: Option<&PeerTls>,
+) -> Result<Option<NodeList>, StartupError> {
+    let mut questions = Questions::new(0, (secret, tls), request.incarnation, request.cores)?;
     let until = SystemClock.tick() + PATIENCE;
     let question = request.encode();
     let mut sent_on = 0;
-    let mut next: VecDeque<String> = VecDeque::new();
+    let mut next: VecDeque<(String, Option<PeerPlace>)> = VecDeque::new();
     let mut last = String::new();
     while SystemClock.tick() < until {
         if next.is_empty() {
-            next.extend(seeds.iter().map(|(host, port)| place(host, *port)));
+            next.extend(seeds.iter().map(|(host, port)| (place(host, *port), None)));
         }
-        let Some(there) = next.pop_front() else { break };
-        let why = match found(&there) {
+        let Some((there, known)) = next.pop_front() else { break };
+        let why = match known.map_or_else(|| found(&there), Ok) {
             Err(error) => error.to_string(),
-            Ok(address) => match questions.ask(address, &question)? {
+            Ok(place) => match questions.ask(place, &question)? {
                 Err(end) => match refusal(&end) {
                     Some(why) => return Err(not_joined(&there, why)),
                     None => end.to_string(),
@@ -102,10 +121,10 @@ pub fn join(seeds: &[(String, u16)], request: &JoinRequest, secret: &[u8]) -> Re
                         return Err(StartupError::OtherCores { cores });
                     }
                     Some(JoinAnswer::Refused(why)) => return Err(not_joined(&there, why.to_string())),
-                    Some(JoinAnswer::AskThere(address)) => {
+                    Some(JoinAnswer::AskThere(place)) => {
                         sent_on += 1;
                         if sent_on <= SENT_ON_MAX {
-                            next.push_front(address.to_string());
+                            next.push_front((place.address.to_string(), Some(place)));
                             continue;
                         }
                         "the nodes do not agree who decides".to_owned()
@@ -155,7 +174,12 @@ pub enum AtSeeds {
 ///
 /// # Errors
 /// There is no ring to ask with.
-pub fn look_at(seeds: &[(String, u16)], list: &NodeList, incarnation: u128) -> Result<AtSeeds, StartupError> {
+pub fn look_at(
+    seeds: &[(String, u16)],
+    list: &NodeList,
+    incarnation: u128,
+    tls: Option<&PeerTls>,
+) -> Result<AtSeeds, StartupError> {
     let is_known = |host: &str, port: u16| {
         let address = host_names::look_up(host).ok();
         let mut nodes = list.nodes.iter().filter(|node| node.peer_port_base == port);
@@ -165,12 +189,12 @@ pub fn look_at(seeds: &[(String, u16)], list: &NodeList, incarnation: u128) -> R
         return Ok(AtSeeds::Nothing);
     }
     let question = Question::AmIMember(incarnation).encode();
-    let mut questions = Questions::new(list.cluster, &list.secret, incarnation, list.cores)?;
+    let mut questions = Questions::new(list.cluster, (&list.secret, tls), incarnation, list.cores)?;
     for (host, port) in seeds {
-        let Ok(address) = found(&place(host, *port)) else {
+        let Ok(place) = found(&place(host, *port)) else {
             continue;
         };
-        match questions.ask(address, &question)? {
+        match questions.ask(place, &question)? {
             Err(LinkEnd::Refused {
                 why: Refusal::Cluster, ..
             }) => return Ok(AtSeeds::Another),
@@ -198,11 +222,15 @@ fn refusal(end: &LinkEnd) -> Option<String> {
     match end {
         LinkEnd::Refused { why, .. } => match why {
             // Removed nodes are answered; a core that is not the first one, or another program, may be a wrong port.
-            Refusal::Proof | Refusal::Version | Refusal::Cluster | Refusal::WrongCore | Refusal::NotAPeer => {
-                Some(end.to_string())
-            }
+            Refusal::Proof
+            | Refusal::Version
+            | Refusal::Cluster
+            | Refusal::WrongCore
+            | Refusal::NotAPeer
+            | Refusal::Tls => Some(end.to_string()),
             Refusal::Busy | Refusal::Removed | Refusal::Incarnation => None,
         },
+        LinkEnd::Tls(TlsEnd::NotAccepted(_) | TlsEnd::ToldNotAccepted(_) | TlsEnd::Host(_)) => Some(end.to_string()),
         _ => None,
     }
 }
@@ -214,11 +242,14 @@ fn place(host: &str, port: u16) -> String {
     }
 }
 
-fn found(place: &str) -> std::io::Result<SocketAddr> {
+fn found(place: &str) -> std::io::Result<PeerPlace> {
     let (host, port) = place.rsplit_once(':').unwrap_or((place, ""));
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let port = port.parse().map_err(|_| std::io::ErrorKind::InvalidInput)?;
-    Ok(SocketAddr::new(host_names::look_up(host)?, port))
+    Ok(PeerPlace {
+        address: SocketAddr::new(host_names::look_up(host)?, port),
+        host: host.to_owned(),
+    })
 }
 
 fn not_joined(at: &str, why: String) -> StartupError {

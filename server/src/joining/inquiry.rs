@@ -9,9 +9,9 @@
 //! others joined is not found by them: it takes a newer list from whoever answers ([`newer`]). It may have links to others
 //! meanwhile, and not know that the leader it once heard of leads no more: so a node asks seldom, too, while nothing is amiss.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
+use slotcore_netio::peer::PeerPlace;
 use slotcore_rt::clock::Tick;
 use slotcore_rt::ids::CoreId;
 
@@ -44,7 +44,7 @@ impl Inquiry {
     }
 
     /// Whose core 0 to ask now, if anybody's. `led`: who leads the metadata group is known, and was heard from lately.
-    pub fn step(&mut self, now: Tick, led: bool, nodes: &NodeList) -> Option<SocketAddr> {
+    pub fn step(&mut self, now: Tick, led: bool, nodes: &NodeList) -> Option<PeerPlace> {
         if led {
             self.next = now + ASK_EVERY;
         }
@@ -55,7 +55,7 @@ impl Inquiry {
         let others = || nodes.nodes.iter().filter(|node| node.number != nodes.me);
         let at = self.asked.checked_rem(others().count())?;
         self.asked = self.asked.wrapping_add(1);
-        others().nth(at).map(|node| node.peer_address(CoreId(0)))
+        others().nth(at).map(|node| node.peer_place(CoreId(0)))
     }
 
     /// When [`Inquiry::step`] may have somebody to ask.
@@ -116,7 +116,7 @@ mod tests {
         let mut inquiry = Inquiry::new(now);
         let mut after = |wait: Duration, led| {
             now = now + wait;
-            inquiry.step(now, led, &list).map(|address| address.port())
+            inquiry.step(now, led, &list).map(|place| place.address.port())
         };
         let (short, long) = (Duration::from_millis(1900), ASK_EVERY);
         assert_eq!(after(short, false), None);

@@ -1,6 +1,9 @@
 //! [`Question`] and [`JoinAnswer`] as bytes: lines of text behind a version. Format: `docs/formats/peer.md`, "Joining".
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
+
+use slotcore_netio::peer::PeerPlace;
 
 use super::{JoinAnswer, JoinRefusal, JoinRequest, Question};
 use crate::config::host;
@@ -87,7 +90,11 @@ impl JoinAnswer {
             Self::Refused(JoinRefusal::Cores(cores)) => writeln!(text, "refused-cores {cores}"),
             Self::Refused(JoinRefusal::AddressTaken) => writeln!(text, "refused-address"),
             Self::Refused(JoinRefusal::Other(why)) => writeln!(text, "refused {}", why.replace('\n', " ")),
-            Self::AskThere(address) => writeln!(text, "ask-there {address}"),
+            // Who is named by its address is told as it was before names were.
+            Self::AskThere(there) if *there == PeerPlace::from(there.address) => {
+                writeln!(text, "ask-there {}", there.address)
+            }
+            Self::AskThere(PeerPlace { address, host }) => writeln!(text, "ask-there {address} {host}"),
             Self::AskAgain => writeln!(text, "ask-again"),
         };
         written.expect("a String takes what is written to it");
@@ -120,7 +127,13 @@ impl JoinAnswer {
             "refused-cores" => Self::Refused(JoinRefusal::Cores(rest.parse().ok()?)),
             "refused-address" => Self::Refused(JoinRefusal::AddressTaken),
             "refused" => Self::Refused(JoinRefusal::Other(rest.to_owned())),
-            "ask-there" => Self::AskThere(rest.parse().ok()?),
+            "ask-there" => Self::AskThere(match rest.split_once(' ') {
+                None => PeerPlace::from(rest.parse::<SocketAddr>().ok()?),
+                Some((address, host)) => PeerPlace {
+                    address: address.parse().ok()?,
+                    host: Some(host).filter(|host| is_host(host))?.to_owned(),
+                },
+            }),
             "ask-again" => Self::AskAgain,
             _ => return None,
         })
@@ -158,7 +171,11 @@ mod tests {
             JoinAnswer::Refused(JoinRefusal::Cores(7)),
             JoinAnswer::Refused(JoinRefusal::AddressTaken),
             JoinAnswer::Refused(JoinRefusal::Other("not today".into())),
-            JoinAnswer::AskThere("[::1]:17000".parse().unwrap()),
+            JoinAnswer::AskThere("[::1]:17000".parse::<SocketAddr>().unwrap().into()),
+            JoinAnswer::AskThere(PeerPlace {
+                address: "[::1]:17000".parse().unwrap(),
+                host: "n1.example".into(),
+            }),
             JoinAnswer::AskAgain,
         ] {
             assert_eq!(JoinAnswer::decode(&answer.encode(), b"s"), Some(answer));

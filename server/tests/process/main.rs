@@ -8,6 +8,9 @@
     reason = "tests start processes and use files, sockets and threads of their own"
 )]
 
+#[path = "../../../netio/tests/authority/mod.rs"]
+#[allow(dead_code, reason = "what the tests of links need more of it")]
+mod authority;
 mod client;
 #[allow(dead_code, reason = "what the consistency tests need more of it")]
 mod cluster;
@@ -44,6 +47,7 @@ mod metrics;
 mod monitor;
 mod notifications;
 mod pause;
+mod peer_tls;
 mod pubsub;
 mod read_index;
 mod read_modes;
