@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use slotcore_engine::sessions::{
-    ANSWER_BYTES_MAX, BadSessions, IDLE_MS_MAX, Once, SESSION_BYTES_MAX, SESSIONS_MAX, SessionId, Sessions, Verdict,
+    ALL_BYTES_MAX, ANSWER_BYTES_MAX, BadSessions, IDLE_MS_MAX, Once, SESSION_BYTES_MAX, SESSIONS_MAX, SessionId,
+    Sessions, Verdict,
 };
 use slotcore_rt::rng::SeededRng;
 
@@ -216,4 +217,35 @@ fn no_prefix_of_the_bytes_and_no_other_version_is_taken_for_sessions() {
     assert_eq!(Sessions::import(&bytes), Err(BadSessions::Malformed));
     bytes[0] = 2;
     assert_eq!(Sessions::import(&bytes), Err(BadSessions::Version(2)));
+}
+
+#[test]
+fn all_sessions_together_keep_no_more_than_a_manifest_may_have() {
+    let mut table = Sessions::default();
+    let answer = vec![b'a'; ANSWER_BYTES_MAX];
+    let each = SESSION_BYTES_MAX / ANSWER_BYTES_MAX;
+    let sessions = ALL_BYTES_MAX / SESSION_BYTES_MAX + 2;
+    for session in 0..sessions {
+        for serial in 1..=each as u64 {
+            let once = once(session as u128, serial);
+            assert_eq!(table.admit(&once, 1 + session as u64), Verdict::Execute);
+            table.executed(&once, &answer);
+        }
+    }
+    let known = |table: &mut Sessions, session| table.admit(&once(session, 1), 100) == Verdict::Known(Some(&answer));
+    let mut bytes = Vec::new();
+    table.export(&mut bytes);
+    assert!(bytes.len() < ALL_BYTES_MAX + ALL_BYTES_MAX / 8);
+    for mut table in [Sessions::import(&bytes).unwrap(), table] {
+        assert!(
+            !known(&mut table, 0) && !known(&mut table, 1),
+            "who wrote least recently"
+        );
+        assert_eq!(
+            table.admit(&once(0, 1), 100),
+            Verdict::Known(None),
+            "it was executed all the same"
+        );
+        assert!((2..sessions as u128).all(|session| known(&mut table, session)));
+    }
 }

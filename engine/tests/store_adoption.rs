@@ -55,10 +55,16 @@ fn receive(from: &Node, to: &mut Node) -> Vec<u8> {
     from.store.view().version().encode()
 }
 
-/// Adopts them, unless the device was cut off before; true when it has.
-fn adopt(to: &mut Node, manifest: &[u8], cut: u64) -> bool {
+/// Adopts them, unless the device was cut off before; true when it has. With all keys in memory, or none.
+fn adopt(to: &mut Node, manifest: &[u8], cut: u64, all_in_memory: bool) -> bool {
     let mut adoption = Adoption::new(manifest, &mut to.disk).expect("all files are there");
     while adoption.open_next(&mut to.disk).expect("they are those that are meant") {}
+    let mut ks = Keyspace::new(KeyspaceOptions::default());
+    if all_in_memory {
+        let mut loading = adoption.loading(&mut ks);
+        while loading.step(&mut ks, &mut to.disk, 500).expect("no damage") {}
+        assert!(ks.is_complete());
+    }
     let mut adoption = Some(adoption);
     while !to.store.is_adoption_durable() {
         to.store.begin_adoption(&mut adoption);
@@ -68,8 +74,11 @@ fn adopt(to: &mut Node, manifest: &[u8], cut: u64) -> bool {
         to.turn().expect("no damage");
     }
     assert!(adoption.is_none());
-    to.machine.ks.take_over(Keyspace::new(KeyspaceOptions::default()));
-    to.store.adopt(&mut to.machine.ks);
+    to.machine.ks.take_over(ks);
+    match all_in_memory {
+        true => to.store.adopt_loaded(&to.machine.ks),
+        false => to.store.adopt(&mut to.machine.ks),
+    }
     true
 }
 
@@ -82,7 +91,9 @@ fn one(seed: u64, cut: u64, power: bool) -> bool {
     let manifest = receive(&leader, &mut follower);
     let cut = follower.disk.completions.saturating_add(cut);
     let old_digest = follower.digest().expect("no damage");
-    let adopted = adopt(&mut follower, &manifest, cut);
+    let all_in_memory = seed.is_multiple_of(2);
+    let adopted = adopt(&mut follower, &manifest, cut, all_in_memory);
+    assert_eq!(adopted && all_in_memory, adopted && follower.machine.ks.is_complete());
     let wanted = leader.digest().expect("no damage");
     if adopted {
         // Raft purges what it had.
@@ -143,7 +154,7 @@ fn files_that_are_sent_back_are_known_and_stay() {
     let (mut one, mut other) = (replica(2, 5, 150, "k"), replica(3, 6, 80, "old"));
     flush(&mut one);
     let manifest = receive(&one, &mut other);
-    assert!(adopt(&mut other, &manifest, u64::MAX));
+    assert!(adopt(&mut other, &manifest, u64::MAX, false));
     other.log = one.log.clone();
     for number in 0..30 {
         let line = format!("set k{number} later");
@@ -153,7 +164,7 @@ fn files_that_are_sent_back_are_known_and_stay() {
     let common = named(&other).into_iter().filter(|&file| one.store.names(file)).count();
     assert!(common > 0, "the test is about files of both");
     let manifest = receive(&other, &mut one);
-    assert!(adopt(&mut one, &manifest, u64::MAX));
+    assert!(adopt(&mut one, &manifest, u64::MAX, false));
     one.log = other.log.clone();
     flush(&mut one);
     one.settle().expect("no damage");

@@ -75,6 +75,7 @@ impl Sessions {
             before = Some(id);
             let session = take_session(bytes, at)?;
             read.by_age.insert((session.last_ms, id));
+            read.bytes += session.bytes;
             read.sessions.insert(id, session);
         }
         if *at == bytes.len() {

@@ -24,6 +24,9 @@ pub use codec::BadSessions;
 pub const ANSWER_BYTES_MAX: usize = 64 << 10;
 /// Bytes of answers that a session keeps; beyond, the oldest are dropped as if they were too long.
 pub const SESSION_BYTES_MAX: usize = 4 << 20;
+/// Bytes of answers that all sessions keep together; beyond, those of the sessions that wrote least recently are dropped: they are
+/// part of every manifest, whose parts beside the keys have a limit ([`crate::store::SIDE_BYTES_MAX`]).
+pub const ALL_BYTES_MAX: usize = 16 << 20;
 /// Sessions kept; beyond, the one that wrote least recently is forgotten. Far more than a cluster has cores that forward.
 pub const SESSIONS_MAX: usize = 16 << 10;
 /// A session that wrote nothing for so long on the group's clock, in milliseconds, is forgotten. Whoever sends a write again
@@ -79,6 +82,8 @@ pub struct Sessions {
     sessions: BTreeMap<SessionId, Session>,
     /// By the time of their last write.
     by_age: BTreeSet<(u64, SessionId)>,
+    /// Bytes of answers kept by all of them.
+    bytes: usize,
 }
 
 impl Sessions {
@@ -97,7 +102,9 @@ impl Sessions {
         self.forget_idle(now_ms);
         self.touch(once.session, now_ms);
         let session = self.sessions.get_mut(&once.session).expect("it was touched");
+        let before = session.bytes;
         session.settle(once.floor);
+        self.bytes -= before - session.bytes;
         if once.serial < session.floor {
             return Verdict::Settled;
         }
@@ -111,7 +118,28 @@ impl Sessions {
     /// An admitted write was executed, and this is its answer.
     pub fn executed(&mut self, once: &Once, answer: &[u8]) {
         if let Some(session) = self.sessions.get_mut(&once.session) {
+            let before = session.bytes;
             session.keep(once.serial, answer);
+            self.bytes = self.bytes - before + session.bytes;
+        }
+        if self.bytes > ALL_BYTES_MAX {
+            self.drop_answers();
+        }
+    }
+
+    /// Those of the sessions that wrote least recently go, as if they had been too long.
+    #[cold]
+    fn drop_answers(&mut self) {
+        for (_, id) in &self.by_age {
+            let session = self.sessions.get_mut(id).expect("each has its age");
+            if session.bytes == 0 {
+                continue;
+            }
+            session.done.values_mut().for_each(|answer| *answer = None);
+            self.bytes -= std::mem::take(&mut session.bytes);
+            if self.bytes <= ALL_BYTES_MAX {
+                return;
+            }
         }
     }
 
@@ -138,7 +166,9 @@ impl Sessions {
 
     fn forget(&mut self, oldest: (u64, SessionId)) {
         self.by_age.remove(&oldest);
-        self.sessions.remove(&oldest.1);
+        if let Some(session) = self.sessions.remove(&oldest.1) {
+            self.bytes -= session.bytes;
+        }
     }
 }
 

@@ -4,6 +4,9 @@
 //! gives ([`StoreOptions::maker`](super::StoreOptions::maker)), as records name blob files by number. One `Manifest` record
 //! takes the place of all that was before; the keyspace begins anew when that is durable. A crash before it leaves the old
 //! state, and files that are left over; one after it the new state.
+//!
+//! A keyspace that shall be complete is loaded from the files before ([`Adoption::loading`]), so that damage is found while the
+//! old state is still there.
 
 use super::Store;
 use super::effect::{FileName, FileSource};
@@ -62,6 +65,14 @@ impl Adoption {
         self.version.flushed
     }
 
+    pub(super) fn version(&self) -> &Version {
+        &self.version
+    }
+
+    pub(super) fn runs(&self) -> Runs {
+        Runs::of(&self.version, &self.readers)
+    }
+
     /// What is stored beside the keys.
     pub fn side(&self) -> &[SideState] {
         &self.version.side
@@ -69,6 +80,11 @@ impl Adoption {
 }
 
 impl Store {
+    /// Files of these names come from another replica: until [`Store::adopt`] none of them is deleted, whoever has had it before.
+    pub fn reserve(&mut self, files: Vec<FileName>) {
+        self.reserved = files;
+    }
+
     /// Ends flush and merge, and sends the manifest of `adoption`, whose files are all open, to the log. `false`: another
     /// manifest is under way; to be tried again. Until [`Store::adopt`] the store is as before, and begins nothing new.
     pub fn begin_adoption(&mut self, adoption: &mut Option<Adoption>) -> bool {
@@ -112,6 +128,15 @@ impl Store {
     /// # Panics
     /// [`Store::is_adoption_durable`] does not hold, or `ks` has keys.
     pub fn adopt(&mut self, ks: &mut Keyspace) {
+        self.adopt_loaded(ks);
+        self.runs.resume(&self.version, ks);
+    }
+
+    /// The same; `ks` has what [`Adoption::loading`] has brought.
+    ///
+    /// # Panics
+    /// [`Store::is_adoption_durable`] does not hold.
+    pub fn adopt_loaded(&mut self, ks: &Keyspace) {
         let adopting = self.adopting.take().filter(|adopting| adopting.durable);
         let Adopting { next, readers, .. } = adopting.expect("only what is in the log is adopted");
         let old = std::mem::replace(&mut self.version, Rc::new(next));
@@ -122,22 +147,13 @@ impl Store {
         self.set_runs(Runs::of(&self.version, &self.readers));
         self.fetches.all_done();
         self.outbox.forget_fetches();
+        self.reserved.clear();
         // Of those that somebody still reads some may be among the new ones.
         self.doomed.retain(|&file| !self.runs.has(file));
         for file in names_of(&old).filter(|&file| !self.runs.has(file)).collect::<Vec<_>>() {
             self.doom(file);
         }
         self.outbox.flushed(self.version.flushed);
-        self.take_up(ks);
-    }
-
-    /// `ks` becomes that of the last flush.
-    pub(super) fn take_up(&self, ks: &mut Keyspace) {
-        let version = &self.version;
-        match self.runs.runs.is_empty() {
-            true => ks.set_time(version.clock_ms, version.clock_ms),
-            false => ks.resume(version.clock_ms, version.key_count),
-        }
     }
 
     pub(super) fn give_up_flush(&mut self) {
@@ -150,9 +166,9 @@ impl Store {
         }
     }
 
-    /// Whether a file is one of the present version: whoever gets one of this name from another replica has it already.
+    /// Whether a file is one of the present version, or reserved: whoever gets one of this name from another replica has it already.
     pub fn names(&self, file: FileName) -> bool {
-        names_of(&self.version).any(|named| named == file)
+        self.reserved.contains(&file) || names_of(&self.version).any(|named| named == file)
     }
 }
 

@@ -535,7 +535,7 @@ impl Store {
     }
 }
 
-fn read_now(files: &mut dyn FileSource, file: FileName, range: PageRange) -> Result<AlignedBuf, StoreError> {
+pub(super) fn read_now(files: &mut dyn FileSource, file: FileName, range: PageRange) -> Result<AlignedBuf, StoreError> {
     let mut buf = AlignedBuf::with_capacity(range.bytes);
     match files.read_at(file, range, &mut buf) {
         Ok(()) => Ok(buf),

@@ -7,7 +7,7 @@
 //!   the log let go of the entries. A *merge* replaces files by fewer ones ([`merge`]). Both go on in slices.
 //! - A *fetch* brings a key, or the names of a range of keys, back ([`fetch`], [`range`]).
 //! - All files of one moment are a [`Runs`]; whoever reads holds one, and a file is deleted when none is left that has it.
-//! - A store can *adopt* the files of another replica instead of its own ([`adopt`]).
+//! - A store can *adopt* the files of another replica instead of its own ([`adopt`]); replicas *load* all their keys ([`loading`]).
 //! - The files are read again and again, slowly, to find damage before somebody needs them ([`scrub`]).
 //!
 //! Order on disk: `Write`s of a file, its `Finish`, the same for all files of the job; the files are opened again, which
@@ -20,6 +20,7 @@ mod effect;
 mod error;
 mod fetch;
 mod flush;
+mod loading;
 mod merge;
 mod open;
 mod options;
@@ -35,6 +36,7 @@ pub use adopt::Adoption;
 pub use effect::{Done, FileKind, FileName, FileSource, StoreEffect, Ticket, Urgency};
 pub use error::StoreError;
 pub use fetch::{Fetch, FetchId};
+pub use loading::Loading;
 pub use options::{Budget, FlushReason, SIDE_BYTES_MAX, StoreOptions, Worked};
 pub use runs::StoreView;
 pub use scrub::{ScrubError, ScrubFinding, ScrubStats};
@@ -79,6 +81,8 @@ pub struct Store {
     settling: bool,
     edit: Option<EditUnderWay>,
     adopting: Option<Adopting>,
+    /// See [`Store::reserve`].
+    reserved: Vec<FileName>,
     fetches: Fetches,
     scratch: Scratch,
     scrub: Scrub,
@@ -130,7 +134,7 @@ impl Store {
         self.snapshots.retain(|weak| weak.strong_count() > 0);
         let held: Vec<Rc<Runs>> = self.snapshots.iter().filter_map(Weak::upgrade).collect();
         self.doomed.retain(|&file| {
-            let needed = held.iter().any(|runs| runs.has(file));
+            let needed = held.iter().any(|runs| runs.has(file)) || self.reserved.contains(&file);
             if !needed {
                 out.push(StoreEffect::Delete { file });
             }

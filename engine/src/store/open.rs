@@ -63,6 +63,7 @@ impl Store {
             settling: false,
             edit: None,
             adopting: None,
+            reserved: Vec::new(),
             fetches: Fetches::default(),
             scratch: Scratch::default(),
             held: Vec::new(),
@@ -71,7 +72,7 @@ impl Store {
             scrub: Scrub::default(),
             stats: StoreStats::default(),
         };
-        store.take_up(ks);
+        store.runs.resume(&store.version, ks);
         Ok((store, orphans))
     }
 }

@@ -1,6 +1,7 @@
 //! [`Runs`]: all files of one moment, as lookups and scans see them.
 
 use super::effect::FileName;
+use crate::keyspace::Keyspace;
 use crate::manifest::{FileRef, Version};
 use crate::ord::KeyHash;
 use crate::sst::{FileId, Run, RunFile, SstKey, SstReader};
@@ -45,6 +46,14 @@ impl Runs {
         Self {
             runs,
             files: sorted.chain(blobs).collect(),
+        }
+    }
+
+    /// `ks`, which is empty, becomes that of the last flush of `version`, whose files these are: all its keys are in them.
+    pub(super) fn resume(&self, version: &Version, ks: &mut Keyspace) {
+        match self.runs.is_empty() {
+            true => ks.set_time(version.clock_ms, version.clock_ms),
+            false => ks.resume(version.clock_ms, version.key_count),
         }
     }
 

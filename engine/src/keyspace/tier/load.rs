@@ -116,6 +116,11 @@ impl Keyspace {
 }
 
 impl Keyspace {
+    /// All keys of the files are in memory: so many.
+    pub(crate) fn all_loaded(&mut self, counts: Counts) {
+        (self.tier.counts, self.tier.complete) = (counts, true);
+    }
+
     /// So many keys expired that only files had, and the files have them no more.
     pub(crate) fn uncount(&mut self, keys: &Counts) {
         self.tier.counts.subtract(keys);
