@@ -13,6 +13,7 @@ use slotcore_engine::log::{
     CoreLog, GroupLog, LogOptions, LogPos, Record, RecoverError, SyncPolicy, segment_file_name,
 };
 use slotcore_engine::script::BadLibraries;
+use slotcore_engine::sessions::Sessions;
 use slotcore_engine::store::{SideState, Store, StoreError, StoreOptions};
 use slotcore_engine::waiters::Waiters;
 use slotcore_raft_shard::{Applied, BadSnapshot, Installing, Replay, ReplayError, StateMachine, Taking};
@@ -28,11 +29,11 @@ use crate::cluster_map::slots_of;
 use crate::cold_files::{ColdFiles, Failure};
 use crate::config::{Config, Durability};
 use crate::entry_ops::EntryOps;
-use crate::group_snapshot;
 use crate::log_driver::SegmentReader;
 use crate::logging::Event;
 use crate::memory_budget::MemoryBudget;
 use crate::nodes::{NodeList, NodeNumber};
+use crate::old_snapshot;
 use crate::startup::StartupError;
 use crate::store_files::{self, FilesNow, describe};
 
@@ -52,6 +53,11 @@ const MACHINE_BYTES_UNKNOWN: u64 = 1 << 30;
 const LOG_SEGMENTS_MIN: u64 = 4;
 /// Smallest target of a file, in bytes: below, there would be more files than records in their indexes.
 const FILE_BYTES_MIN: u64 = 1 << 20;
+/// Bytes of keys that are loaded at once at a start.
+const LOAD_BYTES: usize = 1 << 20;
+/// Flushes of a replica let its log go: it has what came since the one before the last, which together may be so many parts of what it
+/// may take.
+const REPLICA_FLUSHES_PER_LOG: u64 = 4;
 /// How often storage is synced in `everysec`.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 
@@ -63,6 +69,8 @@ const SIDE_WAITERS: u16 = 2;
 const SIDE_FUNCTIONS: u16 = 3;
 /// Side state of a flush: the number of the last transaction over cores, a u64, if there was one.
 const SIDE_SPANNING: u16 = 4;
+/// Side state of a flush: writes that count once, if there are any. See `docs/formats/sessions.md`.
+const SIDE_SESSIONS: u16 = 6;
 
 /// What log and files gave back.
 pub struct Opened {
@@ -95,16 +103,15 @@ pub struct OnDisk<'a> {
     pub log: &'a SegmentDir,
     /// Where its files of keys are.
     pub files: &'a StoreDir,
-    /// Its snapshot, and what that stands for; only in a cluster.
-    pub kept: Option<(Applied, Bytes)>,
+    /// What an older version kept of a cluster's group beside the log, and what that stands for.
+    pub old: Option<(Applied, Bytes)>,
     /// Clients were served from here, so that there must be a log.
     pub was_served: bool,
 }
 
 /// Reads the log, opens the files that it names, and executes the entries that came after them.
 ///
-/// In a cluster (`nodes`) nothing is executed yet: only a leader knows what is committed; and nothing is in files, but the
-/// state may begin with a snapshot.
+/// In a cluster (`nodes`) nothing is executed yet: only a leader knows what is committed; and all keys come into memory.
 ///
 /// The log is read twice: which files count, and so which entries are to be executed, is known only at its end.
 ///
@@ -120,7 +127,7 @@ pub fn open_log(
     let OnDisk {
         log: dir,
         files: files_dir,
-        kept,
+        old,
         was_served,
     } = on_disk;
     let began = SystemClock.tick();
@@ -144,7 +151,7 @@ pub fn open_log(
     let mut keyspace = keyspace_of(id, slots_of(core, usize::from(config.cores)));
     let mut files = FilesNow::new(files_dir.clone());
     let (store, left_over) =
-        Store::open(store_options(config), &manifest, &mut files, &mut keyspace).map_err(damaged)?;
+        Store::open(store_options(config, nodes), &manifest, &mut files, &mut keyspace).map_err(damaged)?;
     for file in left_over {
         files_dir
             .delete(store_files::on_disk(file))
@@ -154,13 +161,17 @@ pub fn open_log(
         dir: files_dir.path().to_owned(),
         what,
     })?;
-    take_over_side(&store, &mut keyspace).map_err(|what| StartupError::DamagedStore {
+    take_over_side(store.side(), &mut keyspace).map_err(|what| StartupError::DamagedStore {
         dir: files_dir.path().to_owned(),
         what,
     })?;
-    let at = match kept {
+    if nodes.is_some() {
+        let mut loading = store.loading();
+        while loading.step(&mut keyspace, &mut files, LOAD_BYTES).map_err(damaged)? {}
+    }
+    let at = match old.filter(|(old, _)| old.index > at.index) {
         Some((at, state)) => {
-            let state = group_snapshot::import(&state, id.0).map_err(|what| StartupError::DamagedStore {
+            let state = old_snapshot::import(&state, id.0).map_err(|what| StartupError::DamagedStore {
                 dir: dir.path().to_owned(),
                 what: format!("the snapshot beside the log is no state of this group: {what}"),
             })?;
@@ -270,12 +281,15 @@ fn log_options(core: CoreId, config: &Config) -> LogOptions {
     opts
 }
 
-fn store_options(config: &Config) -> StoreOptions {
+fn store_options(config: &Config, nodes: Option<&NodeList>) -> StoreOptions {
     let limits = memory_budget(config).limits(0);
     let defaults = StoreOptions::default();
     StoreOptions {
+        maker: nodes.map_or(0, |nodes| {
+            u16::try_from(nodes.me.0).expect("numbers of nodes have 16 bits")
+        }),
         dirty_bytes_max: usize::try_from(limits.flush_from).unwrap_or(usize::MAX),
-        log_bytes_target: log_target(config) / 2,
+        log_bytes_target: log_target(config) / nodes.map_or(2, |_| REPLICA_FLUSHES_PER_LOG),
         // Several files a flush, however small that is: merges take whole files.
         file_bytes_target: (limits.flush_from / 2).clamp(FILE_BYTES_MIN, defaults.file_bytes_target),
         blob_file_bytes_target: limits.flush_from.clamp(FILE_BYTES_MIN, defaults.blob_file_bytes_target),
@@ -284,7 +298,7 @@ fn store_options(config: &Config) -> StoreOptions {
 }
 
 /// What the files of a store stand for.
-fn stands_for(store: &Store) -> Result<Applied, String> {
+pub(crate) fn stands_for(store: &Store) -> Result<Applied, String> {
     let flushed = store.flushed();
     if flushed.index == LogIndex(0) {
         return Ok(Applied::default());
@@ -295,8 +309,8 @@ fn stands_for(store: &Store) -> Result<Applied, String> {
 }
 
 /// What the state has besides keys when it is that of files: entries that follow may need it.
-fn take_over_side(store: &Store, keyspace: &mut Keyspace) -> Result<(), String> {
-    for side in store.side() {
+pub(crate) fn take_over_side(side: &[SideState], keyspace: &mut Keyspace) -> Result<(), String> {
+    for side in side {
         match side.kind {
             SIDE_WAITERS => {
                 *keyspace.waiters_mut() = Waiters::import(&side.bytes).map_err(|error| error.to_string())?;
@@ -308,6 +322,9 @@ fn take_over_side(store: &Store, keyspace: &mut Keyspace) -> Result<(), String> 
                 let number = side.bytes.as_slice().try_into();
                 let number = number.map_err(|_| "the number of the last transaction over cores makes no sense")?;
                 keyspace.set_last_spanning(u64::from_le_bytes(number));
+            }
+            SIDE_SESSIONS => {
+                *keyspace.sessions_mut() = Sessions::import(&side.bytes).map_err(|error| error.to_string())?;
             }
             _ => {}
         }
@@ -332,6 +349,14 @@ pub fn side_of(keyspace: &Keyspace, applied: &Applied) -> Vec<SideState> {
     if let Some(bytes) = keyspace.export_functions() {
         side.push(SideState {
             kind: SIDE_FUNCTIONS,
+            bytes,
+        });
+    }
+    if !keyspace.sessions().is_empty() {
+        let mut bytes = Vec::new();
+        keyspace.sessions().export(&mut bytes);
+        side.push(SideState {
+            kind: SIDE_SESSIONS,
             bytes,
         });
     }

@@ -37,11 +37,11 @@ use crate::commands::refusals::DISK_FULL;
 use crate::config::{Durability, ReadMode};
 use crate::core_state::{CoreState, Now, WriteBarrier};
 use crate::log_driver::LogDriver;
+use crate::log_shortening::LogShortening;
 use crate::logging::{Event, LogControl};
 use crate::metadata_turn::Metadata;
 use crate::metrics::{LatencyKind, Queue, SnapshotSlot};
 use crate::read_index::{ReadIndex, ReadsNow};
-use crate::snapshot_work::SnapshotWork;
 use crate::store_work::StoreWork;
 
 /// Longest wait in the ring while there is traffic: how late a timer of the executor may fire then.
@@ -93,7 +93,7 @@ pub struct CoreLoop {
     /// `None`: this core is alone.
     pub(crate) peers: Option<Peers>,
     /// The same.
-    pub(crate) snapshots: Option<SnapshotWork>,
+    pub(crate) shortening: Option<LogShortening>,
     /// On core 0 of a node of a cluster.
     pub(crate) metadata: Option<Box<Metadata>>,
     /// For each proposal that reached the log: the frame it must wait for, and its index.
@@ -147,7 +147,7 @@ impl CoreLoop {
             log_control,
             durability,
             peers: None,
-            snapshots: None,
+            shortening: None,
             metadata: None,
             marks: VecDeque::new(),
             advanced: (FrameNo(0), FrameNo(0)),
@@ -457,6 +457,9 @@ impl CoreLoop {
     ) -> Result<(), CoreFailure> {
         let mut log = self.log.borrow_mut();
         let mut state = self.state.borrow_mut();
+        let replicas = group.state();
+        self.store
+            .note_replicas(replicas.snapshot_needed(), replicas.is_diverged());
         let stands_for = || group.state().stands_for();
         self.store
             .turn(&mut state, &mut log, &mut self.ring, now.tick, &stands_for)?;

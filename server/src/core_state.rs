@@ -230,6 +230,8 @@ pub struct CoreState {
     pub(crate) tally: Tally,
     /// `None`: this core is alone, and leads.
     pub(crate) replication: Option<Box<Replication>>,
+    /// Files that were to be deleted may still be there.
+    pub(crate) store_deletes: bool,
     /// Who waits for keys of this core.
     pub blocked: BlockedClients,
     /// Connections of this core that wait for copies of what they wrote.
@@ -344,6 +346,7 @@ impl CoreState {
             next_home: 0,
             mesh,
             tally: Tally::default(),
+            store_deletes: false,
             replication: server.view.is_some().then(|| Box::new(Replication::new())),
             server,
             blocked: BlockedClients::default(),

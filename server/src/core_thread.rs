@@ -27,7 +27,7 @@ use slotcore_rt::ring::Ring;
 use slotcore_rt::rng::SeededRng;
 use slotcore_rt::wake::Waker;
 
-use crate::boot::{OnDisk, log_target, open_log, replica_of};
+use crate::boot::{OnDisk, open_log, replica_of};
 use crate::cluster_file::ClusterFile;
 use crate::cluster_map::ClusterMap;
 use crate::cluster_turn::Peers;
@@ -37,15 +37,16 @@ use crate::core_loop::{CoreControl, CoreFailure, CoreLoop};
 use crate::core_state::CoreState;
 use crate::leadership::ClusterView;
 use crate::log_driver::{FrameReader, LogDriver, SegmentReader};
+use crate::log_shortening::LogShortening;
 use crate::logging::LogControl;
 use crate::mesh::Mesh;
 use crate::metadata_turn::{Metadata, Parts};
+use crate::old_snapshot;
 use crate::parcel::Parcel;
 use crate::peer_driver::{PeerDriver, PeerEntrance};
 use crate::pubsub::Interest;
 use crate::shard_machine::ShardMachine;
 use crate::snapshot_files::SnapshotFiles;
-use crate::snapshot_work::SnapshotWork;
 use crate::startup::{StartupError, memlock_needed};
 use crate::store_driver::StoreDriver;
 use crate::store_work::StoreWork;
@@ -72,7 +73,7 @@ pub struct CorePlan {
     pub files_dir: StoreDir,
     /// Clients were served from the data directory before.
     pub was_served: bool,
-    /// Where its snapshot is; `None`: there are no other nodes.
+    /// Where files come that other nodes send; `None`: there are none.
     pub snapshots: Option<SnapshotDir>,
     /// What `INFO server` tells.
     pub identity: ServerIdentity,
@@ -247,15 +248,24 @@ async fn open(plan: CorePlan) -> Result<Option<Core>, Refused> {
     let store_io = StoreIo::new(plan.files_dir.clone(), (plan.files)(store_wake));
 
     let nodes = plan.view.as_ref().map(|view| view.nodes.clone());
-    let snapshots = plan.snapshots.map(SnapshotFiles::new);
-    let kept = snapshots.as_ref().map_or(Ok(None), SnapshotFiles::read);
+    let old = plan.snapshots.as_ref().map_or(Ok(None), old_snapshot::read);
+    let old = old.map_err(refused("the snapshot"))?;
     let on_disk = OnDisk {
         log: &plan.dir,
         files: &plan.files_dir,
-        kept: kept.map_err(refused("the snapshot"))?,
+        old: old.clone(),
         was_served: plan.was_served,
     };
     let opened = open_log(plan.core, on_disk, &plan.config, nodes.as_deref(), &mut rng)?;
+    let snapshots = plan.snapshots.map(|dir| {
+        // What files have is not needed twice.
+        let old = old.filter(|(at, _)| at.index > opened.store.borrow().flushed().index);
+        if old.is_none() {
+            dir.remove().map_err(StartupError::Disk)?;
+        }
+        Ok(SnapshotFiles::new(plan.files_dir.clone(), dir, old))
+    });
+    let snapshots = snapshots.transpose().map_err(Refused::Startup)?;
     let log = Rc::new(RefCell::new(opened.log));
     forget_segment_bytes(&plan.dir, log.borrow().segment_bytes())?;
     // The first new segment: no record is taken before it is there.
@@ -289,12 +299,12 @@ async fn open(plan: CorePlan) -> Result<Option<Core>, Refused> {
     let net = Net::new(&ring, options).map_err(refused("receive buffers"))?;
     let group_id = GroupId(opened.keyspace.hash_seed());
     let (origin, seed) = (rng.next_u64(), rng.next_u64());
-    let log_bytes_target = log_target(&plan.config);
     let peer_tls = plan.config.peer_tls.clone();
     let mut server = ServerState::new(plan.config, plan.identity, plan.cluster, plan.core);
     let view = plan.view;
     server.view = view.clone();
     let mesh = Mesh::new(plan.mesh);
+    let flushed = opened.store.borrow().flushed().index;
     let mut state = CoreState::new(
         opened.keyspace,
         opened.store,
@@ -329,9 +339,8 @@ async fn open(plan: CorePlan) -> Result<Option<Core>, Refused> {
         plan.control,
         plan.log_control,
     );
-    if let (Some(files), Some(nodes)) = (&snapshots, &nodes) {
-        let work = SnapshotWork::new(files, nodes.me, log_bytes_target, opened.tail_bytes);
-        turns.snapshots = Some(work);
+    if snapshots.is_some() {
+        turns.shortening = Some(LogShortening::new(flushed));
     }
     let landing = snapshots.as_ref().map(|files| files.landing(plan.core));
     let machine = Rc::new(RefCell::new(ShardMachine::new(state.clone(), snapshots)));

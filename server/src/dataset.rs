@@ -110,7 +110,7 @@ impl CoreState {
     }
 
     /// Makes room, or refuses what needs more of it, while there is too much: the data set has reached its limit; or, as a core
-    /// of a cluster has nothing in files, its keys have reached its share of the memory.
+    /// of a cluster has all of its keys in memory, these have reached its share of it.
     #[cold]
     pub(crate) fn look_at_memory(&mut self) {
         let is_full = self.is_beyond_limit() || (self.replication.is_some() && self.is_memory_full());

@@ -1,162 +1,292 @@
-//! A group's state as a file, and as what another replica is sent: the bytes of both.
+//! What another replica is sent of a group's state: the manifest, and the files that it names, one behind the other.
 //!
-//! The file names what the state stands for, and is checked as a whole before anything of it is used. Format:
-//! `docs/formats/group-snapshot.md`.
+//! Format: `docs/formats/group-snapshot.md`.
 
-use slotcore_engine::keyspace::Keyspace;
-use slotcore_engine::sessions::Sessions;
-use slotcore_engine::snapshot::{self, Export, Imported};
-use slotcore_raft_shard::Applied;
-use slotcore_rt::ids::{LogIndex, Term};
+use std::io;
 
-const MAGIC: [u8; 4] = *b"SLGS";
+use slotcore_engine::manifest::Version;
+use slotcore_engine::store::FileName;
+use slotcore_rt::disk::joined_files::aligned;
+
+const MAGIC: [u8; 4] = *b"SLGF";
 const VERSION: u8 = 1;
-/// Magic, version, index, term, length of the membership.
-const HEAD_BYTES: usize = 4 + 1 + 8 + 8 + 4;
-/// Checksum of all before it.
-const CRC_BYTES: usize = 4;
+/// Magic, version, three zeros, length of the manifest, its checksum.
+const HEAD_BYTES: usize = 4 + 1 + 3 + 8 + 4;
 
-/// Appends what a file has before the state: `bytes` bytes with this checksum. Always as long, for the same `at`.
-pub fn encode_head(at: &Applied, bytes: u64, crc: u32, out: &mut Vec<u8>) {
-    let membership = at.membership_bytes();
-    let begin = out.len();
-    out.extend_from_slice(&MAGIC);
-    out.push(VERSION);
-    out.extend_from_slice(&at.index.0.to_le_bytes());
-    out.extend_from_slice(&at.term.0.to_le_bytes());
-    let len = u32::try_from(membership.len()).expect("a membership has a few nodes");
-    out.extend_from_slice(&len.to_le_bytes());
-    out.extend_from_slice(&membership);
-    out.extend_from_slice(&bytes.to_le_bytes());
-    out.extend_from_slice(&crc.to_le_bytes());
-    let crc = crc32c::crc32c(&out[begin..]);
-    out.extend_from_slice(&crc.to_le_bytes());
+/// What stands before the files of a manifest.
+pub fn encode_head(manifest: &[u8]) -> Vec<u8> {
+    let mut head = Vec::with_capacity(HEAD_BYTES + manifest.len());
+    head.extend_from_slice(&MAGIC);
+    head.extend_from_slice(&[VERSION, 0, 0, 0]);
+    head.extend_from_slice(&(manifest.len() as u64).to_le_bytes());
+    head.extend_from_slice(&crc32c::crc32c(manifest).to_le_bytes());
+    head.extend_from_slice(manifest);
+    head
 }
 
-/// What a file begins with.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Head {
-    /// What the state stands for.
-    pub at: Applied,
-    /// Where the state begins, which goes on to the end.
-    pub begin: usize,
-    /// The state's checksum.
-    crc: u32,
+/// The files that follow, each with its length in bytes, in this order.
+pub fn files_of(version: &Version) -> Vec<(FileName, u64)> {
+    let sorted = version
+        .files()
+        .map(|file| (FileName::sorted(file.file), file.file_bytes));
+    let blobs = version
+        .blobs
+        .iter()
+        .map(|blob| (FileName::blob(blob.file), blob.file_bytes));
+    sorted.chain(blobs).collect()
 }
 
-/// Reads the head of a file, and nothing else. `None`: it is damaged, or the file was cut, or is of a newer version.
-pub fn decode_head(file: &[u8]) -> Option<Head> {
-    let head = file.get(..HEAD_BYTES)?;
-    if !head.starts_with(&MAGIC) || head[MAGIC.len()] != VERSION {
-        return None;
+/// Who is given the files as they come.
+pub trait FileSink {
+    /// The next file begins, which has so many bytes.
+    ///
+    /// # Errors
+    /// Those of the device.
+    fn begin(&mut self, file: FileName, bytes: u64) -> io::Result<()>;
+
+    /// Its next bytes.
+    ///
+    /// # Errors
+    /// Those of the device.
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+}
+
+/// Takes a snapshot in, in pieces of any length.
+#[derive(Default)]
+pub struct Unpacking {
+    /// Of `total` bytes so many have come.
+    come: u64,
+    total: u64,
+    /// What came before the first file.
+    head: Vec<u8>,
+    /// Once the head is whole.
+    files: Option<Vec<(FileName, u64)>>,
+    /// Which file comes, and how much of it and of the zeros behind it has.
+    file: usize,
+    of_file: u64,
+}
+
+impl Unpacking {
+    /// One of `total` bytes.
+    pub fn new(total: u64) -> Self {
+        Self {
+            total,
+            ..Self::default()
+        }
     }
-    let eight = |at: usize| Some(u64::from_le_bytes(file.get(at..at + 8)?.try_into().ok()?));
-    let four = |at: usize| Some(u32::from_le_bytes(file.get(at..at + 4)?.try_into().ok()?));
-    let end = HEAD_BYTES.checked_add(four(HEAD_BYTES - 4)? as usize)?;
-    let membership = file.get(HEAD_BYTES..end)?;
-    let (len, crc) = (eight(end)?, four(end + 8)?);
-    let head_end = end + 8 + 4;
-    let begin = head_end + CRC_BYTES;
-    if crc32c::crc32c(file.get(..head_end)?) != four(head_end)? || file.get(begin..)?.len() as u64 != len {
-        return None;
+
+    /// The next bytes.
+    ///
+    /// # Errors
+    /// Those of `sink`; or the bytes are no snapshot.
+    pub fn take(&mut self, mut bytes: &[u8], sink: &mut dyn FileSink) -> io::Result<()> {
+        self.come += bytes.len() as u64;
+        if self.files.is_none() {
+            let Some(rest) = self.take_head(bytes)? else {
+                return Ok(());
+            };
+            bytes = rest;
+            self.begin_file(sink)?;
+        }
+        while !bytes.is_empty() {
+            let Some(&(_, file_bytes)) = self.files.as_ref().and_then(|files| files.get(self.file)) else {
+                return Err(malformed("it goes on behind its last file"));
+            };
+            let (end, is_file) = match self.of_file < file_bytes {
+                true => (file_bytes, true),
+                false => (aligned(file_bytes), false),
+            };
+            let len = bytes
+                .len()
+                .min(usize::try_from(end - self.of_file).unwrap_or(usize::MAX));
+            let (now, later) = bytes.split_at(len);
+            if is_file {
+                sink.append(now)?;
+            }
+            (bytes, self.of_file) = (later, self.of_file + len as u64);
+            if self.of_file == aligned(file_bytes) {
+                (self.file, self.of_file) = (self.file + 1, 0);
+                self.begin_file(sink)?;
+            }
+        }
+        Ok(())
     }
-    let at = Applied::flushed(LogIndex(eight(5)?), Term(eight(13)?), membership).ok()?;
-    Some(Head { at, begin, crc })
-}
 
-/// The same, after all of the file has been looked at.
-pub fn decode(file: &[u8]) -> Option<Head> {
-    decode_head(file).filter(|head| crc32c::crc32c(&file[head.begin..]) == head.crc)
-}
-
-/// The whole state of a group, to be written a slice at a time.
-pub fn export(keyspace: &Keyspace) -> Export {
-    let mut beside = keyspace.last_spanning().to_le_bytes().to_vec();
-    keyspace.sessions().export(&mut beside);
-    Export::begin(&beside)
-}
-
-/// The state that [`export`] wrote on some replica of the group with this hash seed.
-///
-/// # Errors
-/// In words: damaged, or of another group.
-pub fn import(state: &[u8], hash_seed: u64) -> Result<Keyspace, String> {
-    let imported = snapshot::import(state).map_err(|error| error.to_string())?;
-    taken_over(imported, hash_seed)
-}
-
-/// The state that was imported, with what the server keeps beside the keys.
-///
-/// # Errors
-/// The same.
-pub fn taken_over(imported: Imported, hash_seed: u64) -> Result<Keyspace, String> {
-    let mut keyspace = imported.keyspace;
-    if keyspace.hash_seed() != hash_seed {
-        return Err("it is of another group".into());
+    /// Takes what belongs to the head; returns the rest once the head is whole.
+    fn take_head<'a>(&mut self, bytes: &'a [u8]) -> io::Result<Option<&'a [u8]>> {
+        let whole = self.head_bytes()?.unwrap_or(HEAD_BYTES as u64);
+        let missing = usize::try_from(whole).map_err(io::Error::other)? - self.head.len();
+        let (now, later) = bytes.split_at(missing.min(bytes.len()));
+        self.head.extend_from_slice(now);
+        if now.len() < missing {
+            return Ok(None);
+        }
+        if self.head.len() == HEAD_BYTES {
+            return self.take_head(later);
+        }
+        let manifest = self.manifest_bytes();
+        if crc32c::crc32c(manifest) != self.four(16) {
+            return Err(malformed("its manifest is damaged"));
+        }
+        let version = Version::decode(manifest).map_err(|error| malformed(&error.to_string()))?;
+        let files = files_of(&version);
+        let bytes: u64 = files.iter().map(|(_, bytes)| aligned(*bytes)).sum();
+        if bytes.checked_add(whole) != Some(self.total) {
+            return Err(malformed("its length is not that of its files"));
+        }
+        self.files = Some(files);
+        Ok(Some(later))
     }
-    let (spanning, sessions) = imported
-        .server
-        .split_first_chunk::<8>()
-        .ok_or("what is kept beside the keys is missing")?;
-    keyspace.set_last_spanning(u64::from_le_bytes(*spanning));
-    *keyspace.sessions_mut() = Sessions::import(sessions).map_err(|error| error.to_string())?;
-    Ok(keyspace)
+
+    /// How much comes before the first file, once that is known.
+    fn head_bytes(&self) -> io::Result<Option<u64>> {
+        if self.head.len() < HEAD_BYTES {
+            return Ok(None);
+        }
+        if !self.head.starts_with(&MAGIC) || self.head[MAGIC.len()] != VERSION {
+            return Err(malformed("a node of another version has written it"));
+        }
+        let manifest = u64::from_le_bytes(self.head[8..16].try_into().expect("eight bytes"));
+        let whole = manifest.checked_add(HEAD_BYTES as u64).map(aligned);
+        let whole = whole.filter(|&whole| whole <= self.total && whole > HEAD_BYTES as u64);
+        whole
+            .map(Some)
+            .ok_or_else(|| malformed("its manifest is longer than all of it"))
+    }
+
+    fn manifest_bytes(&self) -> &[u8] {
+        let len = u64::from_le_bytes(self.head[8..16].try_into().expect("eight bytes"));
+        &self.head[HEAD_BYTES..HEAD_BYTES + len as usize]
+    }
+
+    fn four(&self, at: usize) -> u32 {
+        u32::from_le_bytes(self.head[at..at + 4].try_into().expect("four bytes"))
+    }
+
+    /// The next file begins, and those without a byte end.
+    fn begin_file(&mut self, sink: &mut dyn FileSink) -> io::Result<()> {
+        while let Some(&(file, bytes)) = self.files.as_ref().and_then(|files| files.get(self.file)) {
+            sink.begin(file, bytes)?;
+            if bytes > 0 {
+                break;
+            }
+            self.file += 1;
+        }
+        Ok(())
+    }
+
+    /// The manifest, when all has come.
+    ///
+    /// # Errors
+    /// Something is missing.
+    pub fn finish(self) -> io::Result<Vec<u8>> {
+        if self.come != self.total || self.files.as_ref().is_none_or(|files| self.file < files.len()) {
+            return Err(malformed("it ends too early"));
+        }
+        Ok(self.manifest_bytes().to_vec())
+    }
+}
+
+fn malformed(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("no snapshot: {what}"))
 }
 
 #[cfg(test)]
 mod tests {
-    use slotcore_engine::keyspace::KeyspaceOptions;
-    use slotcore_engine::sessions::{Once, SessionId, Verdict};
+    use slotcore_engine::manifest::{BlobFile, FileRef};
+    use slotcore_engine::sst::{FileId, Props};
 
     use super::*;
 
-    fn file(state: &[u8]) -> Vec<u8> {
-        let at = Applied {
-            index: LogIndex(70),
-            term: Term(3),
-            ..Applied::default()
-        };
-        let mut file = Vec::new();
-        encode_head(&at, state.len() as u64, crc32c::crc32c(state), &mut file);
-        file.extend_from_slice(state);
-        file
+    struct Sent {
+        manifest: Vec<u8>,
+        bytes: Vec<u8>,
+        files: Vec<(FileName, Vec<u8>)>,
     }
 
-    #[test]
-    fn a_file_says_what_it_stands_for_and_no_byte_of_it_may_change() {
-        let file = file(b"state");
-        let Head { at, begin, .. } = decode(&file).unwrap();
-        assert_eq!(
-            (at.index, at.term, &file[begin..]),
-            (LogIndex(70), Term(3), &b"state"[..])
-        );
-        for at in 0..file.len() {
-            let mut changed = file.clone();
-            changed[at] ^= 0x10;
-            assert_eq!(decode(&changed), None, "byte {at}");
-            assert_eq!(decode(&file[..at]), None, "cut at {at}");
+    #[derive(Default)]
+    struct Files(Vec<(FileName, Vec<u8>)>);
+
+    impl FileSink for Files {
+        fn begin(&mut self, file: FileName, _bytes: u64) -> io::Result<()> {
+            self.0.push((file, Vec::new()));
+            Ok(())
         }
-        assert_eq!(decode(&[&file[..], b"!"].concat()), None, "longer");
+
+        fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+            self.0.last_mut().expect("one has begun").1.extend_from_slice(bytes);
+            Ok(())
+        }
+    }
+
+    fn sent() -> Sent {
+        let mut version = Version::default();
+        let lengths = [(3, 8192), (5, 0), (9, 5000)];
+        version.keys.bottom = lengths
+            .map(|(id, file_bytes)| FileRef {
+                file: FileId(id),
+                file_bytes,
+                props: Props {
+                    ord_min: id,
+                    ord_max: id,
+                    ..Props::default()
+                },
+                ..FileRef::default()
+            })
+            .to_vec();
+        version.blobs.push(BlobFile {
+            file: FileId(7),
+            file_bytes: 4097,
+            value_bytes: 1,
+        });
+        let manifest = version.encode();
+        let mut bytes = encode_head(&manifest);
+        let mut files = Vec::new();
+        for (number, (name, length)) in files_of(&version).into_iter().enumerate() {
+            bytes.resize(aligned(bytes.len() as u64) as usize, 0);
+            let file = vec![number as u8 + 1; length as usize];
+            bytes.extend_from_slice(&file);
+            files.push((name, file));
+        }
+        bytes.resize(aligned(bytes.len() as u64) as usize, 0);
+        Sent { manifest, bytes, files }
     }
 
     #[test]
-    fn what_counts_once_and_over_cores_comes_along() {
-        let new = || Keyspace::new(KeyspaceOptions { hash_seed: 9 });
-        let once = Once {
-            session: SessionId(5),
-            serial: 1,
-            ..Once::default()
+    fn the_files_come_out_in_pieces_of_any_length() {
+        let Sent { manifest, bytes, files } = sent();
+        for piece in [1, 7, 20, 4096, 5000, usize::MAX] {
+            let (mut unpacking, mut found) = (Unpacking::new(bytes.len() as u64), Files::default());
+            for part in bytes.chunks(piece.min(bytes.len())) {
+                unpacking.take(part, &mut found).unwrap();
+            }
+            assert_eq!(found.0, files, "pieces of {piece}");
+            assert_eq!(unpacking.finish().unwrap(), manifest);
+        }
+    }
+
+    #[test]
+    fn what_was_cut_or_changed_or_is_something_else_is_refused() {
+        let Sent { bytes, .. } = sent();
+        let unpack = |bytes: &[u8], total: usize| {
+            let mut unpacking = Unpacking::new(total as u64);
+            unpacking.take(bytes, &mut Files::default())?;
+            unpacking.finish()
         };
-        let mut keyspace = new();
-        keyspace.set_last_spanning(41);
-        assert_eq!(keyspace.sessions_mut().admit(&once, 1), Verdict::Execute);
-        keyspace.sessions_mut().executed(&once, b"answer");
-        let (mut export, mut state) = (export(&keyspace), Vec::new());
-        while export.next(&keyspace, 100, &mut state) {}
-        let mut read = new();
-        read.take_over(import(&state, 9).unwrap());
-        assert_eq!(read.last_spanning(), 41);
-        assert_ne!(read.sessions_mut().admit(&once, 1), Verdict::Execute);
-        assert!(import(&state, 8).is_err());
+        for end in [0, 5, 19, 20, 100, 4096, bytes.len() - 1] {
+            assert!(unpack(&bytes[..end], bytes.len()).is_err(), "cut at {end}");
+            assert!(unpack(&bytes[..end], end).is_err(), "{end} bytes and no more");
+        }
+        for at in 0..HEAD_BYTES + 40 {
+            let mut changed = bytes.clone();
+            changed[at] ^= 0x10;
+            let zeros = 5..8;
+            assert!(
+                unpack(&changed, bytes.len()).is_err() || zeros.contains(&at),
+                "byte {at}"
+            );
+        }
+        let longer = [&bytes[..], &[0; 4096]].concat();
+        assert!(unpack(&longer, longer.len()).is_err());
     }
 }

@@ -266,13 +266,11 @@ pub enum Event<'a> {
         /// False: it was refused.
         handed_over: bool,
     },
-    /// A core has a new snapshot of its group.
-    SnapshotTaken {
+    /// All files of a snapshot have come.
+    SnapshotCame {
         /// Which core.
         core: CoreId,
-        /// The last entry it stands for.
-        at: LogIndex,
-        /// How long it is.
+        /// How long its files are.
         bytes: u64,
     },
     /// A core was too far behind for the log, and has got a snapshot.
@@ -281,13 +279,8 @@ pub enum Event<'a> {
         core: CoreId,
         /// The last entry it stands for.
         at: LogIndex,
-        /// How long it is.
-        bytes: u64,
-    },
-    /// A snapshot was given up: the log grows on.
-    NoRoomForSnapshot {
-        /// Which core.
-        core: CoreId,
+        /// How many keys there are now.
+        keys: u64,
     },
     /// A snapshot that comes cannot be kept: it is sent again.
     SnapshotNotKept {
@@ -472,21 +465,15 @@ impl Event<'_> {
                 node = node.0,
                 "leadership was not handed over to the node that asked for it: it is behind, was not heard from, or has no vote"
             ),
-            Event::SnapshotTaken { core, at, bytes } => {
-                tracing::info!(core = core.0, at = at.0, bytes, "a snapshot was made");
+            Event::SnapshotCame { core, bytes } => {
+                tracing::info!(core = core.0, bytes, "a snapshot has come and is being installed");
             }
-            Event::SnapshotInstalled { core, at, bytes } => {
+            Event::SnapshotInstalled { core, at, keys } => {
                 tracing::info!(
                     core = core.0,
                     at = at.0,
-                    bytes,
+                    keys,
                     "a snapshot from the leader was installed"
-                );
-            }
-            Event::NoRoomForSnapshot { core } => {
-                tracing::warn!(
-                    core = core.0,
-                    "no room on the disk for a snapshot: the log cannot be shortened"
                 );
             }
             Event::SnapshotNotKept { core, ref error } => {

@@ -22,7 +22,7 @@ pub struct ShardMachine {
 }
 
 impl ShardMachine {
-    /// The keyspace in `state`. `files`: where snapshots are, if others may need them.
+    /// The keyspace in `state`. `files`: what others may need of it, if there are any.
     pub fn new(state: Rc<RefCell<CoreState>>, files: Option<SnapshotFiles>) -> Self {
         Self { state, files }
     }
@@ -37,29 +37,23 @@ impl StateMachine for ShardMachine {
         self.state.borrow_mut().note_compared()
     }
 
-    fn snapshot(&mut self, at: &Applied) -> io::Result<Taking> {
-        let Some(files) = &mut self.files else {
+    fn snapshot(&mut self, _at: &Applied) -> io::Result<Taking> {
+        if self.files.is_none() {
             // Nobody asks a single voter for one. It is taken for openraft's sake, when files hold what is purged.
             return Ok(Taking::InMemory(Bytes::new()));
-        };
-        let state = self.state.borrow();
-        let taken = files.take(at, &state.keyspace)?;
-        let core = state.server.core;
-        match taken {
-            Taking::Durable => Event::SnapshotTaken {
-                core,
-                at: at.index,
-                bytes: files.newest().get().bytes,
-            }
-            .log(),
-            Taking::GivenUp if !files.unwanted().get() => Event::NoRoomForSnapshot { core }.log(),
-            Taking::More | Taking::GivenUp | Taking::InMemory(_) => {}
         }
-        Ok(taken)
+        // What was flushed last is one, and openraft is to take note of it.
+        let flushed = self.state.borrow().store.borrow().flushed();
+        Ok(match flushed.index {
+            LogIndex(0) => Taking::GivenUp,
+            _ => Taking::Durable,
+        })
     }
 
     fn kept(&mut self) -> io::Result<Option<(Applied, Bytes)>> {
-        self.files.as_ref().map_or(Ok(None), SnapshotFiles::kept)
+        let state = self.state.borrow();
+        let store = state.store.borrow();
+        self.files.as_ref().map_or(Ok(None), |files| files.kept(&store))
     }
 
     fn install(&mut self, at: &Applied, data: &Bytes) -> Result<Installing, BadSnapshot> {
@@ -67,24 +61,22 @@ impl StateMachine for ShardMachine {
             return Err(BadSnapshot("a single voter takes no snapshot from anybody".into()));
         };
         let mut state = self.state.borrow_mut();
-        let seed = state.keyspace.hash_seed();
-        let Some(keyspace) = files.install(at, data, seed).map_err(BadSnapshot)? else {
-            return Ok(Installing::More);
-        };
-        state.replace_keys(keyspace);
-        Event::SnapshotInstalled {
-            core: state.server.core,
-            at: at.index,
-            bytes: data.len() as u64,
+        let step = files.install(at, data, &mut state).map_err(BadSnapshot)?;
+        if step == Installing::Done {
+            Event::SnapshotInstalled {
+                core: state.server.core,
+                at: at.index,
+                keys: state.keyspace.len(),
+            }
+            .log();
         }
-        .log();
-        Ok(Installing::Done)
+        Ok(step)
     }
 }
 
 impl CoreState {
     /// All keys are others now: those of a snapshot that a leader has sent.
-    fn replace_keys(&mut self, keyspace: Keyspace) {
+    pub(crate) fn replace_keys(&mut self, keyspace: Keyspace) {
         self.keyspace.take_over(keyspace);
         self.watches.all_changed();
         self.tell_cleared();

@@ -1,99 +1,106 @@
-//! [`SnapshotFiles`]: the newest snapshot of a core's group on disk, made here or sent by a leader.
+//! [`SnapshotFiles`]: the files of a core as its group's snapshot.
 //!
-//! Either is written a slice at a time between the core's turns, and takes the place of the one before once it is whole. One
-//! that is sent goes to disk as it comes ([`SnapshotLanding`]), so that it takes no memory beside the keys, and is read back into
-//! keys first, so that the one before stays if it is no good.
+//! What a replica has in files, as of its last flush, is what others are sent that are too far behind for the log: nothing has to be
+//! made for it ([decision 0014](../../docs/decisions/0014-replicas-larger-than-memory.md)). What comes goes to disk file by file
+//! ([`SnapshotLanding`]). It is installed in steps, each of which takes little time: the files become durable and get their
+//! names; they are opened; all keys are read from them; one manifest in the log makes them the state of this replica, and
+//! the keys take the place of those before. Until that manifest is durable the old state counts, also after a crash.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
-use slotcore_engine::keyspace::Keyspace;
-use slotcore_engine::snapshot::{Export, Import};
+use slotcore_engine::keyspace::{Keyspace, KeyspaceOptions};
+use slotcore_engine::store::{Adoption, FileName, Loading, Store};
 use slotcore_raft_shard::peer::Landing;
-use slotcore_raft_shard::{Applied, Taking};
-use slotcore_rt::disk::{DiskError, SnapshotDir, SnapshotWriter};
-use slotcore_rt::ids::{CoreId, LogIndex};
+use slotcore_raft_shard::{Applied, Installing};
+use slotcore_rt::disk::{JoinedFiles, SnapshotDir, SnapshotWriter, StoreDir};
+use slotcore_rt::ids::CoreId;
 
-use crate::group_snapshot::{self, decode, decode_head, encode_head};
+use crate::boot::{stands_for, take_over_side};
+use crate::core_state::CoreState;
+use crate::group_snapshot::{FileSink, Unpacking, encode_head, files_of};
 use crate::logging::Event;
+use crate::store_files::{FilesNow, describe, on_disk};
 
-/// Bytes that are written at once: some tenths of a millisecond on any SSD.
-const WRITE_BYTES: usize = 256 << 10;
-/// Bytes of keys that are written out or taken in at once: thousands of small keys, well below a millisecond.
+/// Bytes of keys that are taken in at once: thousands of small keys, well below a millisecond.
 const KEYS_BYTES: usize = 64 << 10;
-
-/// Which snapshot is on disk.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Kept {
-    /// The last entry it stands for; 0: there is none.
-    pub index: LogIndex,
-    /// How long it is.
-    pub bytes: u64,
-}
 
 /// See the module's text.
 pub struct SnapshotFiles {
+    files: StoreDir,
     dir: SnapshotDir,
-    newest: Rc<Cell<Kept>>,
-    unwanted: Rc<Cell<bool>>,
-    making: Option<Making>,
+    /// What an older version left, until there are files.
+    old: Option<(Applied, Bytes)>,
+    landings: Landings,
     coming: Option<Coming>,
-    landed: Rc<RefCell<Option<Landed>>>,
 }
 
-/// Writes a snapshot that comes from another replica to disk, part by part.
-pub struct SnapshotLanding {
-    core: CoreId,
-    dir: SnapshotDir,
-    coming: Option<(Applied, StateWriter)>,
-    /// Counts: one that is being installed keeps its file when the next one comes.
-    number: u64,
-    /// The error for which it was not kept, as last told.
-    told: Option<i32>,
-    landed: Rc<RefCell<Option<Landed>>>,
-}
-
-/// A snapshot that has come and is not installed yet.
-struct Landed {
-    at: Applied,
-    writer: StateWriter,
-    state: Bytes,
-}
-
-/// A snapshot that is made here.
-struct Making {
-    export: Export,
-    writer: StateWriter,
-    waiting: Vec<u8>,
-}
-
-/// One that was sent.
-struct Coming {
-    writer: StateWriter,
-    written: usize,
-    import: Import,
-}
-
-/// Writes a state behind a head that is known at the end.
-struct StateWriter {
-    file: SnapshotWriter,
-    head_bytes: usize,
+/// A file that has come.
+struct LandedFile {
+    name: FileName,
     bytes: u64,
-    crc: u32,
+    writer: SnapshotWriter,
+}
+
+type LandedFiles = Mutex<Vec<LandedFile>>;
+
+/// Snapshots that have come and are not installed yet: where the bytes lie that stand for them, and their files.
+type Landings = Rc<RefCell<Vec<(usize, Weak<LandedFiles>)>>>;
+
+/// A manifest that has come. Its files stay as long as somebody has it.
+struct Landed {
+    manifest: Vec<u8>,
+    _files: Arc<LandedFiles>,
+}
+
+impl AsRef<[u8]> for Landed {
+    fn as_ref(&self) -> &[u8] {
+        &self.manifest
+    }
+}
+
+/// A snapshot that is being installed.
+enum Coming {
+    /// Its files become durable; so many are.
+    Syncing {
+        files: Vec<LandedFile>,
+        synced: usize,
+    },
+    /// Files that had the same names are still being deleted.
+    Waiting {
+        files: Vec<LandedFile>,
+    },
+    Opening {
+        adoption: Adoption,
+        source: FilesNow,
+    },
+    Loading(Box<KeysComing>),
+    /// The manifest is on its way into the log; `None`: it is in it.
+    Adopting {
+        adoption: Option<Adoption>,
+        keys: Box<Keyspace>,
+    },
+}
+
+struct KeysComing {
+    adoption: Adoption,
+    source: FilesNow,
+    loading: Loading,
+    keys: Box<Keyspace>,
 }
 
 impl SnapshotFiles {
-    /// Those in `dir`.
-    pub fn new(dir: SnapshotDir) -> Self {
+    /// Those in `files`; `dir`: where others come. `old`: what an older version left, if files have less.
+    pub fn new(files: StoreDir, dir: SnapshotDir, old: Option<(Applied, Bytes)>) -> Self {
         Self {
+            files,
             dir,
-            newest: Rc::default(),
-            unwanted: Rc::default(),
-            making: None,
+            old,
+            landings: Rc::default(),
             coming: None,
-            landed: Rc::default(),
         }
     }
 
@@ -105,237 +112,233 @@ impl SnapshotFiles {
             coming: None,
             number: 0,
             told: None,
-            landed: self.landed.clone(),
+            landings: self.landings.clone(),
         }
     }
 
-    /// Always tells which one is on disk, once [`SnapshotFiles::read`] was called.
-    pub fn newest(&self) -> Rc<Cell<Kept>> {
-        self.newest.clone()
-    }
-
-    /// To be set while none shall be made; one that is under way is given up.
-    pub fn unwanted(&self) -> Rc<Cell<bool>> {
-        self.unwanted.clone()
-    }
-
-    /// The snapshot and what it stands for, after all of it was looked at; `None`: there is none.
+    /// What is in files, and what it stands for. Files that are deleted later stay readable. `None`: nothing has been flushed.
     ///
     /// # Errors
-    /// It cannot be read, or is damaged.
-    pub fn read(&self) -> io::Result<Option<(Applied, Bytes)>> {
-        let Some(file) = self.dir.read().map_err(io::Error::other)? else {
+    /// A file that the manifest names is not there, or cannot be mapped.
+    pub fn kept(&self, store: &Store) -> io::Result<Option<(Applied, Bytes)>> {
+        let at = stands_for(store).map_err(io::Error::other)?;
+        if let Some(old) = self.old.as_ref().filter(|(old, _)| old.index > at.index) {
+            return Ok(Some(old.clone()));
+        }
+        if at.index.0 == 0 {
             return Ok(None);
-        };
-        let file = Bytes::from_owner(file);
-        let head = decode(&file).ok_or_else(|| self.damaged())?;
-        self.note(&head.at, (file.len() - head.begin) as u64);
-        Ok(Some((head.at, file.slice(head.begin..))))
+        }
+        let view = store.view();
+        let head = encode_head(&view.version().encode());
+        let files = files_of(view.version()).into_iter();
+        let files: Vec<_> = files
+            .map(|(name, bytes)| (self.files.file_path(on_disk(name)), bytes))
+            .collect();
+        let joined = JoinedFiles::open(&head, &files).map_err(io::Error::other)?;
+        Ok(Some((at, Bytes::from_owner(joined))))
     }
 
-    /// The same without looking at the state, which whoever gets it checks.
+    /// Begins to install the snapshot that has come with this `manifest`, or goes on with it. Between two calls the store must be
+    /// worked on: its manifest has to get into the log.
     ///
     /// # Errors
-    /// It cannot be read, or its head is damaged.
-    pub fn kept(&self) -> io::Result<Option<(Applied, Bytes)>> {
-        let Some(file) = self.dir.read().map_err(io::Error::other)? else {
-            return Ok(None);
-        };
-        let file = Bytes::from_owner(file);
-        let head = decode_head(&file).ok_or_else(|| self.damaged())?;
-        Ok(Some((head.at, file.slice(head.begin..))))
-    }
-
-    fn damaged(&self) -> io::Error {
-        let what = format!("{} is damaged, or a newer version wrote it", self.dir.file().display());
-        io::Error::new(io::ErrorKind::InvalidData, what)
-    }
-
-    /// Begins a snapshot of `keyspace`, which stands for `at`, or goes on with it; see
-    /// [`StateMachine::snapshot`](slotcore_raft_shard::StateMachine::snapshot).
-    ///
-    /// # Errors
-    /// Those of the device, but for want of room: then it is given up.
-    pub fn take(&mut self, at: &Applied, keyspace: &Keyspace) -> io::Result<Taking> {
-        let taken = match self.unwanted.get() {
-            true => Ok(Taking::GivenUp),
-            false => self.take_slice(at, keyspace),
-        };
-        if !matches!(taken, Ok(Taking::More)) {
-            self.making = None;
-        }
-        match taken {
-            Err(error) if error.is_no_space() => Ok(Taking::GivenUp),
-            taken => taken.map_err(io::Error::other),
-        }
-    }
-
-    fn take_slice(&mut self, at: &Applied, keyspace: &Keyspace) -> Result<Taking, DiskError> {
-        let making = match &mut self.making {
-            Some(making) => making,
-            None => self.making.insert(Making {
-                export: group_snapshot::export(keyspace),
-                writer: StateWriter::begin(&self.dir, "made", at)?,
-                waiting: Vec::with_capacity(WRITE_BYTES + KEYS_BYTES),
-            }),
-        };
-        let goes_on = making.export.next(keyspace, KEYS_BYTES, &mut making.waiting);
-        if making.waiting.len() >= WRITE_BYTES || !goes_on {
-            making.writer.append(&making.waiting)?;
-            making.waiting.clear();
-        }
-        let Some(made) = self.making.take_if(|_| !goes_on) else {
-            return Ok(Taking::More);
-        };
-        let bytes = made.writer.finish(&self.dir, at)?;
-        self.note(at, bytes);
-        Ok(Taking::Durable)
-    }
-
-    /// Begins to keep a snapshot that has come, or goes on with it. When it gives keys, the snapshot is durable, and the only one.
-    ///
-    /// # Errors
-    /// Those of the device, or it is damaged, or of another group than that with this hash seed.
-    pub fn install(&mut self, at: &Applied, state: &Bytes, hash_seed: u64) -> Result<Option<Keyspace>, String> {
-        let coming = match &mut self.coming {
+    /// Those of the device; or files are damaged, or stand for something else than `at`.
+    pub(crate) fn install(
+        &mut self,
+        at: &Applied,
+        manifest: &Bytes,
+        state: &mut CoreState,
+    ) -> Result<Installing, String> {
+        let coming = match self.coming.take() {
             Some(coming) => coming,
-            None => self
-                .coming
-                .insert(match self.landed.take().filter(|landed| landed.is(at, state)) {
-                    Some(landed) => Coming::written(landed.writer, state.len()),
-                    // Another one has come since.
-                    None => Coming::written(
-                        StateWriter::begin(&self.dir, "sent", at).map_err(|error| error.to_string())?,
-                        0,
-                    ),
-                }),
+            None => Coming::Syncing {
+                files: self.take_landed(manifest).ok_or("its files have not come")?,
+                synced: 0,
+            },
         };
-        if coming.written < state.len() {
-            let end = state.len().min(coming.written + WRITE_BYTES);
-            let written = coming.writer.append(&state[coming.written..end]);
-            written.map_err(|error| error.to_string())?;
-            coming.written = end;
-            return Ok(None);
+        self.coming = coming.next(at, manifest, state, &self.files)?;
+        if self.coming.is_some() {
+            return Ok(Installing::More);
         }
-        let Some(imported) = coming
-            .import
-            .next(state, KEYS_BYTES)
-            .map_err(|error| error.to_string())?
-        else {
-            return Ok(None);
-        };
-        let come = self.coming.take().expect("it was looked at above");
-        let keyspace = group_snapshot::taken_over(imported, hash_seed)?;
-        let bytes = come.writer.finish(&self.dir, at).map_err(|error| error.to_string())?;
-        self.note(at, bytes);
-        Ok(Some(keyspace))
+        self.old = None;
+        Ok(Installing::Done)
     }
 
-    fn note(&self, at: &Applied, bytes: u64) {
-        self.newest.set(Kept { index: at.index, bytes });
+    fn take_landed(&self, manifest: &Bytes) -> Option<Vec<LandedFile>> {
+        let landings = self.landings.borrow();
+        let (_, files) = landings.iter().find(|(at, _)| *at == manifest.as_ptr() as usize)?;
+        let files = files.upgrade()?;
+        let mut files = files.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(std::mem::take(&mut *files))
     }
 }
 
 impl Coming {
-    fn written(writer: StateWriter, written: usize) -> Self {
-        Self {
-            writer,
-            written,
-            import: Import::default(),
-        }
+    /// One step. `None`: it is installed.
+    fn next(
+        self,
+        at: &Applied,
+        manifest: &[u8],
+        state: &mut CoreState,
+        dir: &StoreDir,
+    ) -> Result<Option<Self>, String> {
+        let damaged = |error| describe(&error);
+        Ok(Some(match self {
+            Self::Syncing { files, synced } => match files.get(synced) {
+                Some(file) => {
+                    file.writer.sync().map_err(|error| error.to_string())?;
+                    let synced = synced + 1;
+                    Self::Syncing { files, synced }
+                }
+                None => {
+                    let names = files.iter().map(|file| file.name).collect();
+                    state.store.borrow_mut().reserve(names);
+                    Self::Waiting { files }
+                }
+            },
+            Self::Waiting { files } if state.store_deletes => Self::Waiting { files },
+            Self::Waiting { files } => {
+                for LandedFile { name, writer, .. } in files {
+                    let moved = writer.move_to(&dir.file_path(on_disk(name)));
+                    moved.map_err(|error| error.to_string())?;
+                }
+                dir.sync_names().map_err(|error| error.to_string())?;
+                let mut source = FilesNow::new(dir.clone());
+                let adoption = Adoption::new(manifest, &mut source).map_err(damaged)?;
+                if (adoption.flushed().index, adoption.flushed().term) != (at.index, at.term) {
+                    return Err("its manifest stands for another entry than was said".into());
+                }
+                Self::Opening { adoption, source }
+            }
+            Self::Opening {
+                mut adoption,
+                mut source,
+            } => match adoption.open_next(&mut source).map_err(damaged)? {
+                true => Self::Opening { adoption, source },
+                false => {
+                    let hash_seed = state.keyspace.hash_seed();
+                    let mut keys = Box::new(Keyspace::new(KeyspaceOptions { hash_seed }));
+                    Self::Loading(Box::new(KeysComing {
+                        loading: adoption.loading(&mut keys),
+                        adoption,
+                        source,
+                        keys,
+                    }))
+                }
+            },
+            Self::Loading(mut coming) => {
+                let KeysComing {
+                    loading, source, keys, ..
+                } = &mut *coming;
+                if loading.step(keys, source, KEYS_BYTES).map_err(damaged)? {
+                    return Ok(Some(Self::Loading(coming)));
+                }
+                let KeysComing { adoption, mut keys, .. } = *coming;
+                take_over_side(adoption.side(), &mut keys)?;
+                let adoption = Some(adoption);
+                Self::Adopting { adoption, keys }
+            }
+            Self::Adopting { mut adoption, keys } => {
+                let store = state.store.clone();
+                let mut store = store.borrow_mut();
+                if adoption.is_some() {
+                    store.begin_adoption(&mut adoption);
+                }
+                if !store.is_adoption_durable() {
+                    return Ok(Some(Self::Adopting { adoption, keys }));
+                }
+                state.replace_keys(*keys);
+                store.adopt_loaded(&state.keyspace);
+                return Ok(None);
+            }
+        }))
     }
 }
 
-impl Landed {
-    /// Whether it is the one of these bytes.
-    fn is(&self, at: &Applied, state: &Bytes) -> bool {
-        self.at == *at && self.state.as_ptr() == state.as_ptr() && self.state.len() == state.len()
+/// Writes a snapshot that comes from another replica to disk, part by part.
+pub struct SnapshotLanding {
+    core: CoreId,
+    dir: SnapshotDir,
+    coming: Option<(Unpacking, FilesComing)>,
+    /// Counts: one that is being installed keeps its files when the next one comes.
+    number: u64,
+    /// Why one was not kept, as last told.
+    told: Option<String>,
+    landings: Landings,
+}
+
+/// The files of a snapshot that comes.
+struct FilesComing {
+    dir: SnapshotDir,
+    number: u64,
+    files: Vec<LandedFile>,
+}
+
+impl FileSink for FilesComing {
+    fn begin(&mut self, name: FileName, bytes: u64) -> io::Result<()> {
+        let writer = self.dir.write(&format!("sent-{}.{name}", self.number), bytes);
+        let writer = writer.map_err(io::Error::other)?;
+        self.files.push(LandedFile { name, bytes, writer });
+        Ok(())
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        // A leader that waits for a device here would take this replica for unreachable.
+        let file = self.files.last_mut().ok_or(io::ErrorKind::InvalidInput)?;
+        file.writer.append(bytes).map_err(io::Error::other)
     }
 }
 
 impl SnapshotLanding {
-    fn telling<T>(&mut self, done: Result<T, DiskError>) -> io::Result<T> {
-        done.map_err(|error| {
+    fn telling<T>(&mut self, done: io::Result<T>) -> io::Result<T> {
+        done.inspect_err(|error| {
             self.coming = None;
+            let error = error.to_string();
             // Each try would say the same while the disk is full.
-            if self.told.replace(error.errno()) != Some(error.errno()) {
-                let (core, error) = (self.core, error.to_string());
-                Event::SnapshotNotKept { core, error }.log();
+            if self.told.as_ref() != Some(&error) {
+                self.told = Some(error.clone());
+                Event::SnapshotNotKept { core: self.core, error }.log();
             }
-            io::Error::other(error)
         })
     }
 }
 
 impl Landing for SnapshotLanding {
-    fn begin(&mut self, at: &Applied, _total: u64) -> io::Result<()> {
+    fn begin(&mut self, _at: &Applied, total: u64) -> io::Result<()> {
         // Room first.
-        (self.coming, *self.landed.borrow_mut()) = (None, None);
+        self.coming = None;
         self.number += 1;
-        let begun = StateWriter::begin(&self.dir, &format!("sent-{}", self.number), at);
-        self.coming = Some((at.clone(), self.telling(begun)?));
+        let files = FilesComing {
+            dir: self.dir.clone(),
+            number: self.number,
+            files: Vec::new(),
+        };
+        self.coming = Some((Unpacking::new(total), files));
         Ok(())
     }
 
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let (_, coming) = self.coming.as_mut().ok_or(io::ErrorKind::NotFound)?;
-        // A leader that waits for a device here would take this replica for unreachable.
-        let appended = coming.append_unsynced(bytes);
-        self.telling(appended)
+        let (unpacking, files) = self.coming.as_mut().ok_or(io::ErrorKind::NotFound)?;
+        let taken = unpacking.take(bytes, files);
+        self.telling(taken)
     }
 
     fn finish(&mut self) -> io::Result<Bytes> {
-        let (at, writer) = self.coming.take().ok_or(io::ErrorKind::NotFound)?;
-        let read = writer.read();
-        let state = self.telling(read)?;
+        let (unpacking, coming) = self.coming.take().ok_or(io::ErrorKind::NotFound)?;
+        let finished = unpacking.finish();
+        let manifest = self.telling(finished)?;
         self.told = None;
-        let landed = Landed {
-            at,
-            writer,
-            state: state.clone(),
-        };
-        *self.landed.borrow_mut() = Some(landed);
-        Ok(state)
-    }
-}
-
-impl StateWriter {
-    fn begin(dir: &SnapshotDir, name: &str, at: &Applied) -> Result<Self, DiskError> {
-        let mut file = dir.write(name)?;
-        let mut head = Vec::new();
-        encode_head(at, 0, 0, &mut head);
-        file.append(&head)?;
-        Ok(Self {
-            file,
-            head_bytes: head.len(),
-            bytes: 0,
-            crc: 0,
-        })
-    }
-
-    fn append(&mut self, slice: &[u8]) -> Result<(), DiskError> {
-        self.bytes += slice.len() as u64;
-        self.crc = crc32c::crc32c_append(self.crc, slice);
-        self.file.append(slice)
-    }
-
-    fn append_unsynced(&mut self, slice: &[u8]) -> Result<(), DiskError> {
-        self.bytes += slice.len() as u64;
-        self.crc = crc32c::crc32c_append(self.crc, slice);
-        self.file.append_unsynced(slice)
-    }
-
-    /// The state as far as it is written. What takes the place of the head later is not part of it.
-    fn read(&self) -> Result<Bytes, DiskError> {
-        Ok(Bytes::from_owner(self.file.read()?).slice(self.head_bytes..))
-    }
-
-    /// Returns how long the state is.
-    fn finish(mut self, dir: &SnapshotDir, at: &Applied) -> Result<u64, DiskError> {
-        let mut head = Vec::new();
-        encode_head(at, self.bytes, self.crc, &mut head);
-        self.file.set_head(&head)?;
-        self.file.finish(dir)?;
-        Ok(self.bytes)
+        let bytes = coming.files.iter().map(|file| file.bytes).sum();
+        Event::SnapshotCame { core: self.core, bytes }.log();
+        let files = Arc::new(Mutex::new(coming.files));
+        let landed = Arc::downgrade(&files);
+        let manifest = Bytes::from_owner(Landed {
+            manifest,
+            _files: files,
+        });
+        let mut landings = self.landings.borrow_mut();
+        landings.retain(|(_, files)| files.strong_count() > 0);
+        landings.push((manifest.as_ptr() as usize, landed));
+        Ok(manifest)
     }
 }

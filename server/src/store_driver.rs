@@ -71,13 +71,19 @@ impl StoreDriver {
 
     /// While `keep` holds, no file is deleted. What was to be deleted meanwhile is deleted afterwards; if the process ends
     /// before, the next start does it.
-    pub fn keep_files(&mut self, keep: bool) {
+    pub fn keep_files(&mut self, keep: bool, store: &Store) {
         self.keeps_files = keep;
         if !keep {
-            for file in self.kept.drain(..) {
+            // What has come from another replica meanwhile may have the name of one.
+            for file in self.kept.drain(..).filter(|file| !store.names(*file)) {
                 self.io.delete(on_disk(file));
             }
         }
+    }
+
+    /// Whether files that were to be deleted may still be there.
+    pub fn is_deleting(&self) -> bool {
+        self.io.is_deleting()
     }
 
     /// Starts what the store wants.

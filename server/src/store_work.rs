@@ -66,6 +66,10 @@ pub struct StoreWork {
     /// Bytes of log before the cut of the last flush that is durable, and of the one under way.
     log_at_flushed: i64,
     log_at_cut: i64,
+    /// Another replica needs the files as of this entry or later.
+    wanted: Option<LogIndex>,
+    /// What is in memory must not get into files.
+    is_wrong: bool,
     purge_upto: Option<LogIndex>,
     /// Of the store, as last seen.
     flushed_bytes: u64,
@@ -95,6 +99,8 @@ impl StoreWork {
             at_rest: false,
             log_at_flushed: before,
             log_at_cut: before,
+            wanted: None,
+            is_wrong: false,
             purge_upto: None,
             flushed_bytes: 0,
             flush_bytes_per_s: 0,
@@ -113,7 +119,13 @@ impl StoreWork {
         self.stuck
     }
 
-    /// How far the log should be purged, when it is not (`purged`).
+    /// What replicas know of each other. `wanted`: another one is to be sent the state as of this entry or later, which is flushed as
+    /// soon as it can be. `is_wrong`: this one has another state than the others, and waits for theirs.
+    pub fn note_replicas(&mut self, wanted: Option<LogIndex>, is_wrong: bool) {
+        (self.wanted, self.is_wrong) = (wanted, is_wrong);
+    }
+
+    /// How far the log of a node on its own should be purged, when it is not (`purged`).
     pub fn to_be_purged(&mut self, purged: LogIndex) -> Option<LogIndex> {
         self.purge_upto.take_if(|upto| *upto <= purged);
         self.purge_upto
@@ -134,20 +146,21 @@ impl StoreWork {
         if let Some(error) = state.store_failure.take() {
             return Err(StoreFailure::Store(error).into());
         }
-        if state.replication.is_some() {
-            // What a replica that fell behind is sent is made from memory, so that all of it stays there.
-            return Ok(());
-        }
         self.driver
             .advance(&mut state.store.borrow_mut(), &mut state.keyspace, log.durable())?;
         if now.since(self.decided_at) >= DECIDE_EVERY {
             self.decide(state, now);
         }
         self.maybe_begin_flush(state, log, stands_for);
-        self.evict(state);
+        // A replica has all of its keys in memory.
+        if state.replication.is_none() {
+            self.evict(state);
+        }
         self.driver.step(&mut state.store.borrow_mut(), log, ring)?;
+        state.store_deletes = self.driver.is_deleting();
         if let Some(at) = self.driver.take_flushed() {
-            self.purge_upto = Some(at.index);
+            // In a cluster others may need entries: see `log_shortening.rs`.
+            self.purge_upto = Some(at.index).filter(|_| state.replication.is_none());
             self.log_at_flushed = self.log_at_cut;
         }
         Ok(())
@@ -208,20 +221,24 @@ impl StoreWork {
 
         // Long before the first key is evicted, batches begin to pin what they need.
         let near = state.keyspace.memory().total() as u64 > self.limits.keys_max / 8 * 7;
-        if state.pins_from.is_none() && (near || !state.keyspace.is_complete()) {
+        if state.pins_from.is_none() && state.replication.is_none() && (near || !state.keyspace.is_complete()) {
             state.begin_pinning();
         }
     }
 
     fn maybe_begin_flush(&mut self, state: &mut CoreState, log: &CoreLog, stands_for: &dyn Fn() -> Applied) {
         // While the core is held, others may lack the copy of a transaction that its log has: it must not be purged.
-        if state.store.borrow().is_flushing() || state.is_held() {
+        if state.store.borrow().is_flushing() || state.is_held() || self.is_wrong {
             return;
         }
         let written = i64::try_from(log.stats().bytes).unwrap_or(i64::MAX);
         let log_bytes = u64::try_from(written - self.log_at_flushed).unwrap_or(0);
         let dirty = state.keyspace.tier_use().dirty_bytes as u64;
-        if dirty < self.limits.flush_from.max(1)
+        let is_wanted = self
+            .wanted
+            .is_some_and(|wanted| state.store.borrow().flushed().index < wanted);
+        if !is_wanted
+            && dirty < self.limits.flush_from.max(1)
             && state.store.borrow().wants_flush(&state.keyspace, log_bytes).is_none()
         {
             return;
@@ -278,9 +295,6 @@ impl StoreWork {
     /// True when there is something to flush or to merge, as far as is known.
     pub fn wants_slices(&mut self, state: &CoreState) -> bool {
         self.has_work = false;
-        if state.replication.is_some() {
-            return false;
-        }
         self.at_rest &= !self.driver.take_told();
         !self.at_rest && (self.merge_allowance > 0 || is_urgent(&state.store.borrow()))
     }

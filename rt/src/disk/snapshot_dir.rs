@@ -1,18 +1,16 @@
-//! [`SnapshotDir`]: the newest snapshot of a group, in one file that is there as a whole or not at all.
+//! [`SnapshotDir`]: where files are written that another replica sends, until they get their places.
 //!
-//! A snapshot is written to a file of its own, a slice at a time, each of which is durable, or on its way, when it is written, so
-//! that no write has to wait for all of them at the end; then it takes the place of the one before by its name. Whatever has another
-//! name is left over from a crash. Several may be written at once, each with a name of its own.
+//! Each has a name of its own until it is moved. Whatever is found at a start is left over from a crash; but for one name, which an
+//! older version gave to the whole state of a group.
 //!
-//! The calls block. A slice takes as long as a small write of the log.
+//! The calls block, as long as a write to the page cache takes.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::disk::data_dir::sync_dir;
+use crate::disk::store_dir::reserve;
 use crate::disk::{DiskError, MappedFile};
 
 const FILE: &str = "snapshot";
@@ -23,7 +21,7 @@ pub struct SnapshotDir {
     path: PathBuf,
 }
 
-/// A snapshot that is being written. Given up, it leaves nothing behind.
+/// A file that is being written. Given up, it leaves nothing behind.
 #[derive(Debug)]
 pub struct SnapshotWriter {
     file: File,
@@ -51,13 +49,12 @@ impl SnapshotDir {
         Self { path: path.to_owned() }
     }
 
-    /// Where the snapshot is, for messages.
+    /// Where an older version's snapshot is.
     pub fn file(&self) -> PathBuf {
         self.path.join(FILE)
     }
 
-    /// The snapshot, which is read when it is looked at, also when another one has taken its place by then; `None`: there is
-    /// none.
+    /// An older version's snapshot, which is read when it is looked at; `None`: there is none.
     ///
     /// # Errors
     /// As the system says.
@@ -69,72 +66,65 @@ impl SnapshotDir {
         }
     }
 
-    /// Begins to write another one. `name`: no other one that is being written has it.
+    /// Removes an older version's snapshot, if there is one.
     ///
     /// # Errors
     /// As the system says.
-    pub fn write(&self, name: &str) -> Result<SnapshotWriter, DiskError> {
+    pub fn remove(&self) -> Result<(), DiskError> {
+        match fs::remove_file(self.file()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(DiskError::at("remove", &self.file())(error)),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Begins to write a file with room for `bytes`, so that a full device says so early. `name`: no other one that is being written has
+    /// it.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn write(&self, name: &str, bytes: u64) -> Result<SnapshotWriter, DiskError> {
         let path = self.path.join(format!("{FILE}.{name}"));
         let file = File::create(&path).map_err(DiskError::at("create", &path))?;
-        Ok(SnapshotWriter {
+        let writer = SnapshotWriter {
             file,
             path,
             finished: false,
-        })
+        };
+        reserve(&writer.file, bytes).map_err(DiskError::at("reserve space for", &writer.path))?;
+        Ok(writer)
     }
 }
 
 impl SnapshotWriter {
-    /// Appends a slice, which is durable on return.
-    ///
-    /// # Errors
-    /// As the system says; the snapshot is to be given up.
-    pub fn append(&mut self, slice: &[u8]) -> Result<(), DiskError> {
-        let written = self.file.write_all(slice).and_then(|()| self.file.sync_data());
-        written.map_err(DiskError::at("write", &self.path))
-    }
-
     /// Appends a slice that is on its way to the device on return: whoever appends waits for no device, and
-    /// [`SnapshotWriter::finish`] for little.
+    /// [`SnapshotWriter::sync`] for little.
     ///
     /// # Errors
-    /// As the system says; the snapshot is to be given up.
-    pub fn append_unsynced(&mut self, slice: &[u8]) -> Result<(), DiskError> {
+    /// As the system says; the file is to be given up.
+    pub fn append(&mut self, slice: &[u8]) -> Result<(), DiskError> {
         self.file.write_all(slice).map_err(DiskError::at("write", &self.path))?;
         // SAFETY: the call takes an open descriptor and no pointer. Length 0 means everything to the end: what was told before is
-        // under way or done. It only begins what `finish` makes sure of, so that its failure means nothing.
+        // under way or done. It only begins what `sync` makes sure of, so that its failure means nothing.
         unsafe { libc::sync_file_range(self.file.as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE) };
         Ok(())
     }
 
-    /// Writes over the first bytes.
+    /// Makes what was written durable.
     ///
     /// # Errors
-    /// As the system says; the snapshot is to be given up.
-    pub fn set_head(&mut self, head: &[u8]) -> Result<(), DiskError> {
-        self.file
-            .write_all_at(head, 0)
-            .map_err(DiskError::at("write", &self.path))
+    /// As the system says; the file is to be given up.
+    pub fn sync(&self) -> Result<(), DiskError> {
+        self.file.sync_all().map_err(DiskError::at("sync", &self.path))
     }
 
-    /// What has been written so far, for reading. It stays when this is dropped or finished.
+    /// Gives the file its name, in place of one that has it. The name is durable when the directory of `to` is synced.
     ///
     /// # Errors
     /// As the system says.
-    pub fn read(&self) -> Result<MappedFile, DiskError> {
-        let mapped = File::open(&self.path).and_then(|file| MappedFile::open(&file));
-        mapped.map_err(DiskError::at("read", &self.path))
-    }
-
-    /// From now on, and after a crash, this is the snapshot of `dir`.
-    ///
-    /// # Errors
-    /// As the system says; which one it is after a crash is not known then, but it is one of them.
-    pub fn finish(mut self, dir: &SnapshotDir) -> Result<(), DiskError> {
-        self.file.sync_all().map_err(DiskError::at("sync", &self.path))?;
-        fs::rename(&self.path, dir.file()).map_err(DiskError::at("rename", &self.path))?;
+    pub fn move_to(mut self, to: &Path) -> Result<(), DiskError> {
+        fs::rename(&self.path, to).map_err(DiskError::at("rename", &self.path))?;
         self.finished = true;
-        sync_dir(&dir.path)
+        Ok(())
     }
 }
 
@@ -153,32 +143,26 @@ mod tests {
     use crate::disk::segment_dir::test_dir::TestDir;
 
     #[test]
-    fn a_snapshot_is_there_once_it_is_finished_and_replaces_the_one_before() {
+    fn a_file_gets_its_name_when_it_is_moved() {
         let tmp = TestDir::new("snapshot");
         let dir = SnapshotDir::open(tmp.path()).unwrap();
-        let read = || dir.read().unwrap().map(|file| file.as_ref().to_vec());
-        assert_eq!(read(), None);
+        let to = tmp.path().join("7.sst");
         for text in ["one", "the other"] {
-            let (before, mapped) = (read(), dir.read().unwrap());
-            let mut writer = dir.write("new").unwrap();
-            writer.append(b"?").unwrap();
-            writer.append(&text.as_bytes()[1..2]).unwrap();
-            writer.append_unsynced(&text.as_bytes()[2..]).unwrap();
-            assert_eq!(read(), before);
-            assert_eq!(writer.read().unwrap().as_ref()[1..], text.as_bytes()[1..]);
-            writer.set_head(&text.as_bytes()[..1]).unwrap();
-            writer.finish(&dir).unwrap();
-            assert_eq!(read().unwrap(), text.as_bytes());
-            let still = mapped.map(|file| file.as_ref().to_vec());
-            assert_eq!(still, before, "whoever reads the one before can go on");
+            let mut writer = dir.write("new", 5000).unwrap();
+            writer.append(&text.as_bytes()[..1]).unwrap();
+            writer.append(&text.as_bytes()[1..]).unwrap();
+            writer.sync().unwrap();
+            writer.move_to(&to).unwrap();
+            assert_eq!(fs::read(&to).unwrap(), text.as_bytes());
         }
+        assert_eq!(fs::read_dir(tmp.path()).unwrap().count(), 1);
     }
 
     #[test]
     fn what_was_given_up_or_left_over_is_gone() {
         let tmp = TestDir::new("snapshot-left-over");
         let dir = SnapshotDir::open(tmp.path()).unwrap();
-        let mut writer = dir.write("new").unwrap();
+        let mut writer = dir.write("new", 0).unwrap();
         writer.append(b"half").unwrap();
         drop(writer);
         fs::write(tmp.path().join("snapshot.other"), b"half").unwrap();
@@ -186,5 +170,8 @@ mod tests {
         let dir = SnapshotDir::open(tmp.path()).unwrap();
         assert_eq!(fs::read_dir(tmp.path()).unwrap().count(), 1);
         assert_eq!(dir.read().unwrap().unwrap().as_ref(), b"whole");
+        dir.remove().unwrap();
+        dir.remove().unwrap();
+        assert!(dir.read().unwrap().is_none());
     }
 }

@@ -168,6 +168,14 @@ impl StoreDir {
         sync_dir(&self.path)
     }
 
+    /// Makes the names of all files durable.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn sync_names(&self) -> Result<(), DiskError> {
+        sync_dir(&self.path)
+    }
+
     /// Opens an existing file.
     ///
     /// # Errors
@@ -216,7 +224,7 @@ impl StoreFile {
 }
 
 /// Reserves blocks beyond the end of the file, which does not get longer by it.
-fn reserve(file: &File, bytes: u64) -> io::Result<()> {
+pub(super) fn reserve(file: &File, bytes: u64) -> io::Result<()> {
     let length = libc::off_t::try_from(bytes).map_err(|_| io::Error::from_raw_os_error(libc::EFBIG))?;
     if length == 0 {
         return Ok(());

@@ -150,6 +150,8 @@ pub struct StoreIo {
     unasked: VecDeque<StoreRequest>,
     /// Requests at the worker.
     errands: usize,
+    /// Files that are to be deleted and may still be there.
+    deleting: usize,
     /// Finishes under way.
     finishing: HashMap<StoreFileName, StoreTicket>,
     uses: u64,
@@ -172,6 +174,7 @@ impl StoreIo {
             background_in_flight: 0,
             unasked: VecDeque::new(),
             errands: 0,
+            deleting: 0,
             finishing: HashMap::new(),
             uses: 0,
             spare: Vec::new(),
@@ -229,7 +232,13 @@ impl StoreIo {
     /// Deletes a file; reads under way go on. Nothing is told about it.
     pub fn delete(&mut self, name: StoreFileName) {
         self.open.remove(&name);
+        self.deleting += 1;
         self.ask(StoreRequest::Delete { name });
+    }
+
+    /// Whether files that were to be deleted may still be there.
+    pub fn is_deleting(&self) -> bool {
+        self.deleting > 0
     }
 
     /// Reads `bytes` at `offset`, whole pages.
@@ -432,7 +441,7 @@ impl StoreIo {
                 });
             }
             // It stays and takes room; the next start tries again.
-            (StoreRequest::Delete { .. }, _) => {}
+            (StoreRequest::Delete { .. }, _) => self.deleting -= 1,
         }
         Ok(())
     }

@@ -67,7 +67,7 @@ impl CoreLoop {
             // Busy or failed: it is tried again, or noticed elsewhere.
             let _ = group.purge_flushed(upto);
         }
-        self.work_on_snapshots(group, now.tick);
+        self.shorten_log(group, now.tick);
         self.follow_orders(group, now.tick);
         let has_replicas = group.members().voters.len() > 1;
         self.state.borrow_mut().propose_comparison(now.tick, has_replicas);
@@ -188,9 +188,7 @@ impl CoreLoop {
     /// While `keep` holds, nothing on disk is deleted or used again: a backup reads it.
     pub(super) fn keep_files(&mut self, now: Tick, keep: bool) {
         self.driver.keep_files(&mut self.log.borrow_mut(), now, keep);
-        self.store.driver.keep_files(keep);
-        if let Some(snapshots) = &mut self.snapshots {
-            snapshots.keep_files(keep);
-        }
+        let state = self.state.borrow();
+        self.store.driver.keep_files(keep, &state.store.borrow());
     }
 }

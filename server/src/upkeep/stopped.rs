@@ -6,7 +6,7 @@ use slotcore_rt::disk::{DataDir, DirectIo, LayoutFound, SegmentDir, SnapshotDir,
 use slotcore_rt::ids::{CoreId, LogIndex};
 
 use super::Failure;
-use crate::group_snapshot;
+use crate::old_snapshot;
 
 /// See the module's text. No server can take the directory while this lives.
 pub struct Stopped {
@@ -25,14 +25,14 @@ pub struct CoreFiles {
     pub log: SegmentDir,
     /// Its sorted files and blob files.
     pub store: StoreDir,
-    /// Its snapshot, in a cluster.
+    /// Where an older version kept its snapshot, in a cluster.
     pub snapshot: SnapshotDir,
     /// Clients were served from the directory, so that there must be a log.
     pub was_served: bool,
 }
 
 impl CoreFiles {
-    /// Reads the snapshot. The last entry that it stands for, if there is one, or what is wrong with it.
+    /// Reads what an older version left. The last entry that it stands for, if there is one, or what is wrong with it.
     ///
     /// # Errors
     /// It cannot be read.
@@ -40,9 +40,9 @@ impl CoreFiles {
         let Some(file) = self.snapshot.read()? else {
             return Ok(Ok(None));
         };
-        let head = group_snapshot::decode(file.as_ref());
+        let head = old_snapshot::decode(file.as_ref());
         let index = head.map(|head| Some(head.at.index));
-        Ok(index.ok_or_else(|| "it is damaged, or a newer version wrote it".into()))
+        Ok(index.ok_or_else(|| "it is damaged".into()))
     }
 }
 

@@ -1,124 +1,114 @@
-//! A snapshot that comes goes to disk part by part, and is installed from there, whatever comes meanwhile.
+//! A snapshot that comes goes to disk file by file, and stays there as long as somebody wants to install it.
 
 use std::fs;
 
 use bytes::Bytes;
-use slotcore_engine::keyspace::{Keyspace, KeyspaceOptions};
+use slotcore_engine::manifest::{BlobFile, FileRef, Version};
+use slotcore_engine::sst::FileId;
 use slotcore_raft_shard::Applied;
 use slotcore_raft_shard::peer::Landing;
-use slotcore_rt::disk::SnapshotDir;
-use slotcore_rt::ids::{CoreId, LogIndex, Term};
-use slotcore_server::group_snapshot;
+use slotcore_rt::disk::{DirectIo, SnapshotDir, StoreDir};
+use slotcore_rt::ids::CoreId;
+use slotcore_server::group_snapshot::{encode_head, files_of};
 use slotcore_server::snapshot_files::{SnapshotFiles, SnapshotLanding};
 
 use crate::scratch::Scratch;
 
-const SEED: u64 = 9;
+/// What a sorted and a blob file are called, and so many bytes of each.
+const NAMES: [&str; 2] = ["00000000000000000003.sst", "00000000000000000007.blob"];
+const FILE_BYTES: usize = 8192;
 
-fn at(index: u64) -> Applied {
-    Applied {
-        index: LogIndex(index),
-        term: Term(3),
-        ..Applied::default()
-    }
+/// A manifest of two files, and the snapshot, whose files consist of `number`.
+fn snapshot(number: u8) -> (Vec<u8>, Vec<u8>) {
+    let mut version = Version::default();
+    version.flushed.index.0 = u64::from(number);
+    version.keys.bottom.push(FileRef {
+        file: FileId(3),
+        file_bytes: FILE_BYTES as u64,
+        ..FileRef::default()
+    });
+    version.blobs.push(BlobFile {
+        file: FileId(7),
+        file_bytes: FILE_BYTES as u64,
+        value_bytes: 1,
+    });
+    let manifest = version.encode();
+    let mut bytes = encode_head(&manifest);
+    bytes.resize(4096, 0);
+    bytes.resize(4096 + files_of(&version).len() * FILE_BYTES, number);
+    (manifest, bytes)
 }
 
-/// A state that is told from others by this number.
-fn state(number: u64) -> Vec<u8> {
-    let mut keyspace = Keyspace::new(KeyspaceOptions { hash_seed: SEED });
-    keyspace.set_last_spanning(number);
-    let (mut export, mut state) = (group_snapshot::export(&keyspace), Vec::new());
-    while export.next(&keyspace, 100, &mut state) {}
-    state
+fn begin(landing: &mut SnapshotLanding, number: u8) {
+    let (_, bytes) = snapshot(number);
+    landing.begin(&Applied::default(), bytes.len() as u64).unwrap();
+    bytes.chunks(700).for_each(|part| landing.append(part).unwrap());
 }
 
-fn begin(landing: &mut SnapshotLanding, number: u64) {
-    landing.begin(&at(number), state(number).len() as u64).unwrap();
-    let state = state(number);
-    state.chunks(7).for_each(|part| landing.append(part).unwrap());
-}
-
-fn land(landing: &mut SnapshotLanding, number: u64) -> Bytes {
+fn land(landing: &mut SnapshotLanding, number: u8) -> Bytes {
     begin(landing, number);
     landing.finish().unwrap()
 }
 
-fn install(files: &mut SnapshotFiles, number: u64, state: &Bytes) {
-    loop {
-        if let Some(keyspace) = files.install(&at(number), state, SEED).unwrap() {
-            assert_eq!(keyspace.last_spanning(), number);
-            return;
-        }
-    }
-}
-
-/// What is in the directory, in order.
-fn names(dir: &Scratch) -> Vec<String> {
-    let files = fs::read_dir(dir.path()).unwrap();
-    let mut names: Vec<String> = files
-        .map(|file| file.unwrap().file_name().into_string().unwrap())
+/// What is in the directory, in order, and of which numbers the files consist.
+fn found(dir: &Scratch) -> Vec<(String, u8)> {
+    let mut found: Vec<_> = fs::read_dir(dir.path())
+        .unwrap()
+        .map(|file| {
+            let file = file.unwrap();
+            let bytes = fs::read(file.path()).unwrap();
+            assert!(bytes.len() == FILE_BYTES && bytes.iter().all(|byte| *byte == bytes[0]));
+            (file.file_name().into_string().unwrap(), bytes[0])
+        })
         .collect();
-    names.sort();
-    names
+    found.sort();
+    found
 }
 
-fn open(dir: &Scratch) -> SnapshotFiles {
-    SnapshotFiles::new(SnapshotDir::open(dir.path()).unwrap())
+fn sent(count: usize, number: u8) -> Vec<(String, u8)> {
+    NAMES
+        .map(|name| (format!("snapshot.sent-{count}.{name}"), number))
+        .to_vec()
 }
 
-#[test]
-fn what_has_come_is_installed_from_its_file() {
-    let dir = Scratch::new();
-    let mut files = open(&dir);
-    let mut landing = files.landing(CoreId(0));
-    let came = land(&mut landing, 41);
-    assert_eq!(came, state(41));
-    assert_eq!(names(&dir), ["snapshot.sent-1"], "and nowhere else");
-    install(&mut files, 41, &came);
-    assert_eq!(names(&dir), ["snapshot"]);
-    let kept = open(&dir).read().unwrap();
-    assert_eq!(kept, Some((at(41), state(41).into())));
+fn landing(dir: &Scratch) -> SnapshotLanding {
+    let store = StoreDir::new(dir.path(), DirectIo::Preferred);
+    SnapshotFiles::new(store, SnapshotDir::open(dir.path()).unwrap(), None).landing(CoreId(0))
 }
 
 #[test]
-fn another_one_that_comes_takes_nothing_from_the_one_before() {
+fn what_has_come_is_there_until_nobody_wants_it() {
     let dir = Scratch::new();
-    let mut files = open(&dir);
-    let mut landing = files.landing(CoreId(0));
-    // Both have come before the first is installed.
-    let (first, second) = (land(&mut landing, 41), land(&mut landing, 42));
-    install(&mut files, 41, &first);
-    install(&mut files, 42, &second);
-    assert_eq!(open(&dir).read().unwrap(), Some((at(42), state(42).into())));
-    // The next one comes while the one before is being installed.
-    let third = land(&mut landing, 43);
-    assert!(files.install(&at(43), &third, SEED).unwrap().is_none(), "one slice");
-    begin(&mut landing, 44);
-    install(&mut files, 43, &third);
-    assert_eq!(names(&dir), ["snapshot", "snapshot.sent-4"]);
-    let fourth = landing.finish().unwrap();
-    install(&mut files, 44, &fourth);
-    assert_eq!(names(&dir), ["snapshot"]);
-    assert_eq!(open(&dir).read().unwrap(), Some((at(44), state(44).into())));
+    let mut landing = landing(&dir);
+    let first = land(&mut landing, 41);
+    assert_eq!(first, snapshot(41).0, "whoever installs it is given the manifest");
+    assert_eq!(found(&dir), sent(1, 41));
+    let second = land(&mut landing, 42);
+    assert_eq!(found(&dir), [sent(1, 41), sent(2, 42)].concat());
+    drop(first);
+    assert_eq!(found(&dir), sent(2, 42), "one that is not installed goes");
+    drop(second);
+    assert_eq!(found(&dir), []);
 }
 
 #[test]
-fn what_cannot_be_kept_leaves_the_one_before() {
+fn what_is_cut_short_or_no_snapshot_leaves_nothing() {
     let dir = Scratch::new();
-    let mut files = open(&dir);
-    let mut landing = files.landing(CoreId(0));
-    let came = land(&mut landing, 41);
-    install(&mut files, 41, &came);
-    // Half a snapshot, and the process ends.
-    begin(&mut landing, 42);
-    let (mut files, mut landing) = (open(&dir), landing);
-    assert_eq!(names(&dir), ["snapshot"]);
-    // What went with the files cannot be finished, and the next try begins anew.
+    let mut landing = landing(&dir);
+    let (_, bytes) = snapshot(41);
+    landing.begin(&Applied::default(), bytes.len() as u64).unwrap();
+    landing.append(&bytes[..bytes.len() / 2]).unwrap();
     assert!(landing.finish().is_err());
-    assert!(landing.append(b"!").is_err());
-    assert_eq!(files.read().unwrap(), Some((at(41), state(41).into())));
-    landing = files.landing(CoreId(0));
-    let came = land(&mut landing, 43);
-    install(&mut files, 43, &came);
-    assert_eq!(files.read().unwrap(), Some((at(43), state(43).into())));
+    assert_eq!(found(&dir), []);
+    assert!(landing.append(&bytes).is_err(), "it begins anew");
+    landing.begin(&Applied::default(), 9).unwrap();
+    assert!(landing.append(b"something else that is long enough").is_err());
+    assert_eq!(found(&dir), []);
+    // Half of one, when another one begins; and when the process ends.
+    begin(&mut landing, 42);
+    begin(&mut landing, 43);
+    assert_eq!(found(&dir).len(), 2);
+    std::mem::forget(landing);
+    SnapshotDir::open(dir.path()).unwrap();
+    assert_eq!(found(&dir), []);
 }

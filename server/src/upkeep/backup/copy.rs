@@ -15,7 +15,6 @@ use slotcore_rt::disk::{DirectIo, SegmentDir, SnapshotDir, StoreDir};
 use slotcore_rt::ids::{CoreId, SegmentId};
 
 use super::{BackupCore, BackupFile, Copied};
-use crate::group_snapshot;
 use crate::log_driver::SegmentReader;
 use crate::operator_client::Client;
 use crate::upkeep::Failure;
@@ -25,7 +24,7 @@ use crate::upkeep::progress::Progress;
 const RENEW_EVERY: Duration = Duration::from_secs(5);
 /// The file that says how many cores there are.
 const LAYOUT: &str = "layout";
-/// The file that holds a snapshot.
+/// The file in which an older version kept the state of a group.
 const SNAPSHOT: &str = "snapshot";
 
 /// See the module's text.
@@ -112,7 +111,7 @@ impl<'a> Copying<'a> {
             &self.from.join(format!("core-{}/store", core.core)),
             DirectIo::Preferred,
         );
-        self.snapshot(core)?;
+        self.old_snapshot(core)?;
         for (_, group) in log.groups() {
             let version = Version::decode(group.manifest())?;
             for file in version.files() {
@@ -126,24 +125,13 @@ impl<'a> Copying<'a> {
         Ok(())
     }
 
-    /// The snapshot of a core's group, in a cluster: the server makes none while files are kept, but may be sent one.
-    fn snapshot(&mut self, core: &BackupCore) -> Result<(), Failure> {
+    /// What an older version left of a cluster's group. It stays until a start finds that files have it.
+    fn old_snapshot(&mut self, core: &BackupCore) -> Result<(), Failure> {
         let folder = format!("core-{}/snapshot", core.core);
         let dir = SnapshotDir::look(&self.from.join(&folder));
-        let head = |dir: &SnapshotDir| -> Result<_, Failure> {
-            let Some(file) = dir.read()? else { return Ok(None) };
-            let head = group_snapshot::decode_head(file.as_ref());
-            let head = head.ok_or_else(|| format!("{} is damaged", dir.file().display()))?;
-            Ok(Some((head, file.as_ref().len() as u64)))
-        };
-        let Some((before, bytes)) = head(&dir)? else {
-            return Ok(());
-        };
-        self.file(&format!("{folder}/{SNAPSHOT}"), bytes, bytes, None)?;
-        if before.at.index.0 > core.index || head(&dir)?.is_none_or(|(after, _)| after != before) {
-            return Err("the server got a new snapshot of a group from its leader meanwhile: try again".into());
-        }
-        Ok(())
+        let Some(file) = dir.read()? else { return Ok(()) };
+        let bytes = file.as_ref().len() as u64;
+        self.file(&format!("{folder}/{SNAPSHOT}"), bytes, bytes, None)
     }
 
     fn store_file(
