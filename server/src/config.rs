@@ -17,6 +17,7 @@ use crate::ctl::options::CtlOptions;
 use crate::upkeep::UpkeepCommand;
 
 pub mod cluster;
+pub mod command_line;
 pub mod file;
 pub mod notify;
 pub mod options;
@@ -201,7 +202,7 @@ impl std::error::Error for ConfigError {}
 /// See [`ConfigError`]. `--help` and `--version` arrive as [`ConfigError::CommandLine`] with clap's exit code 0.
 pub fn from_command_line(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, ConfigError> {
     use clap::Parser as _;
-    use options::{Command, CommandLine};
+    use command_line::{Command, CommandLine};
 
     let mut args: Vec<OsString> = args.into_iter().collect();
     let options_of = |line: CommandLine| match line.command {

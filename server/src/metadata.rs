@@ -6,24 +6,29 @@
 //! clients never wait for it.
 //!
 //! - [`schedule`] decides, on the leader, which changes to propose. Pure.
+//! - [`voters`] decides, on the leader, who votes in the metadata group. Pure.
 //! - [`silence`] counts, on the leader, for how long each node was not heard. Pure.
 //! - A group's own leader makes true what is wanted of its group, with `Group::step_towards`, and reports who replicates it; so a
 //!   decision is carried out wherever the group is led, and goes on when a leader is lost.
 
+mod bytes;
 pub mod change;
 pub mod machine;
 mod read;
 pub mod schedule;
 pub mod silence;
 pub mod state;
+pub mod voters;
 
 use sha2::{Digest, Sha256};
-use slotcore_rt::ids::{GroupId, GroupSlot};
+use slotcore_rt::ids::{CoreId, GroupId, GroupSlot};
 
 pub use change::Change;
 pub use machine::MetadataMachine;
 pub use state::{ClusterState, GroupRecord, Refused};
 
+/// The core of every node that has a replica of the metadata group.
+pub const CORE: CoreId = CoreId(0);
 /// Where the metadata group is in the log of core 0: behind the group of keys, which is always the first.
 pub const METADATA_GROUP: GroupSlot = GroupSlot(1);
 

@@ -7,7 +7,7 @@ use clap::CommandFactory as _;
 use slotcore_rt::config_file;
 
 use super::ConfigError;
-use super::options::CommandLine;
+use super::command_line::CommandLine;
 
 /// Line in front of what `CONFIG REWRITE` adds to the file.
 const REWRITE_MARK: &str = "# Added by CONFIG REWRITE.";

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use slotcore_rt::ids::{CoreId, LogIndex};
 
+use super::bytes::{put_node, put_nodes, take_node, take_nodes};
 use super::read::{Malformed, Reader, put_id, put_number};
-use super::state::{put_node, put_nodes, take_node, take_nodes};
 use crate::nodes::{Node, NodeNumber};
 
 /// First byte of an entry; changes with the layout.
