@@ -23,7 +23,7 @@ use slotcore_rt::config_file;
 use crate::config::{Begin, ClusterConfig, Config, NodeAddress};
 use crate::host_names;
 use crate::nodes::lines::{self, Line};
-use crate::nodes::{Node, NodeList, NodeNumber, NodeState, cluster_of_list};
+use crate::nodes::{Node, NodeList, NodeNumber, NodeState, Zone, cluster_of_list};
 use crate::startup::StartupError;
 
 const FILE: &str = "cluster";
@@ -44,6 +44,8 @@ struct Kept {
     known: BTreeMap<NodeNumber, u128>,
     /// All other nodes know this node's incarnation.
     takes_part: bool,
+    /// Where this node is, as it was told last.
+    zone: Option<Zone>,
 }
 
 impl Kept {
@@ -88,7 +90,7 @@ impl ClusterFile {
     pub fn open(config: &mut Config, incarnation: u128, cores: u16) -> Result<Found, StartupError> {
         let path = config.dir.join(FILE);
         let kept = read(&path, cores)?;
-        let (kept, is_new) = match (kept, &config.cluster) {
+        let (mut kept, is_new) = match (kept, &config.cluster) {
             (None, None) => return Ok(Found::Alone),
             (None, Some(told)) => match &told.begin {
                 Begin::First { nodes, me } => (first_kept(config, told, nodes, *me, cores)?, true),
@@ -132,7 +134,12 @@ impl ClusterFile {
                 dir: config.dir.clone(),
             });
         }
-        if is_new {
+        let is_moved = config.zone.is_some() && config.zone != kept.zone;
+        match is_moved {
+            true => kept.zone.clone_from(&config.zone),
+            false => config.zone.clone_from(&kept.zone),
+        }
+        if is_new || is_moved {
             write(&path, &kept).map_err(|error| not_written(&path, error))?;
         }
         Ok(Found::Member(Arc::new(Self::new(path, incarnation, kept))))
@@ -150,6 +157,7 @@ impl ClusterFile {
             port: config.port,
             known: BTreeMap::new(),
             takes_part: true,
+            zone: config.zone.clone(),
             list,
         };
         kept.learn();
@@ -194,6 +202,11 @@ impl ClusterFile {
     /// The incarnations of the nodes that have been met.
     pub fn known(&self) -> BTreeMap<NodeNumber, u128> {
         self.lock().known.clone()
+    }
+
+    /// Where this node is, as it was told last.
+    pub fn zone(&self) -> Option<Zone> {
+        self.lock().zone.clone()
     }
 
     /// True once all other nodes keep this node's incarnation.
@@ -276,6 +289,7 @@ fn first_kept(
         port: config.port,
         known: BTreeMap::new(),
         takes_part: false,
+        zone: config.zone.clone(),
     })
 }
 
@@ -293,6 +307,7 @@ fn first_list(nodes: &[NodeAddress], me: usize, cores: u16, secret: Vec<u8>) -> 
             peer_port_base: node.peer_port,
             state: NodeState::Up,
             incarnation: None,
+            zone: None,
         })
     });
     Ok(NodeList {
@@ -357,6 +372,9 @@ fn format(kept: &Kept) -> String {
     for ip in &kept.bind {
         line(format_args!("bind {ip}"));
     }
+    if let Some(zone) = &kept.zone {
+        line(format_args!("zone {zone}"));
+    }
     if !kept.list.secret.is_empty() {
         let secret: String = kept.list.secret.iter().map(|byte| format!("{byte:02x}")).collect();
         line(format_args!("secret {secret}"));
@@ -395,7 +413,7 @@ fn parse(text: &str) -> Option<Parsed> {
     let (mut list, mut nodes) = (lines::Reader::default(), Vec::new());
     let (mut bind, mut known, mut secret) = (Vec::new(), BTreeMap::new(), Vec::new());
     let (mut me, mut port, mut listen_port) = (None, None, None);
-    let mut takes_part = false;
+    let (mut takes_part, mut zone) = (false, None);
     for line in whole.lines().skip(1) {
         match if is_newest { list.take(line) } else { Line::Other } {
             Line::Taken => continue,
@@ -419,6 +437,7 @@ fn parse(text: &str) -> Option<Parsed> {
                 known.insert(node, u128::from_str_radix(words.next()?, 16).ok()?);
             }
             "takes-part" => takes_part = true,
+            "zone" => zone = Some(Zone::parse(line.strip_prefix("zone ")?).ok()?),
             _ => return None,
         }
     }
@@ -431,6 +450,7 @@ fn parse(text: &str) -> Option<Parsed> {
             port: port?,
             known,
             takes_part,
+            zone,
         })
     };
     if is_newest {
@@ -473,6 +493,7 @@ mod tests {
             port: 7200,
             known: [(NodeNumber(1), u128::MAX), (NodeNumber(3), 7), (NodeNumber(4), 44)].into(),
             takes_part: true,
+            zone: Zone::parse("rack-7").ok(),
         }
     }
 
@@ -482,7 +503,7 @@ mod tests {
         assert_eq!(parse(&format(&kept)), Some(Parsed::Newest(kept.clone())));
         kept.list.secret.clear();
         kept.known.clear();
-        kept.takes_part = false;
+        (kept.takes_part, kept.zone) = (false, None);
         assert_eq!(parse(&format(&kept)), Some(Parsed::Newest(kept)));
     }
 
@@ -543,6 +564,7 @@ mod tests {
             text.replace("secret ", "secret \u{e9}"),
             text.replace("\nport 7200", "\nport 72000"),
             text.replace("bind ", "bound "),
+            text.replace("zone rack-7", "zone rack 7"),
             text.replace("cores 2\n", ""),
         ] {
             assert_ne!(bad, text);

@@ -14,6 +14,7 @@ use slotcore_rt::config_file;
 
 use crate::acl::AclTable;
 use crate::ctl::options::CtlOptions;
+use crate::nodes::Zone;
 use crate::upkeep::UpkeepCommand;
 
 pub mod cluster;
@@ -110,6 +111,8 @@ pub struct Config {
     pub cluster: Option<ClusterConfig>,
     /// What was said about them.
     pub cluster_texts: ClusterTexts,
+    /// What this node may fail together with; `None`: it was not said.
+    pub zone: Option<Zone>,
     /// The certificates that links between nodes are secured with; `None`: they are not encrypted.
     pub peer_tls: Option<PeerTls>,
     /// Port of the admin HTTP server on the loopback address; `None` = off.
@@ -358,6 +361,9 @@ impl Config {
             settings,
             cluster: None,
             cluster_texts: ClusterTexts::of(&told),
+            zone: given(raw.zone)
+                .map(|name| option("zone", &name, Zone::parse))
+                .transpose()?,
             peer_tls: peer_tls::read(&told)?,
         };
         config.cluster = ClusterConfig::check(&told, (config.announced_host(), config.port))?;

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 
 use slotcore_netio::peer::PeerPlace;
 
-use crate::nodes::NodeList;
+use crate::nodes::{NodeList, Zone};
 
 /// A node that asks to join.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub struct JoinRequest {
     pub peer_port_base: u16,
     /// How many it runs.
     pub cores: u16,
+    /// Where it is, if it was told.
+    pub zone: Option<Zone>,
 }
 
 /// What somebody asks who is answered a [`JoinAnswer`].

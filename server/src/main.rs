@@ -274,6 +274,7 @@ fn join(config: &Config, layout: Layout, was_served: bool) -> Result<Option<Clus
         port: own.port,
         peer_port_base: own.peer_port,
         cores: layout.cores,
+        zone: config.zone.clone(),
     };
     let Some(list) = ask::join(seeds, &request, secret, config.peer_tls.as_ref())? else {
         return Ok(None);

@@ -7,6 +7,7 @@
 //!
 //! - [`schedule`] decides, on the leader, which changes to propose. Pure.
 //! - [`voters`] decides, on the leader, who votes in the metadata group. Pure.
+//! - [`spread`] says how both are spread over zones. Pure.
 //! - [`silence`] counts, on the leader, for how long each node was not heard. Pure.
 //! - A group's own leader makes true what is wanted of its group, with `Group::step_towards`, and reports who replicates it; so a
 //!   decision is carried out wherever the group is led, and goes on when a leader is lost.
@@ -17,6 +18,7 @@ pub mod machine;
 mod read;
 pub mod schedule;
 pub mod silence;
+pub mod spread;
 pub mod state;
 pub mod voters;
 

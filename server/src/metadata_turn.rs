@@ -284,6 +284,7 @@ impl Metadata {
     fn wishes(&self, state: &ClusterState) -> Vec<Asked> {
         let mut wishes = self.view.steering.take_asked();
         let me = self.view.nodes.me;
+        wishes.extend(self.zone_to_tell(state));
         for (group, told) in self.view.steering.told() {
             let Some(record) = state.groups.get(&group) else {
                 continue;
@@ -303,6 +304,16 @@ impl Metadata {
             }
         }
         wishes
+    }
+
+    /// That this node is in another zone than the state says: it was told so when it was started.
+    fn zone_to_tell(&self, state: &ClusterState) -> Option<Asked> {
+        let node = self.view.nodes.me;
+        let (known, zone) = (&state.nodes.get(&node)?.zone, self.kept.zone()?);
+        let is_news = known.as_ref() != Some(&zone);
+        let change = Change::SetZone { node, zone };
+        let from_afar = false;
+        is_news.then_some(Asked { change, from_afar })
     }
 
     /// The entry that begins the group: the list that all nodes were given.
@@ -436,6 +447,7 @@ fn join_of(request: &JoinRequest) -> Change {
         peer_port_base: request.peer_port_base,
         state: NodeState::Up,
         incarnation: Some(request.incarnation),
+        zone: request.zone.clone(),
     };
     let cores = request.cores;
     Change::Join { node, cores }
@@ -552,6 +564,7 @@ mod tests {
             port: node.port,
             peer_port_base: node.peer_port_base,
             cores,
+            zone: node.zone,
         }
     }
 

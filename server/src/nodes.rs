@@ -16,8 +16,10 @@ use crate::config::CORES_MAX;
 
 pub mod lines;
 mod lists;
+mod zone;
 
 pub use lists::NodeLists;
+pub use zone::Zone;
 
 /// A node of the cluster, from 1. Never used again for another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -88,6 +90,8 @@ pub struct Node {
     /// Names its data directory. Always known of a node that has joined: whoever knows such a node refuses any other that passes for
     /// it. Of the first nodes the metadata group knows it.
     pub incarnation: Option<u128>,
+    /// What it may fail together with, if it was told.
+    pub zone: Option<Zone>,
 }
 
 impl Node {
@@ -232,6 +236,7 @@ pub(crate) fn list_for_tests(me: u32, nodes: u32) -> NodeList {
                 peer_port_base: 17000 + 100 * number as u16,
                 state: NodeState::Up,
                 incarnation: None,
+                zone: None,
             })
             .collect(),
         removed: BTreeSet::new(),

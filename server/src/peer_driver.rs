@@ -433,6 +433,7 @@ mod tests {
             port: node.port,
             peer_port_base: node.peer_port_base,
             cores: list.cores,
+            zone: None,
         };
         let Some(JoinAnswer::Accepted(answer)) = answer_known(&list, &told) else {
             panic!("it is one of the list")

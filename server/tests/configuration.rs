@@ -122,6 +122,7 @@ fn a_value_out_of_range_is_refused_with_the_range() {
         ("--announce-host", "a b", "a host name is needed"),
         ("--announce-host", "a,b", "a host name is needed"),
         ("--enable-debug-command", "maybe", "no, yes, local"),
+        ("--zone", "rack 7", "without spaces"),
         ("--proto-max-bulk-len", "1gb", "between 1048576 and 536870912"),
     ] {
         let error = refused(&[flag, value]);

@@ -12,7 +12,7 @@ use slotcore_rt::ids::CoreId;
 use crate::cluster_map::ClusterMap;
 use crate::group_facts::{GroupFacts, ReplicaFacts, Vote};
 use crate::leadership::ClusterView;
-use crate::nodes::{NodeNumber, NodeState};
+use crate::nodes::{Node, NodeNumber, NodeState};
 
 /// `/cluster`: whether all is well.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +71,9 @@ pub struct NodePage {
     pub reachable: bool,
     /// Groups that it is known to lead.
     pub leads: Vec<u16>,
+    /// What it may fail together with, if it was told.
+    #[serde(default)]
+    pub zone: Option<String>,
 }
 
 /// What a node is used for when an older one does not say it.
@@ -150,6 +153,9 @@ pub struct MemberPage {
     pub state: String,
     /// Groups that it replicates, or is to.
     pub groups: Vec<u16>,
+    /// What it may fail together with, if it was told.
+    #[serde(default)]
+    pub zone: Option<String>,
 }
 
 impl MetadataPage {
@@ -157,10 +163,11 @@ impl MetadataPage {
     pub fn of(view: Option<&ClusterView>) -> Self {
         let Some(view) = view else { return Self::default() };
         let (state, council) = (view.steering.state(), view.steering.council());
-        let member = |node: &crate::nodes::Node| MemberPage {
+        let member = |node: &Node| MemberPage {
             node: node.number.0,
             state: node.state.name().to_owned(),
             groups: state.groups_of(node.number).map(|core| core.0).collect(),
+            zone: zone_name(node),
         };
         Self {
             epoch: state.epoch,
@@ -231,9 +238,10 @@ impl Seen<'_> {
                 peer_port_base: None,
                 reachable: true,
                 leads: self.led_by(NodeNumber::ALONE),
+                zone: None,
             }];
         };
-        let page = |node: &crate::nodes::Node| NodePage {
+        let page = |node: &Node| NodePage {
             node: node.number.0,
             me: node.number == view.nodes.me,
             state: node.state.name().to_owned(),
@@ -243,6 +251,7 @@ impl Seen<'_> {
             peer_port_base: Some(node.peer_port_base),
             reachable: node.number == view.nodes.me || self.is_reachable(node.number),
             leads: self.led_by(node.number),
+            zone: zone_name(node),
         };
         view.nodes.nodes.iter().map(page).collect()
     }
@@ -288,6 +297,10 @@ impl Seen<'_> {
         let mut told = self.groups.iter().map(|(facts, _)| facts.as_ref());
         told.all(|facts| facts.is_some_and(|facts| facts.linked.contains(&node)))
     }
+}
+
+fn zone_name(node: &Node) -> Option<String> {
+    node.zone.as_ref().map(ToString::to_string)
 }
 
 fn replica_page(facts: &ReplicaFacts) -> ReplicaPage {

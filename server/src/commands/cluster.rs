@@ -21,7 +21,7 @@ use super::{Flow, ServerCtx};
 use crate::clients::ClientState;
 use crate::cluster_map::ClusterMap;
 use crate::leadership::ClusterView;
-use crate::nodes::Node;
+use crate::nodes::{Node, Zone};
 use crate::replica_reads::ReadWish;
 
 /// How far a node's bus port is above its port. Nobody listens there; clients want to read a number.
@@ -91,7 +91,7 @@ pub(super) fn slots(ctx: &ServerCtx<'_>, out: &mut dyn Reply) -> Flow {
     Flow::Done
 }
 
-/// `CLUSTER SHARDS`
+/// `CLUSTER SHARDS`, with `availability-zone` of nodes that have one, as Valkey has it.
 pub(super) fn shards(ctx: &ServerCtx<'_>, out: &mut dyn Reply) -> Flow {
     out.array(ctx.cluster.cores());
     for core in cores(ctx.cluster) {
@@ -104,7 +104,7 @@ pub(super) fn shards(ctx: &ServerCtx<'_>, out: &mut dyn Reply) -> Flow {
         out.bulk(b"nodes");
         out.array(endpoints.len());
         for (number, endpoint) in endpoints.iter().enumerate() {
-            out.map(7);
+            out.map(7 + usize::from(endpoint.zone.is_some()));
             out.bulk(b"id");
             out.bulk(endpoint.id.as_bytes());
             out.bulk(b"port");
@@ -112,6 +112,10 @@ pub(super) fn shards(ctx: &ServerCtx<'_>, out: &mut dyn Reply) -> Flow {
             for name in ["ip", "endpoint"] {
                 out.bulk(name.as_bytes());
                 out.bulk(endpoint.host.as_bytes());
+            }
+            if let Some(zone) = &endpoint.zone {
+                out.bulk(b"availability-zone");
+                out.bulk(zone.name().as_bytes());
             }
             out.bulk(b"role");
             out.bulk(if number == 0 { "master" } else { "replica" }.as_bytes());
@@ -268,6 +272,7 @@ struct Endpoint {
     id: String,
     host: String,
     port: u16,
+    zone: Option<Zone>,
 }
 
 /// All that have the slots of `core`, the one to be asked first.
@@ -278,6 +283,7 @@ fn endpoints(ctx: &ServerCtx<'_>, core: CoreId) -> Vec<Endpoint> {
             id: node.id.clone(),
             host: ctx.cluster.host.clone(),
             port: node.port,
+            zone: None,
         }];
     };
     holders(view, core)
@@ -286,6 +292,7 @@ fn endpoints(ctx: &ServerCtx<'_>, core: CoreId) -> Vec<Endpoint> {
             id: view.nodes.endpoint_id(node.number, core),
             host: node.host.clone(),
             port: node.core_port(core),
+            zone: node.zone.clone(),
         })
         .collect()
 }

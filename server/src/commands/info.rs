@@ -130,6 +130,10 @@ fn server(shown: &Shown<'_>, _: &ProcessUse, page: &mut Page) {
         .map(|path| path.display().to_string());
     page.put("config_file", file.unwrap_or_default());
     page.put("io_threads_active", 0);
+    let me = shown.view.and_then(|view| view.nodes.node(view.nodes.me));
+    if let Some(zone) = me.and_then(|me| me.zone.as_ref()) {
+        page.put("availability_zone", zone);
+    }
     page.put("cores", shown.cluster.cores());
 }
 

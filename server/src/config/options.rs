@@ -78,6 +78,13 @@ pub struct RawOptions {
     #[arg(long, value_name = "PORT", help_heading = "Cluster", verbatim_doc_comment)]
     pub peer_port: Option<String>,
 
+    /// Where this node is: the name of its rack, power feed or availability zone, up to 64 characters, no spaces.
+    ///
+    /// Replicas of each group are spread over zones as evenly as nodes allow. A node without a name is a zone of its
+    /// own. The name is kept until the node is started with another one: then replicas may move.
+    #[arg(long, value_name = "NAME", help_heading = "Cluster", verbatim_doc_comment)]
+    pub zone: Option<String>,
+
     /// What only the nodes of the cluster know: they prove it to each other. At least 16 characters.
     ///
     /// Needed when nodes are on several machines. Other users of this machine can read the command line: better use

@@ -317,6 +317,7 @@ pub static PARAMETERS: &[Parameter] = &[
     startup("join", |c| c.cluster_texts.join.clone()),
     startup("announce", |c| c.cluster_texts.announce.clone()),
     startup("peer-port", |c| c.cluster_texts.peer_port.clone()),
+    startup("zone", |c| c.zone.as_ref().map(ToString::to_string).unwrap_or_default()),
     startup("cluster-secret", |c| c.cluster_texts.secret.clone()),
     startup("cluster-secret-file", |c| c.cluster_texts.secret_file.clone()),
     startup("peer-tls-cert", |c| c.cluster_texts.tls_cert.clone()),

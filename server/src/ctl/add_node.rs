@@ -188,6 +188,7 @@ mod tests {
             peer_port_base: Some(port + 10_000),
             reachable: number != 1,
             leads: Vec::new(),
+            zone: None,
         };
         (1..).zip(hosts).map(page).collect()
     }

@@ -54,7 +54,16 @@ pub(super) fn node_state(node: &NodePage) -> String {
 
 /// A row a node.
 pub(super) fn node_table(nodes: &[NodePage]) -> Table {
-    let mut table = Table::new(&["NODE", "HOST", "PORT", "CORE-PORTS", "PEER-PORTS", "STATE", "LEADS"]);
+    let mut table = Table::new(&[
+        "NODE",
+        "HOST",
+        "PORT",
+        "CORE-PORTS",
+        "PEER-PORTS",
+        "ZONE",
+        "STATE",
+        "LEADS",
+    ]);
     for node in nodes {
         table.row(&[
             &node.node,
@@ -62,6 +71,7 @@ pub(super) fn node_table(nodes: &[NodePage]) -> Table {
             &node.port,
             &format!("{}+", node.core_port_base),
             &or_dash(node.peer_port_base.map(|port| format!("{port}+"))),
+            &or_dash(node.zone.as_deref()),
             &node_state(node),
             &listed(&node.leads),
         ]);

@@ -7,8 +7,8 @@ use slotcore_netio::peer::PeerPlace;
 
 use super::{JoinAnswer, JoinRefusal, JoinRequest, Question};
 use crate::config::host;
-use crate::nodes::NodeNumber;
 use crate::nodes::lines::{self, Line};
+use crate::nodes::{NodeNumber, Zone};
 
 const REQUEST: &str = "slotcore join 1";
 const INQUIRY: &str = "slotcore inquiry 1";
@@ -46,8 +46,11 @@ impl JoinRequest {
             port,
             peer_port_base,
             cores,
+            zone,
         } = self;
-        format!("{REQUEST}\n{incarnation:032x} {host} {address} {port} {peer_port_base} {cores}\n").into_bytes()
+        // Older versions understand it without a zone.
+        let zone = zone.as_ref().map_or(String::new(), |zone| format!(" {zone}"));
+        format!("{REQUEST}\n{incarnation:032x} {host} {address} {port} {peer_port_base} {cores}{zone}\n").into_bytes()
     }
 
     /// `None`: these are not the bytes of a request that can be met.
@@ -64,6 +67,10 @@ impl JoinRequest {
             port: words.next()?.parse().ok()?,
             peer_port_base: words.next()?.parse().ok()?,
             cores: words.next()?.parse().ok().filter(|&cores| cores > 0)?,
+            zone: match words.next() {
+                None => None,
+                Some(name) => Some(Zone::parse(name).ok()?),
+            },
         };
         // All ports of its cores are ports.
         request.port.checked_add(request.cores)?;
@@ -153,12 +160,24 @@ mod tests {
             port: 7000,
             peer_port_base: 17000,
             cores: 2,
+            zone: None,
+        }
+    }
+
+    fn request_of_zone() -> JoinRequest {
+        JoinRequest {
+            zone: Zone::parse("rack-7").ok(),
+            ..request()
         }
     }
 
     #[test]
     fn what_is_said_comes_back() {
-        for question in [Question::Join(request()), Question::AmIMember(0xabc)] {
+        for question in [
+            Question::Join(request()),
+            Question::Join(request_of_zone()),
+            Question::AmIMember(0xabc),
+        ] {
             assert_eq!(Question::decode(&question.encode()), Some(question));
         }
         let inquiry = Question::AmIMember(0xabc).encode();
@@ -193,7 +212,8 @@ mod tests {
             ("17000", "65535"),
             (" 7000", " 0"),
             (" 2\n", " 0\n"),
-            (" 2\n", " 2 2\n"),
+            (" 2\n", " 2 \n"),
+            (" 2\n", " 2 rack 7\n"),
         ] {
             let text = String::from_utf8(whole.clone()).unwrap();
             assert!(text.contains(good));

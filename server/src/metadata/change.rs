@@ -5,12 +5,9 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use slotcore_rt::ids::{CoreId, LogIndex};
 
-use super::bytes::{put_node, put_nodes, take_node, take_nodes};
-use super::read::{Malformed, Reader, put_id, put_number};
-use crate::nodes::{Node, NodeNumber};
-
-/// First byte of an entry; changes with the layout.
-const VERSION: u8 = 2;
+use super::bytes::{WITH_ZONES, WITHOUT_ZONES, put_node, put_nodes, take_node, take_nodes, take_version, version_for};
+use super::read::{Malformed, Reader, put_id, put_number, put_text};
+use crate::nodes::{Node, NodeNumber, Zone};
 
 /// Kinds of changes; never used again for anything else.
 mod kind {
@@ -21,6 +18,7 @@ mod kind {
     pub const SET_WANTED: u8 = 5;
     pub const REPORT: u8 = 6;
     pub const SET_REPLICAS: u8 = 7;
+    pub const SET_ZONE: u8 = 8;
 }
 
 /// What can change.
@@ -38,7 +36,7 @@ pub enum Change {
     },
     /// A node joins and is given a number, or tells that it is reached elsewhere now: its incarnation says which.
     Join {
-        /// Its number and state do not matter.
+        /// Its number and state do not matter; without a zone it stays in the one that it has told before.
         node: Node,
         /// How many cores it runs.
         cores: u16,
@@ -80,24 +78,32 @@ pub enum Change {
         /// At least 1.
         replicas: u8,
     },
+    /// A node tells in which zone it is.
+    SetZone {
+        /// Which node.
+        node: NodeNumber,
+        /// Which zone.
+        zone: Zone,
+    },
 }
 
 impl Change {
     /// The payload of its entry.
     pub fn encode(&self) -> Bytes {
-        let mut out = vec![VERSION];
+        let version = self.version();
+        let mut out = vec![version];
         match self {
             Self::Found { cluster, cores, nodes } => {
                 out.push(kind::FOUND);
                 put_id(&mut out, *cluster);
                 put_number(&mut out, *cores);
                 put_number(&mut out, nodes.len() as u64);
-                nodes.iter().for_each(|node| put_node(&mut out, node));
+                nodes.iter().for_each(|node| put_node(&mut out, node, version));
             }
             Self::Join { node, cores } => {
                 out.push(kind::JOIN);
                 put_number(&mut out, *cores);
-                put_node(&mut out, node);
+                put_node(&mut out, node, version);
             }
             Self::Drain { node, replicas } => {
                 out.push(kind::DRAIN);
@@ -131,8 +137,23 @@ impl Change {
                 out.push(kind::SET_REPLICAS);
                 out.push(*replicas);
             }
+            Self::SetZone { node, zone } => {
+                out.push(kind::SET_ZONE);
+                put_number(&mut out, node.0);
+                put_text(&mut out, zone.name());
+            }
         }
         out.into()
+    }
+
+    /// The oldest layout that can hold it.
+    fn version(&self) -> u8 {
+        match self {
+            Self::Found { nodes, .. } => version_for(nodes.iter()),
+            Self::Join { node, .. } => version_for(std::iter::once(node)),
+            Self::SetZone { .. } => WITH_ZONES,
+            _ => WITHOUT_ZONES,
+        }
     }
 
     /// Reads what [`Change::encode`] wrote.
@@ -141,18 +162,18 @@ impl Change {
     /// [`Malformed`]: it is something else, or of another version.
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let r = &mut Reader::new(bytes);
-        if r.byte()? != VERSION {
-            return Err(Malformed);
-        }
+        let version = take_version(r)?;
         let change = match r.byte()? {
             kind::FOUND => Self::Found {
                 cluster: r.id()?,
                 cores: r.number()?,
-                nodes: (0..r.count()?).map(|_| take_node(r)).collect::<Result<_, _>>()?,
+                nodes: (0..r.count()?)
+                    .map(|_| take_node(r, version))
+                    .collect::<Result<_, _>>()?,
             },
             kind::JOIN => Self::Join {
                 cores: r.number()?,
-                node: take_node(r)?,
+                node: take_node(r, version)?,
             },
             kind::DRAIN => Self::Drain {
                 node: NodeNumber(r.number()?),
@@ -173,6 +194,10 @@ impl Change {
                 leader: NodeNumber(r.number()?),
             },
             kind::SET_REPLICAS => Self::SetReplicas { replicas: r.byte()? },
+            kind::SET_ZONE if version == WITH_ZONES => Self::SetZone {
+                node: NodeNumber(r.number()?),
+                zone: Zone::parse(&r.text()?).map_err(|_| Malformed)?,
+            },
             _ => return Err(Malformed),
         };
         r.end()?;
@@ -182,12 +207,14 @@ impl Change {
 
 #[cfg(test)]
 mod tests {
-    use super::super::state::tests::record;
+    use super::super::state::tests::{in_zone, record};
     use super::*;
 
     #[test]
     fn every_change_comes_back_and_no_prefix_passes() {
         let nodes: BTreeSet<_> = [NodeNumber(1), NodeNumber(300)].into();
+        let mut zoned = record(8);
+        zoned.zone = Zone::parse("rack-7").ok();
         for change in [
             Change::Found {
                 cluster: u128::MAX,
@@ -217,8 +244,12 @@ mod tests {
                 leader: NodeNumber(300),
             },
             Change::SetReplicas { replicas: 5 },
+            Change::Join { node: zoned, cores: 2 },
+            in_zone(3, "rack-7"),
         ] {
             let bytes = change.encode();
+            let about_zones = format!("{change:?}").contains("rack-7");
+            assert_eq!(bytes[0], if about_zones { 3 } else { 2 }, "{change:?}");
             assert!(bytes[0] < slotcore_raft_shard::consensus::PAYLOAD_TAGS_FROM);
             assert_eq!(Change::decode(&bytes), Ok(change.clone()));
             for end in 0..bytes.len() {

@@ -4,12 +4,15 @@
 //! proposes nothing that is wanted already, so it comes to rest.
 //!
 //! A group's wanted nodes are exchanged one at a time: a node that may hold no replica for one that may, or, when all may, a
-//! node with more replicas than its share for one with fewer. A node that has been silent for long is exchanged for one that answers,
-//! as long as a majority of the group does; the number of replicas never falls for its sake.
+//! one of a zone that has two replicas more for one of a zone that has fewer, or else a node with more replicas than its share for one with
+//! fewer; the second never at the cost of the first, so that it comes to rest. A node that has been silent for long is exchanged for
+//! one that answers, as long as a majority of the group does. The number of replicas never falls for the sake of either.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::change::Change;
+use super::spread::Spread;
 use super::state::ClusterState;
 use crate::nodes::{NodeNumber, NodeState};
 
@@ -74,17 +77,20 @@ fn next_nodes(
     is_lost: impl Fn(&NodeNumber) -> bool,
 ) -> Option<BTreeSet<NodeNumber>> {
     let of = |node: NodeNumber| load.get(&node).copied().unwrap_or(0);
-    let free = state.up().filter(|&node| !now.contains(&node) && hears(node));
-    let lightest = free.min_by_key(|&node| (of(node), node));
-    let heaviest = now.iter().copied().max_by_key(|&node| (of(node), node));
+    let free: Vec<NodeNumber> = state.up().filter(|&node| !now.contains(&node) && hears(node)).collect();
     let without = |node: NodeNumber| {
         let mut nodes = now.clone();
         nodes.remove(&node);
         nodes
     };
-    let with = |mut nodes: BTreeSet<NodeNumber>, node: NodeNumber| {
+    // One more: of the zone that has fewest of those that stay, and there the lightest.
+    let with_another = |mut nodes: BTreeSet<NodeNumber>| {
+        let stay = nodes.iter().filter(|node| is_fit(state, **node) && !is_lost(node));
+        let spread = Spread::of(state, stay.copied());
+        let key = |node: NodeNumber| (spread.standing(node).beside, of(node), node);
+        let node = free.iter().copied().min_by_key(|&node| key(node))?;
         nodes.insert(node);
-        nodes
+        Some(nodes)
     };
 
     let size = usize::from(state.replicas);
@@ -93,29 +99,58 @@ fn next_nodes(
         // Whoever drained it was told how many replicas are left then; a replica is given up for another one only.
         return match rest.len() >= size {
             true => Some(rest),
-            false => lightest.map(|node| with(rest, node)),
+            false => with_another(rest),
         };
     }
     if now.len() > size {
-        let least = now.iter().copied().max_by_key(|&node| (!hears(node), of(node), node));
-        return least.map(without);
+        let spread = Spread::of(state, now.iter().copied());
+        let key = |node: NodeNumber| (!hears(node), spread.standing(node).beside, of(node), node);
+        return now.iter().copied().max_by_key(|&node| key(node)).map(without);
     }
     // Without a majority nothing would come of it.
     if has_them && 2 * now.iter().filter(|node| hears(**node)).count() <= now.len() {
         return None;
     }
     if let Some(&lost) = now.iter().find(|node| is_lost(node)) {
-        return lightest.map(|node| with(without(lost), node));
+        return with_another(without(lost));
     }
     if now.len() < size {
-        return lightest.map(|node| with(now.clone(), node));
+        return with_another(now.clone());
     }
     // Nothing has to move: not while one is missing that may come back.
     if !now.iter().all(|node| hears(*node)) {
         return None;
     }
-    let (heaviest, lightest) = (heaviest?, lightest?);
-    (of(heaviest) >= of(lightest) + IMBALANCE).then(|| with(without(heaviest), lightest))
+    let (out, into) = exchange(state, now, &free, of)?;
+    let mut nodes = without(out);
+    nodes.insert(into);
+    Some(nodes)
+}
+
+/// Which of `now` to exchange for which of `free`: what spreads the group better over zones, or, as well spread, evens the `load` of two
+/// nodes. `None`: nothing does.
+fn exchange(
+    state: &ClusterState,
+    now: &BTreeSet<NodeNumber>,
+    free: &[NodeNumber],
+    load: impl Fn(NodeNumber) -> usize,
+) -> Option<(NodeNumber, NodeNumber)> {
+    let spread = Spread::of(state, now.iter().copied());
+    let seat = |&node: &NodeNumber| (node, spread.standing(node), load(node));
+    let held: Vec<_> = now.iter().map(seat).collect();
+    let mut best = None;
+    for (into, into_standing, into_load) in free.iter().map(seat) {
+        for &(out, out_standing, out_load) in &held {
+            let Some(gain) = out_standing.gain(into_standing) else {
+                continue;
+            };
+            if gain > 0 || out_load >= into_load + IMBALANCE {
+                let key = (gain, out_load, Reverse(into_load), out, Reverse(into));
+                best = best.max(Some(key));
+            }
+        }
+    }
+    best.map(|(_, _, _, out, Reverse(into))| (out, into))
 }
 
 #[cfg(test)]
@@ -123,7 +158,8 @@ mod tests {
     use slotcore_rt::ids::{CoreId, LogIndex};
     use slotcore_rt::rng::SeededRng;
 
-    use super::super::state::tests::{drain, founded, join};
+    use super::super::spread::tests::spreads;
+    use super::super::state::tests::{drain, founded, in_zone, join};
     use super::super::{GroupRecord, Refused};
     use super::*;
 
@@ -159,6 +195,15 @@ mod tests {
             !self.silent.contains(&node)
         }
 
+        /// A node tells that it is in one of so many zones; without zones nobody does.
+        fn move_to_any(&mut self, node: NodeNumber, zones: usize) {
+            if zones > 0 {
+                let zone = format!("z{}", self.rng.index(zones));
+                // It may be there already.
+                _ = self.state.apply(&in_zone(node.0, &zone));
+            }
+        }
+
         /// Whether more than half of these answer.
         fn stands(&self, nodes: &BTreeSet<NodeNumber>) -> bool {
             2 * nodes.iter().filter(|node| self.hears(**node)).count() > nodes.len()
@@ -177,6 +222,15 @@ mod tests {
                 "nobody is left"
             );
             assert!(after.len() >= size.min(before.len()), "a replica is given up");
+            if before.len() == after.len()
+                && before
+                    .iter()
+                    .all(|node| is_fit(&self.state, *node) && self.hears(*node))
+            {
+                let crowd =
+                    |nodes: &BTreeSet<NodeNumber>| spreads(&self.state, nodes.iter().copied(), self.state.up()).0;
+                assert!(crowd(after) <= crowd(before), "load has cost spread");
+            }
             let added: Vec<_> = after.difference(before).collect();
             assert!(added.iter().all(|node| self.hears(**node)), "onto a silent node");
             for left in before.difference(after).filter(|node| is_fit(&self.state, **node)) {
@@ -264,12 +318,21 @@ mod tests {
             for (core, group) in &self.state.groups {
                 assert_eq!(group.wanted.len(), size, "group {core}");
                 assert_eq!(group.wanted, self.voters[core], "group {core}");
+                let (have, best) = spreads(&self.state, group.wanted.iter().copied(), self.state.up());
+                assert_eq!(have, best, "group {core}");
                 for node in &group.wanted {
                     *load.get_mut(node).expect("only nodes that are up") += 1;
                 }
             }
-            let (least, most) = (load.values().min().unwrap(), load.values().max().unwrap());
-            assert!(most - least <= 3, "uneven: {load:?}");
+            // Only nodes of one zone, or such as are a zone each, can always stand in for each other.
+            let mut zones: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+            for (node, load) in load {
+                zones.entry(&self.state.nodes[&node].zone).or_default().push(load);
+            }
+            for (zone, load) in zones {
+                let (least, most) = (load.iter().min().unwrap(), load.iter().max().unwrap());
+                assert!(most - least < IMBALANCE, "uneven in {zone:?}: {load:?}");
+            }
         }
     }
 
@@ -279,14 +342,24 @@ mod tests {
             let mut rng = SeededRng::new(seed).derive("events");
             let (nodes, cores) = (rng.range(3..30) as u32, rng.range(1..17) as u16);
             let mut world = World::new(seed, nodes, cores);
+            let zones = rng.index(6);
+            for node in 1..=nodes {
+                // Some may not say where they are.
+                if rng.below(8) > 0 {
+                    world.move_to_any(NodeNumber(node), zones);
+                }
+            }
             world.rest();
             let mut next = nodes + 1;
             for _ in 0..16 {
                 let any: Vec<_> = world.state.nodes.keys().copied().collect();
                 let node = any[rng.index(any.len())];
-                match rng.below(8) {
+                match rng.below(9) {
                     0 => {
                         world.state.apply(&join(next, cores)).unwrap();
+                        if rng.below(8) > 0 {
+                            world.move_to_any(NodeNumber(next), zones);
+                        }
                         next += 1;
                     }
                     1 => {
@@ -309,6 +382,7 @@ mod tests {
                         assert_eq!(answer.is_ok(), !world.state.nodes.contains_key(&node));
                     }
                     4 => _ = world.silent.insert(node),
+                    8 if world.state.nodes.contains_key(&node) => world.move_to_any(node, zones),
                     5 => {
                         world.silent.remove(&node);
                         world.lost.remove(&node);
@@ -391,6 +465,79 @@ mod tests {
         assert_eq!(next(&state, &[3]), NOTHING);
         assert_eq!(next(&state, &[3, 4]), NOTHING);
         assert_eq!(next(&state, &[4]), [1, 2, 3]);
+    }
+
+    /// A cluster with a group on its first three nodes and these zones; what is wanted of the group then, one exchange after the other.
+    fn exchanges(zones: &[&str], hears: impl Fn(u32) -> bool, lost: &[u32]) -> Vec<Vec<u32>> {
+        let mut state = founded(3, 1);
+        for (node, zone) in (1..).zip(zones) {
+            _ = state.apply(&join(node, 1));
+            state.apply(&in_zone(node, zone)).unwrap();
+        }
+        let mut seen = Vec::new();
+        loop {
+            let changes = plan(&state, |node| hears(node.0), |node| lost.contains(&node.0));
+            let [Change::SetWanted { group, nodes }] = &changes[..] else {
+                assert_eq!(changes, []);
+                return seen;
+            };
+            seen.push(nodes.iter().map(|node| node.0).collect());
+            state.apply(&changes[0]).unwrap();
+            let report = Change::Report {
+                group: *group,
+                at: LogIndex(seen.len() as u64),
+                decision: state.groups[group].decision,
+                holders: nodes.clone(),
+                leader: *nodes.first().unwrap(),
+            };
+            state.apply(&report).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_group_is_spread_over_zones_as_far_as_there_are_any() {
+        let all = |_| true;
+        const NONE: [Vec<u32>; 0] = [];
+        assert_eq!(exchanges(&["a", "a", "b", "c"], all, &[]), [[1, 3, 4]]);
+        assert_eq!(exchanges(&["a", "a", "a", "a", "b"], all, &[]), [[1, 2, 5]]);
+        assert_eq!(exchanges(&["a", "a", "a", "b", "c"], all, &[]), [[1, 2, 4], [1, 4, 5]]);
+        assert_eq!(
+            exchanges(&["a", "a", "b", "b"], all, &[]),
+            NONE,
+            "two and one are as good"
+        );
+        assert_eq!(exchanges(&["a", "b", "c", "c"], all, &[]), NONE);
+        assert_eq!(exchanges(&["a", "a", "b", "c"], |node| node != 4, &[]), NONE);
+        assert_eq!(
+            exchanges(&["a", "a", "b", "c"], |node| node != 1, &[]),
+            NONE,
+            "it may come back"
+        );
+        // A lost one is rebuilt where it was, or in another zone, or anywhere at all.
+        assert_eq!(
+            exchanges(&["a", "b", "c", "a", "c"], |node| node != 3, &[3]),
+            [[1, 2, 5]]
+        );
+        assert_eq!(
+            exchanges(&["a", "b", "c", "a", "d"], |node| node != 3, &[3]),
+            [[1, 2, 5]]
+        );
+        assert_eq!(exchanges(&["a", "b", "c", "a"], |node| node != 3, &[3]), [[1, 2, 4]]);
+    }
+
+    #[test]
+    fn a_replica_too_many_goes_where_most_are() {
+        let mut state = founded(3, 1);
+        for (node, zone) in [(1, "a"), (2, "a"), (3, "b")] {
+            state.apply(&in_zone(node, zone)).unwrap();
+        }
+        state.apply(&Change::SetReplicas { replicas: 2 }).unwrap();
+        let next = |silent: u32| match &plan(&state, |node| node.0 != silent, |_| false)[..] {
+            [Change::SetWanted { nodes, .. }] => nodes.iter().map(|node| node.0).collect::<Vec<_>>(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(next(0), [1, 3]);
+        assert_eq!(next(3), [1, 2], "who does not answer goes before");
     }
 
     #[test]

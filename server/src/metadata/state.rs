@@ -8,7 +8,7 @@ use std::fmt;
 use slotcore_rt::ids::{CoreId, LogIndex};
 
 use super::change::Change;
-use crate::nodes::{Node, NodeList, NodeNumber, NodeState};
+use crate::nodes::{Node, NodeList, NodeNumber, NodeState, Zone};
 
 /// Most replicas of a group: a quorum of more costs more and survives hardly more.
 pub const REPLICAS_MAX: u8 = 5;
@@ -126,7 +126,7 @@ impl std::error::Error for Refused {}
 /// See the module's text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClusterState {
-    /// Counts the changes of the list: nodes that join, drain, leave, or are reached elsewhere. 0: there is no list yet.
+    /// Counts the changes of the list: nodes that join, drain, leave, are reached elsewhere or are in another zone. 0: there is no list yet.
     pub epoch: u64,
     /// The cluster's name; 0 before it is founded.
     pub cluster: u128,
@@ -180,6 +180,7 @@ impl ClusterState {
                 leader,
             } => self.group(*group)?.report(*at, *decision, holders, *leader),
             Change::SetReplicas { replicas } => self.set_replicas(*replicas),
+            Change::SetZone { node, zone } => self.set_zone(*node, zone),
         }
     }
 
@@ -248,6 +249,8 @@ impl ClusterState {
         }
         let mut record = node.clone();
         record.state = known.map_or(NodeState::Up, |known| known.state);
+        // Who does not say where it is is where it was.
+        record.zone = record.zone.or_else(|| known?.zone.clone());
         record.number = number.unwrap_or(NodeNumber(self.next_number));
         if known == Some(&record) {
             return Err(Refused::Nothing);
@@ -293,6 +296,16 @@ impl ClusterState {
             return Err(Refused::Nothing);
         }
         self.replicas = replicas;
+        Ok(())
+    }
+
+    fn set_zone(&mut self, node: NodeNumber, zone: &Zone) -> Result<(), Refused> {
+        let record = self.nodes.get_mut(&node).ok_or(Refused::UnknownNode)?;
+        if record.zone.as_ref() == Some(zone) {
+            return Err(Refused::Nothing);
+        }
+        record.zone = Some(zone.clone());
+        self.epoch += 1;
         Ok(())
     }
 
@@ -361,6 +374,7 @@ pub(crate) mod tests {
             peer_port_base: 17000,
             incarnation: Some(u128::from(number) << 70 | 5),
             state: NodeState::Up,
+            zone: None,
         }
     }
 
@@ -389,6 +403,13 @@ pub(crate) mod tests {
         Change::Drain {
             node: NodeNumber(number),
             replicas: 0,
+        }
+    }
+
+    pub fn in_zone(number: u32, zone: &str) -> Change {
+        Change::SetZone {
+            node: NodeNumber(number),
+            zone: Zone::parse(zone).unwrap(),
         }
     }
 
@@ -429,6 +450,35 @@ pub(crate) mod tests {
         };
         state.apply(&change).unwrap();
         assert_eq!(state.number_of(1), Some(NodeNumber(5)));
+    }
+
+    #[test]
+    fn a_node_is_in_the_zone_that_it_told_last() {
+        let mut state = founded(3, 2);
+        let of = |state: &ClusterState, node| {
+            state.nodes[&NodeNumber(node)]
+                .zone
+                .as_ref()
+                .map(|zone| zone.name().to_owned())
+        };
+        state.apply(&in_zone(1, "a")).unwrap();
+        assert_eq!((state.epoch, of(&state, 1), of(&state, 2)), (2, Some("a".into()), None));
+        assert_eq!(state.apply(&in_zone(1, "a")), Err(Refused::Nothing));
+        state.apply(&in_zone(1, "b")).unwrap();
+        assert_eq!((state.epoch, of(&state, 1)), (3, Some("b".into())));
+        let mut node = record(4);
+        node.zone = Zone::parse("c").ok();
+        state.apply(&Change::Join { node, cores: 2 }).unwrap();
+        assert_eq!(of(&state, 4), Some("c".into()));
+        assert_eq!(
+            state.apply(&join(4, 2)),
+            Err(Refused::Nothing),
+            "it keeps what it does not say"
+        );
+        let mut moved = record(4);
+        moved.port = 9000;
+        state.apply(&Change::Join { node: moved, cores: 2 }).unwrap();
+        assert_eq!(of(&state, 4), Some("c".into()));
     }
 
     #[test]
@@ -519,6 +569,7 @@ pub(crate) mod tests {
             (Change::Remove { node: NodeNumber(1) }, Refused::NotDrained),
             (Change::Remove { node: NodeNumber(9) }, Refused::UnknownNode),
             (drain(9), Refused::UnknownNode),
+            (in_zone(9, "a"), Refused::UnknownNode),
             (drain(1), Refused::TooFewNodes),
             (
                 Change::Drain {

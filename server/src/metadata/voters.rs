@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use slotcore_raft_shard::{Members, VOTER_LAG_MAX};
 use slotcore_rt::ids::ReplicaId;
 
+use super::spread::Spread;
 use super::{CORE, ClusterState};
 use crate::nodes::{NodeNumber, NodeState};
 
@@ -14,7 +15,8 @@ const VOTERS_MAX: usize = 5;
 /// Who shall vote in the metadata group, and who shall only listen: voters that are up stay voters; others that are up and answer become
 /// voters once they have caught up, until there are enough, or in the place of lost ones. Until then voters that drain stay, so there
 /// are never fewer for the sake of a node that is there and only has to catch up. An odd number survives as much as the next even
-/// one, which is why four do not vote. `now`: the replicas, and this one, its leader.
+/// one, which is why four do not vote. They are spread over zones: a node makes room for one of a zone that has fewer by two. `now`: the
+/// replicas, and this one, its leader.
 pub fn members_wanted(
     state: &ClusterState,
     now: (&Members, NodeNumber),
@@ -33,8 +35,8 @@ pub fn members_wanted(
     let mut late = fit.clone();
     late.retain(|&node| !votes(node) && !is_near(node) && hears(node));
     fit.retain(|&node| votes(node) || is_near(node) && hears(node));
-    fit.sort_by_key(|&node| (is_lost(node), !votes(node), node != me, node));
-    fit.truncate(count);
+    let rank = |node: NodeNumber| (!votes(node), !hears(node), node != me, node);
+    fit = spread_out(state, fit, count, is_lost, rank);
     let instead = late.len().min(count - fit.len());
     let drains = |node: NodeNumber| votes(node) && state.nodes[&node].state == NodeState::Draining;
     let mut old: Vec<NodeNumber> = state.nodes.keys().copied().filter(|&node| drains(node)).collect();
@@ -46,11 +48,37 @@ pub fn members_wanted(
     (voters, learners)
 }
 
+/// At most `count` of these: those that are not lost before those that are, from each zone as many as from any other if it has so many; and
+/// those with the lowest rank where that leaves a choice. So those that were chosen are chosen again.
+fn spread_out<R: Ord>(
+    state: &ClusterState,
+    mut nodes: Vec<NodeNumber>,
+    count: usize,
+    is_lost: impl Fn(NodeNumber) -> bool,
+    rank: impl Fn(NodeNumber) -> R,
+) -> Vec<NodeNumber> {
+    let mut spread = Spread::of(state, []);
+    let mut chosen = Vec::new();
+    while chosen.len() < count {
+        let key = |node: NodeNumber| (is_lost(node), spread.standing(node).beside, rank(node));
+        let Some(at) = (0..nodes.len()).min_by_key(|&at| key(nodes[at])) else {
+            break;
+        };
+        let node = nodes.swap_remove(at);
+        spread.add(node);
+        chosen.push(node);
+    }
+    chosen
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use std::cell::Cell;
 
-    use super::super::state::tests::{drain, founded, join};
+    use slotcore_rt::rng::SeededRng;
+
+    use super::super::spread::tests::spreads;
+    use super::super::state::tests::{drain, founded, in_zone, join};
     use super::*;
 
     pub fn members(voters: &[u32], learners: &[u32]) -> Members {
@@ -123,5 +151,28 @@ pub(crate) mod tests {
             "who does not answer does not begin to vote"
         );
         assert_eq!(voters(&state, &[1, 2, 4, 5], &[]), [1, 2, 3, 4, 5]);
+    }
+    #[test]
+    fn voters_are_of_many_zones_and_then_they_stay() {
+        for seed in 0..200 {
+            let mut rng = SeededRng::new(seed);
+            let (mut state, nodes) = (founded(3, 1), rng.range(3..12) as u32);
+            (4..=nodes).for_each(|node| state.apply(&join(node, 1)).unwrap());
+            for node in 1..=nodes {
+                let zone = ["a", "b", "c", "d"][rng.index(4)];
+                state.apply(&in_zone(node, zone)).unwrap();
+            }
+            let leader = NodeNumber(1 + rng.below(3) as u32);
+            let voters = |now: &Members| members_wanted(&state, (now, leader), |_| Some(0), |_| true, |_| false).0;
+            let chosen = voters(&members(&[1, 2, 3], &[]));
+            let (have, best) = spreads(&state, chosen.iter().copied().map(NodeNumber::of), state.up());
+            assert_eq!(have, best, "{state:?}");
+            assert!(chosen.contains(&leader.replica(CORE)), "who leads need not stop");
+            let later = Members {
+                voters: chosen.clone(),
+                ..Members::default()
+            };
+            assert_eq!(voters(&later), chosen);
+        }
     }
 }

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use super::{Node, NodeList, NodeNumber, NodeState};
+use super::{Node, NodeList, NodeNumber, NodeState, Zone};
 
 /// What stands for an incarnation that is not known.
 const UNKNOWN: &str = "-";
@@ -28,10 +28,12 @@ pub fn put(list: &NodeList, text: &mut String) {
             peer_port_base,
             state,
             incarnation,
+            zone,
         } = node;
         let incarnation = incarnation.map_or(UNKNOWN.to_owned(), |is| format!("{is:032x}"));
+        let zone = zone.as_ref().map_or(String::new(), |zone| format!(" {zone}"));
         line(format_args!(
-            "node {number} {} {host} {address} {port} {core_port_base} {peer_port_base} {incarnation}",
+            "node {number} {} {host} {address} {port} {core_port_base} {peer_port_base} {incarnation}{zone}",
             state.name()
         ));
     }
@@ -122,6 +124,10 @@ fn node<'a>(words: &mut impl Iterator<Item = &'a str>) -> Option<Node> {
             UNKNOWN => None,
             text => Some(incarnation(text)?),
         },
+        zone: match words.next() {
+            None => None,
+            Some(name) => Some(Zone::parse(name).ok()?),
+        },
     })
 }
 
@@ -148,6 +154,7 @@ mod tests {
             node.incarnation = incarnation;
         }
         list.nodes[1].state = NodeState::Draining;
+        list.nodes[2].zone = Some(Zone::parse("rack-7").unwrap());
         list.nodes[3].address = "::1".parse().unwrap();
         list.removed.extend([2, 77]);
         list
@@ -183,6 +190,8 @@ mod tests {
             ("7501 17500", "7501 175000"),
             ("ffffffffffffffffffffffffffffffff", "-"),
             ("ffffffffffffffffffffffffffffffff", "+fffffffffffffffffffffffffffffff"),
+            (" rack-7", " "),
+            (" rack-7", " rack 7"),
             ("removed 0", "removed "),
             ("node 5", "nodes 5"),
         ] {

@@ -121,6 +121,11 @@ impl Cluster {
         self.nodes[node] = Some(Server::start(&self.node_dir(node), &options));
     }
 
+    /// A node is started with these options from now on.
+    pub fn set_options(&mut self, node: usize, options: &[&str]) {
+        self.places[node].options = options.iter().map(ToString::to_string).collect();
+    }
+
     /// One more node, which has not been started.
     pub fn add_node(&mut self, options: &[&str]) -> usize {
         self.places.push(Place {

@@ -42,8 +42,13 @@ pub fn json(admin: u16, words: &[&str]) -> Value {
 
 /// Three nodes with admin ports, and a leader for each group.
 pub fn start(cores: u16, options: &[&str]) -> (Cluster, Vec<u16>) {
+    start_each(cores, [options; 3])
+}
+
+/// The same with options of its own for each node.
+pub fn start_each(cores: u16, options: [&[&str]; 3]) -> (Cluster, Vec<u16>) {
     let admin: Vec<u16> = (0..3).map(|_| free_port()).collect();
-    let place = |port: &u16| Place {
+    let place = |(port, options): (&u16, &[&str])| Place {
         options: [&["--admin-port", &port.to_string()], options]
             .concat()
             .iter()
@@ -51,7 +56,7 @@ pub fn start(cores: u16, options: &[&str]) -> (Cluster, Vec<u16>) {
             .collect(),
         ..Place::default()
     };
-    let mut cluster = Cluster::prepare_at(admin.iter().map(place).collect(), cores);
+    let mut cluster = Cluster::prepare_at(admin.iter().zip(options).map(place).collect(), cores);
     (0..3).for_each(|node| cluster.start_node(node));
     (0..3).for_each(|node| cluster.wait_for_line(node, SERVED));
     for &port in &admin {

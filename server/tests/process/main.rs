@@ -68,6 +68,7 @@ mod swapdb;
 mod together;
 mod tracking;
 mod transactions;
+mod zones;
 
 use std::time::Duration;
 

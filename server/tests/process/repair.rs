@@ -11,14 +11,14 @@ use crate::metrics::{free_port, http_get};
 const GROUPS: usize = 2;
 
 /// The nodes that decide who belongs to the cluster.
-fn deciders(admin: u16) -> Vec<u64> {
+pub fn deciders(admin: u16) -> Vec<u64> {
     let page: serde_json::Value = serde_json::from_str(&http_get(admin, "/metadata").1).unwrap();
     let voters = page["voters"].as_array().unwrap().iter();
     voters.map(|node| node.as_u64().unwrap()).collect()
 }
 
 /// The nodes that replicate a group as its leader knows it, if one of these leads and all of them vote: others may have no replica.
-fn voters(admin: &[u16], group: usize) -> Option<Vec<u64>> {
+pub fn voters(admin: &[u16], group: usize) -> Option<Vec<u64>> {
     let pages = admin.iter().map(|&port| json(port, &["groups"])[group].clone());
     let leader = pages
         .filter(|page| page["role"] == "leader")
