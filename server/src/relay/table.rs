@@ -227,7 +227,8 @@ impl RelayTable {
         (self.paused_until > Tick::ZERO && !self.held.is_empty()).then_some(self.paused_until)
     }
 
-    /// The write of its connection that is under way before this command, 0 for none; and whether it may be sent now.
+    /// The write of its connection that is under way before this one, 0 for none, or when it is none itself; and whether it may be sent
+    /// now.
     fn place_of(&self, serial: u64) -> Option<(u64, bool)> {
         let entry = self.entries.get(&serial)?;
         let queue = self.lanes.get(&entry.asked.lane())?;
@@ -237,6 +238,10 @@ impl RelayTable {
         }
         let before = self.entries.get(&queue[at - 1])?;
         let ready = before.number != 0 && !entry.asked.kind.goes_alone() && !before.asked.kind.goes_alone();
+        if entry.asked.kind != Kind::Write {
+            // Many reads in a row would each look through all before them.
+            return Some((0, ready));
+        }
         let earlier = queue.range(..at).rev();
         let mut writes = earlier.filter(|serial| self.entries.get(serial).is_some_and(|e| e.asked.kind == Kind::Write));
         Some((writes.next().copied().unwrap_or(0), ready))
