@@ -152,9 +152,15 @@ impl Server {
         self.signal(libc::SIGKILL);
     }
 
-    /// Lets no thread of it run until [`Server::thaw`].
+    /// Lets no thread of it run until [`Server::thaw`]: none does when this returns.
     pub fn freeze(&self) {
         self.signal(libc::SIGSTOP);
+        // The signal is taken by one thread, and the others run on until that one has had its turn.
+        // SAFETY: all zeros are a value of this structure of numbers.
+        let mut stopped: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        // SAFETY: takes numbers and a place for what it tells, which is ours; it waits for a stop, and leaves the end to others.
+        let told = unsafe { libc::waitid(libc::P_PID, self.child.id(), &mut stopped, libc::WSTOPPED) };
+        assert_eq!(told, 0);
     }
 
     /// Ends [`Server::freeze`].
