@@ -239,16 +239,14 @@ impl Coming {
                 Self::Adopting { adoption, keys }
             }
             Self::Adopting { mut adoption, keys } => {
-                let store = state.store.clone();
-                let mut store = store.borrow_mut();
                 if adoption.is_some() {
-                    store.begin_adoption(&mut adoption);
+                    state.store.borrow_mut().begin_adoption(&mut adoption);
                 }
-                if !store.is_adoption_durable() {
+                if !state.store.borrow().is_adoption_durable() {
                     return Ok(Some(Self::Adopting { adoption, keys }));
                 }
                 state.replace_keys(*keys);
-                store.adopt_loaded(&state.keyspace);
+                state.store.borrow_mut().adopt_loaded(&state.keyspace);
                 return Ok(None);
             }
         }))
