@@ -22,9 +22,11 @@ const NODES: usize = 3;
 const NOBODY: &str = "02:00:00:00:00:01";
 /// Room on each node's disk, in MiB: for what a run writes, and then some.
 const DISK_MIB: u64 = 1_500;
-/// Each start of a node begins a new file of the log for each core, and the log of a cluster is kept: with files of the usual
-/// size a long run would fill the disks by itself.
-const SEGMENT_BYTES: &str = "4mb";
+/// Each start of a node begins a new file of the log for each core: with files of the usual size a long run would fill the disks by
+/// itself.
+const SEGMENT_BYTES: &str = "1mb";
+/// What each core's log may take: so little that keys are flushed, logs forget, and nodes that were away are sent files.
+const LOG_TARGET: &str = "8mb";
 /// Faults when nobody asks for more.
 const FAULTS: usize = 30;
 /// After so many there is another cluster, and what the one before was told is checked: disks and histories stay small.
@@ -86,7 +88,9 @@ impl Namespaces {
         let place = |node| Place {
             host: self.host(node),
             before: ["ip", "netns", "exec", &self.space(node)].map(String::from).into(),
-            options: ["--segment-bytes", SEGMENT_BYTES].map(String::from).into(),
+            options: ["--segment-bytes", SEGMENT_BYTES, "--log-target", LOG_TARGET]
+                .map(String::from)
+                .into(),
         };
         (0..NODES).map(place).collect()
     }
