@@ -243,8 +243,12 @@ impl<RT: Runtime, S: StateMachine> Group<RT, S> {
         if self.state.is_alone() {
             return true;
         }
-        let acked = self.data.borrow_watched().last_quorum_acked;
-        acked.is_some_and(|at| now.since(RT::tick(at.into_inner())) < self.options.election_max)
+        let (term, sets) = (
+            Term(server.vote.leader_id.term),
+            server.membership_config.membership().get_joint_config(),
+        );
+        let acked = self.state.acks.borrow().quorum(term, self.options.id, sets);
+        acked.is_some_and(|at| now.since(at) < self.options.election_max)
     }
 
     /// Hands leadership to another voter. Reads stop being served alone before the first message of it is sent, nothing is
@@ -280,9 +284,9 @@ impl<RT: Runtime, S: StateMachine> Group<RT, S> {
 
     /// True when this replica leads and `replica`, voter or learner, has answered what was sent within an election's time-out.
     pub fn hears(&self, replica: ReplicaId) -> bool {
-        let data = self.data.borrow_watched();
-        let answered = data.heartbeat.as_ref().and_then(|answered| *answered.get(&replica.0)?);
-        answered.is_some_and(|at| RT::now().since(RT::tick(at.into_inner())) < self.options.election_max)
+        let answered = self.state.acks.borrow().of(self.term(), replica);
+        let lately = answered.is_some_and(|at| RT::now().since(at) < self.options.election_max);
+        lately && self.is_leader()
     }
 
     /// How many other voters have this one's log up to `index`, as far as they have told; `None`: this one does not lead.
@@ -425,13 +429,12 @@ impl<RT: Runtime, S: StateMachine> Group<RT, S> {
             return;
         }
         let term = Term(server.vote.leader_id.term);
-        let alone = is_only_voter(self.options.id, server.membership_config.membership());
+        let membership = server.membership_config.membership();
+        let alone = is_only_voter(self.options.id, membership);
         self.lease.learn(LeaseInput::Leading { term, alone });
-        if let Some(asked) = self.data.borrow_watched().last_quorum_acked {
-            self.lease.learn(LeaseInput::QuorumAck {
-                term,
-                asked_at: RT::tick(asked.into_inner()),
-            });
+        let acks = self.state.acks.borrow();
+        if let Some(asked_at) = acks.quorum(term, self.options.id, membership.get_joint_config()) {
+            self.lease.learn(LeaseInput::QuorumAck { term, asked_at });
         }
     }
 }

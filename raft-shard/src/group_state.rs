@@ -10,6 +10,7 @@ use crate::consensus::{Progress, ProposalId, Refusal};
 use crate::freshness::Freshness;
 use crate::members::Members;
 use crate::peer::read_index::Question;
+use crate::quorum_acks::QuorumAcks;
 use crate::state_machine::Applied;
 use crate::types::StoredMembership;
 
@@ -28,6 +29,8 @@ pub struct GroupState {
     change_failed: RefCell<Option<String>>,
     refused: RefCell<Vec<(ProposalId, Refusal)>>,
     failure: RefCell<Option<String>>,
+    /// Who has answered what this replica sent as a leader.
+    pub(crate) acks: RefCell<QuorumAcks>,
     /// How fresh this replica's state is while it does not lead.
     pub(crate) freshness: RefCell<Freshness>,
     /// What other replicas have asked to know the same of theirs.

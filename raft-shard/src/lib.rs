@@ -30,6 +30,7 @@ pub mod options;
 mod outgoing;
 pub mod peer;
 pub mod proposal;
+pub mod quorum_acks;
 pub mod replay;
 pub mod runtime;
 pub mod sim_wire;
@@ -50,5 +51,6 @@ pub use members::{ChangeRefused, MemberChange, MemberStep, Members, VOTER_LAG_MA
 pub use memory_log::MemoryLog;
 pub use network::NoPeers;
 pub use options::GroupOptions;
+pub use quorum_acks::QuorumAcks;
 pub use replay::{Replay, ReplayError};
 pub use state_machine::{Applied, BadSnapshot, Installing, StateMachine, Taking};

@@ -107,6 +107,46 @@ fn five_voters_commit_only_what_three_of_them_hold() {
     }
 }
 
+/// openraft takes an answer for one to every message that claims no more of the log, also to those sent after the one that it
+/// answers: here to the empty message that tells the second peer of a commit, and was sent before that peer had answered the
+/// entry. The peer may follow somebody else since it gave that answer.
+#[test]
+fn an_answer_vouches_only_for_the_message_that_it_answers() {
+    let puppet = Puppet::new(1, 3, 3);
+    puppet.lead(&[2, 3]);
+    let start = puppet.applied().0;
+    puppet.propose();
+    puppet.run(MOMENT);
+    let (mut second, mut third) = (Asked::default(), Asked::default());
+    for asked in [(2, &mut second), (3, &mut third)] {
+        asked.1.listen(&puppet, asked.0);
+        asked.1.0.retain(|(_, last)| *last == start + 1);
+    }
+    let (of_second, of_third) = (second.0[0].0, third.0[0].0);
+
+    // Whatever is asked from now on, only what is sent from now on can confirm.
+    puppet.run(MOMENT);
+    let then = puppet.sim.now();
+    puppet.answer(2, of_second, Answer::Append(AppendEntriesResponse::Success));
+    puppet.run(MOMENT);
+    assert_eq!(puppet.applied().0, start + 1);
+    let told = puppet.received(3);
+    assert!(!told.is_empty(), "the commit is told while the entry is not answered");
+    puppet.answer(3, of_third, Answer::Append(AppendEntriesResponse::Success));
+    puppet.run(MOMENT);
+    assert!(
+        !puppet.ask(|group| group.may_read_from(then)),
+        "nothing sent since was answered"
+    );
+
+    for (call, request) in told {
+        assert!(matches!(request, Request::Append(_) | Request::Heartbeat(_)));
+        puppet.answer(3, call, Answer::Append(AppendEntriesResponse::Success));
+    }
+    puppet.run(MOMENT);
+    assert!(puppet.ask(|group| group.may_read_from(then)));
+}
+
 /// An answer that belongs to an earlier leadership of the same replica counts for nothing in the later one.
 #[test]
 fn a_stale_acknowledgement_counts_for_nothing() {
