@@ -150,7 +150,7 @@ impl Router {
         router
     }
 
-    /// Where a command goes. `spans`: a buffer for the numbers of its keys.
+    /// Where a command goes. `numbers`: a buffer for the numbers of its keys.
     #[inline]
     pub fn route(
         &self,
@@ -161,13 +161,30 @@ impl Router {
         args: &Args<'_>,
         numbers: &mut Vec<u32>,
     ) -> Route {
+        self.route_of(map, me, endpoint, spec, args, None, numbers)
+    }
+
+    /// The same of a command whose first key has this slot, if that is known.
+    #[inline]
+    #[allow(clippy::too_many_arguments)] // The facts of one command, on the path of each.
+    pub fn route_of(
+        &self,
+        map: &ClusterMap,
+        me: CoreId,
+        endpoint: Endpoint,
+        spec: &CommandSpec,
+        args: &Args<'_>,
+        first_slot: Option<u16>,
+        numbers: &mut Vec<u32>,
+    ) -> Route {
         if spec.first_key == 0 {
             return self.route_without_keys(map, me, endpoint, spec, args, numbers);
         }
         if spec.first_key != spec.last_key || spec.flags.has_any(Flags::MOVABLE_KEYS.and(Flags::PUBSUB)) {
             return self.route_many_keys(map, me, endpoint, spec, args, numbers);
         }
-        one_owner(map, me, endpoint, slot_of(args.get(spec.first_key as usize)))
+        let slot = first_slot.unwrap_or_else(|| slot_of(args.get(spec.first_key as usize)));
+        one_owner(map, me, endpoint, slot)
     }
 
     fn route_many_keys(

@@ -58,9 +58,14 @@ impl CoreState {
                         lane_of(&mut self.lanes, id).blocks = Some(self.server.core);
                     }
                 }
+                let reads = spec.flags.has(Flags::READONLY) && spec.first_key > 0;
+                let hash = reads.then(|| self.keyspace.key_hash(args.get(spec.first_key as usize)));
                 if let Some(endpoint) = endpoint {
                     let (map, me) = (&self.server.cluster, self.server.core);
-                    route = self.router.route(map, me, endpoint, spec, &args, &mut self.key_numbers);
+                    let slot = hash.map(|hash| hash.slot);
+                    route = self
+                        .router
+                        .route_of(map, me, endpoint, spec, &args, slot, &mut self.key_numbers);
                     if spec.flags.has(Flags::RUNS_SCRIPT)
                         && endpoint == Endpoint::AnySlot
                         && matches!(route, Route::Here | Route::Core(_))
@@ -101,8 +106,7 @@ impl CoreState {
                     };
                     lane_of(&mut self.lanes, id).blocks = Some(owner);
                 }
-                let reads_now = route == Route::Here && spec.flags.has(Flags::READONLY) && spec.first_key > 0;
-                let key = reads_now.then(|| self.keyspace.key_hash(args.get(spec.first_key as usize)));
+                let key = hash.filter(|_| route == Route::Here);
                 if let Some(key) = key {
                     self.keyspace.prefetch_bucket(key);
                 }
