@@ -192,10 +192,7 @@ impl Episode {
             21..=23 => self.disturb_disk(),
             24 | 25 => {
                 let id = self.any();
-                if self.world.is_up(id) && self.frozen.insert(id) {
-                    self.world.freeze(id);
-                    self.report.freezes += 1;
-                }
+                self.freeze(id);
             }
             26..=28 => self.thaw_all(),
             29 => {
@@ -231,7 +228,7 @@ impl Episode {
     }
 
     /// A burst of writes to whoever leads, as clients send them. Now and then it ends with the power of one node or of all,
-    /// while disks are writing.
+    /// while disks are writing, or the leader stands still, and finds answers to its last messages when it goes on.
     fn write(&mut self) -> Result<(), String> {
         for _ in 0..self.rng.range(1..12) {
             if let Some(leader) = self.world.leader() {
@@ -243,6 +240,14 @@ impl Episode {
             0 => self.world.ids().collect(),
             1 => vec![self.any()],
             2 => self.world.leader().into_iter().collect(),
+            3 => {
+                if let Some(leader) = self.world.leader() {
+                    self.propose(leader);
+                    self.world.run_for(Duration::from_micros(self.rng.below(1_500)));
+                    self.freeze(leader);
+                }
+                Vec::new()
+            }
             _ => Vec::new(),
         };
         if !ending.is_empty() {
@@ -275,6 +280,13 @@ impl Episode {
             }
         }
         Ok(())
+    }
+
+    fn freeze(&mut self, id: u64) {
+        if self.world.is_up(id) && self.frozen.insert(id) {
+            self.world.freeze(id);
+            self.report.freezes += 1;
+        }
     }
 
     fn thaw_all(&mut self) {

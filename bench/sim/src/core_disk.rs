@@ -38,6 +38,8 @@ pub enum Plant {
     PromiseBeforeDurable,
     /// Nothing is flushed at intervals, although the mode promises it.
     FlushNever,
+    /// Whatever a quorum has ever answered in the term confirms a read.
+    AnyAnswerConfirms,
 }
 
 /// See the module.
@@ -151,7 +153,7 @@ impl CoreDisk {
         };
         let durable = match self.plant {
             Plant::PromiseBeforeDurable => log.appended(),
-            Plant::None | Plant::CountBeforeDurable | Plant::FlushNever => log.durable(),
+            Plant::None | Plant::CountBeforeDurable | Plant::FlushNever | Plant::AnyAnswerConfirms => log.durable(),
         };
         (counted, durable)
     }

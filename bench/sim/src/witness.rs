@@ -112,6 +112,15 @@ impl Witness {
         }
     }
 
+    /// `node`, having executed `at` batches, answers a read that was asked when `visible` were.
+    pub fn would_answer(&mut self, node: u64, at: usize, visible: usize) {
+        if at < visible {
+            self.wrong.push(format!(
+                "node {node} answers by ReadIndex after {at} batches; {visible} were visible when it was asked"
+            ));
+        }
+    }
+
     /// `node` has this digest after `at` batches.
     ///
     /// # Errors

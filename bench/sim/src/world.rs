@@ -35,6 +35,11 @@ const SLOT: GroupSlot = GroupSlot(0);
 /// How often a start looks whether the first segment is there.
 const LOOK_EVERY: Duration = Duration::from_micros(20);
 
+/// Time between two reads that wait for a quorum's answer.
+const READS_EVERY: Duration = Duration::from_millis(20);
+/// So many of them wait at once: then the oldest is forgotten, as by a client that has given up.
+const READS_AT_ONCE: usize = 4;
+
 /// A write and a flush take less, delays of the simulated disk included.
 const FLUSH_TAKES: Duration = Duration::from_millis(100);
 
@@ -88,6 +93,8 @@ struct Running {
     group: Rc<RefCell<Option<SimGroup>>>,
     marks: Rc<RefCell<Marks>>,
     device_failed: Rc<Cell<bool>>,
+    /// Reads that wait for a quorum's answer: when each was asked, and how many batches were visible then.
+    reads: Rc<RefCell<VecDeque<(Tick, usize)>>>,
 }
 
 /// What is left of a node whatever happens to it.
@@ -284,6 +291,7 @@ impl World {
             group: Rc::default(),
             marks: Rc::default(),
             device_failed: Rc::default(),
+            reads: Rc::default(),
         };
         let disk = Rc::clone(&self.node(id).disk);
         let io = CoreDisk::new(
@@ -346,6 +354,7 @@ impl World {
         stretch(&mut options.election_min);
         stretch(&mut options.election_max);
         stretch(&mut options.clock_drift);
+        options.planted.any_answer_confirms = self.plant == Plant::AnyAnswerConfirms;
         options
     }
 
@@ -459,8 +468,26 @@ impl World {
             if group.role() == Role::Leader {
                 witness.leads(id, group.term());
             }
+            let executed = running.shard.borrow().executed;
             if group.may_read(now) {
-                witness.would_read(id, running.shard.borrow().executed);
+                witness.would_read(id, executed);
+            }
+            let mut reads = running.reads.borrow_mut();
+            reads.retain(|(asked_at, visible)| {
+                let confirmed = group.may_read_from(*asked_at);
+                if confirmed {
+                    witness.would_answer(id, executed, *visible);
+                }
+                !confirmed
+            });
+            let asked_lately = reads
+                .back()
+                .is_some_and(|(asked_at, _)| now.since(*asked_at) < READS_EVERY);
+            if group.role() == Role::Leader && !asked_lately {
+                if reads.len() == READS_AT_ONCE {
+                    reads.pop_front();
+                }
+                reads.push_back((now, witness.visible()));
             }
             group.take_refused(&mut refused);
             if self.is_alone() && !refused.is_empty() {

@@ -76,6 +76,15 @@ fn entries_that_count_too_early_are_caught_in_the_life_of_a_cluster() {
 }
 
 #[test]
+fn a_read_that_an_older_answer_confirms_is_caught_in_the_life_of_a_cluster() {
+    let life = |seed| cluster_episode::live(seed, LIFE, Plant::AnyAnswerConfirms).err();
+    let what = (0..CATCH_WITHIN)
+        .find_map(life)
+        .expect("the planted bug goes unnoticed");
+    assert!(what.contains("by ReadIndex"), "{what}");
+}
+
+#[test]
 fn one_seed_is_one_episode() {
     for run in [group_episode::alone as Run, group_episode::three] {
         assert_eq!(run(3, Plant::None), run(3, Plant::None));
