@@ -8,7 +8,7 @@ use slotcore_engine::cmd::once::{ONCE, open_once};
 use slotcore_engine::cmd::op::{self, BATCH_HEADER_BYTES, BatchHeader, op_seed};
 use slotcore_engine::cmd::spanning::{self, Spanning};
 use slotcore_engine::cmd::transaction::{self, Step};
-use slotcore_engine::cmd::{Args, CommandId, CommandSpec, Exec, NoReply, Reply, Run, by_id, prepare, waiting};
+use slotcore_engine::cmd::{Args, CommandId, CommandSpec, Exec, NoReply, Reply, Run, by_id, keys, prepare, waiting};
 use slotcore_engine::keyspace::Keyspace;
 use slotcore_engine::ord::KeyHash;
 use slotcore_engine::sessions::{Once, Verdict};
@@ -17,6 +17,8 @@ use crate::reply::RespReply;
 
 /// Operations of a window: enough to hide a miss behind the work on the others.
 const WINDOW_OPS: usize = 32;
+/// Keys of one operation that are fetched ahead, of those that it says the number of: those of a script, say.
+const NUMBERED_KEYS: usize = 4;
 
 /// See the module's text. Its buffers serve one entry after the other.
 #[derive(Default)]
@@ -25,6 +27,9 @@ pub struct EntryOps {
     /// Positions of their arguments, each relative to its operation.
     spans: Vec<(u32, u32)>,
     onces: Vec<Once>,
+    /// Keys in no fixed place, of the window, and the numbers of those of one operation.
+    numbered: Vec<KeyHash>,
+    numbers: Vec<u32>,
     /// The next of the window.
     next: usize,
     /// Where the next window starts in the payload.
@@ -98,6 +103,7 @@ impl EntryOps {
         self.window.clear();
         self.spans.clear();
         self.onces.clear();
+        self.numbered.clear();
         self.next = 0;
         while self.at < payload.len() && self.window.len() < WINDOW_OPS {
             let mut at = self.at;
@@ -114,11 +120,19 @@ impl EntryOps {
             }
             let spec =
                 by_id(id).unwrap_or_else(|| panic!("a committed entry holds command {}, which is unknown here", id.0));
-            let key = (spec.first_key > 0).then(|| {
-                let hash = ks.key_hash(Args::new(rest, &self.spans[first..]).get(spec.first_key as usize));
+            let args = Args::new(rest, &self.spans[first..]);
+            let fetch = |number: u32| {
+                let hash = ks.key_hash(args.get(number as usize));
                 ks.prefetch_bucket(hash);
                 hash
-            });
+            };
+            let key = (spec.first_key > 0).then(|| fetch(spec.first_key as u32));
+            if key.is_none() && !spec.key_specs.is_empty() {
+                self.numbers.clear();
+                keys(spec, &args, &mut self.numbers);
+                let numbers = self.numbers.iter().take(NUMBERED_KEYS);
+                self.numbered.extend(numbers.map(|&number| fetch(number)));
+            }
             self.window.push(Ahead {
                 spec,
                 at,
@@ -128,7 +142,8 @@ impl EntryOps {
             });
             self.at += bytes;
         }
-        for key in self.window.iter().filter_map(|ahead| ahead.key) {
+        let of_window = self.window.iter().filter_map(|ahead| ahead.key);
+        for key in of_window.chain(self.numbered.iter().copied()) {
             ks.prefetch_record(key);
         }
     }

@@ -5,9 +5,10 @@
 //! loaded stay.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 
-use xxhash_rust::xxh3::Xxh3DefaultBuilder;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::interpreter::CodeNumber;
 use super::key_use::names_all_keys;
@@ -34,11 +35,35 @@ pub(super) struct Script {
     loaded: bool,
 }
 
+/// XXH3 of texts that are there as a whole, which costs a fraction of what the hasher for streams does.
+#[derive(Default)]
+struct TextHasher(u64);
+
+impl Hasher for TextHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = xxh3_64_with_seed(bytes, self.0);
+    }
+
+    fn write_usize(&mut self, number: usize) {
+        self.0 ^= number as u64;
+    }
+
+    fn write_u8(&mut self, number: u8) {
+        self.0 ^= u64::from(number);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+type ByText<K, V> = HashMap<Rc<K>, V, BuildHasherDefault<TextHasher>>;
+
 /// See the module's text.
 #[derive(Default)]
 pub(super) struct ScriptCache {
-    by_body: HashMap<Rc<[u8]>, Script, Xxh3DefaultBuilder>,
-    by_sha: HashMap<Rc<str>, Rc<[u8]>, Xxh3DefaultBuilder>,
+    by_body: ByText<[u8], Script>,
+    by_sha: ByText<str, Rc<[u8]>>,
     /// Those that came by EVAL, oldest first.
     evaluated: VecDeque<Rc<[u8]>>,
     bytes: usize,
