@@ -4,6 +4,7 @@ use std::io;
 use std::mem::{size_of, zeroed};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 /// Connections the kernel completes before we accept them: Redis's default `tcp-backlog`, doubled.
 const BACKLOG: i32 = 1024;
@@ -64,6 +65,13 @@ pub(crate) fn tune(fd: RawFd, keepalive_s: u32) {
         let _ = set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, (s / 3).max(1));
         let _ = set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPCNT, 3);
     }
+}
+
+/// The connection ends when what was sent has not been acknowledged for so long, or the other side has had no room for it.
+pub(crate) fn give_up_after(fd: RawFd, unacknowledged: Duration) {
+    let ms = i32::try_from(unacknowledged.as_millis()).unwrap_or(i32::MAX);
+    // A socket that refuses the option works without it.
+    let _ = set_option(fd, libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, ms);
 }
 
 /// Ends both directions: operations pending on the socket complete.

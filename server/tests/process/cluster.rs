@@ -328,6 +328,8 @@ impl Follower {
                 self.at = to;
                 self.conn = None;
             }
+            // A node that others do not hear may know of no leader while they have one.
+            _ if text.starts_with("CLUSTERDOWN ") => self.elsewhere(),
             _ => {}
         }
     }
