@@ -151,9 +151,14 @@ fn a_limit_above_the_memory_bounds_what_is_in_files() {
         before == left
     });
     assert!((15_000..33_000).contains(&left.len()), "{} keys are left", left.len());
+    // Merges that go on may bring the data above its limit by a little once more.
+    client.ok(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
+    let left = there(&mut client, 60_000, 1_000);
     server.kill();
     let server = Server::start(scratch.path(), &options[..6]);
-    assert_eq!(there(&mut server.client(), 60_000, 1_000), left);
+    let found = there(&mut server.client(), 60_000, 1_000);
+    let differ: Vec<_> = found.symmetric_difference(&left).collect();
+    assert!(differ.is_empty(), "{differ:?}");
     server.stop();
 }
 
