@@ -11,6 +11,7 @@ use crate::freshness::Freshness;
 use crate::members::Members;
 use crate::peer::read_index::Question;
 use crate::quorum_acks::QuorumAcks;
+use crate::snapshots_sent::SnapshotsSent;
 use crate::state_machine::Applied;
 use crate::types::StoredMembership;
 
@@ -31,6 +32,8 @@ pub struct GroupState {
     failure: RefCell<Option<String>>,
     /// Who has answered what this replica sent as a leader.
     pub(crate) acks: RefCell<QuorumAcks>,
+    /// What is on its way to replicas that are too far behind for the log.
+    pub(crate) snapshots_sent: RefCell<SnapshotsSent>,
     /// How fresh this replica's state is while it does not lead.
     pub(crate) freshness: RefCell<Freshness>,
     /// What other replicas have asked to know the same of theirs.
@@ -114,6 +117,11 @@ impl GroupState {
     /// Another replica needs a snapshot of this one as of this entry or later.
     pub fn snapshot_needed(&self) -> Option<LogIndex> {
         self.comparison.borrow().newest_need()
+    }
+
+    /// The log must keep the entries behind this one, as a snapshot that ends there is on its way to another replica.
+    pub fn keep_log_behind(&self, now: Tick) -> Option<LogIndex> {
+        self.snapshots_sent.borrow_mut().keep_behind(now)
     }
 
     /// Why the group has stopped, if something outside openraft's core stopped it.

@@ -34,6 +34,7 @@ pub mod quorum_acks;
 pub mod replay;
 pub mod runtime;
 pub mod sim_wire;
+pub mod snapshots_sent;
 pub mod state_machine;
 pub mod types;
 

@@ -22,7 +22,7 @@ use openraft::raft::{
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use slotcore_rt::clock::Tick;
-use slotcore_rt::ids::{ReplicaId, Term};
+use slotcore_rt::ids::{LogIndex, ReplicaId, Term};
 
 use crate::group_state::GroupState;
 use crate::runtime::Runtime;
@@ -159,7 +159,29 @@ impl<RT: Runtime, N: NetSnapshot<RaftTypes<RT>, SnapshotData = Bytes>> NetSnapsh
         // A snapshot holds committed entries only.
         let (index, _) = position(snapshot.meta.last_log_id.as_ref());
         self.group.note_commit_sent(index);
+        self.group.snapshots_sent.borrow_mut().begins(self.to, index);
+        let _ended = Sending {
+            group: self.group.clone(),
+            to: self.to,
+            index,
+            now: RT::now,
+        };
         self.inner.full_snapshot(vote, snapshot, cancel, option).await
+    }
+}
+
+/// A snapshot on its way. It ends with this, also when nobody waits for it any more.
+struct Sending {
+    group: Rc<GroupState>,
+    to: ReplicaId,
+    index: LogIndex,
+    now: fn() -> Tick,
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        let now = (self.now)();
+        self.group.snapshots_sent.borrow_mut().ended(self.to, self.index, now);
     }
 }
 

@@ -1,7 +1,8 @@
 //! [`LogShortening`]: when a core of a cluster lets its log forget what its files have.
 //!
 //! The log is kept from the flush before the last on, so that a replica that is a little behind gets entries and no files. A leader's log
-//! forgets nothing that it would send to a replica that is away: it hands over when that has become too much.
+//! forgets nothing that it would send to a replica that is away: it hands over when that has become too much. While files are on their
+//! way to a replica it keeps what has to follow them, as long as that is not too much, either.
 
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ use crate::core_loop::CoreLoop;
 const TELL_EVERY: Duration = Duration::from_secs(1);
 /// Who leads tries this often to hand over.
 const HAND_OVER_EVERY: Duration = Duration::from_secs(1);
+/// So many flushes are kept while files are on their way: some times what a log has otherwise.
+const KEPT_FLUSHES_MAX: u32 = 32;
 
 /// See the module's text.
 #[derive(Debug)]
@@ -26,6 +29,8 @@ pub struct LogShortening {
     before: LogIndex,
     /// There was one more flush, and the log still has what it should have forgotten by then.
     overdue: bool,
+    /// Flushes since files are on their way.
+    kept_flushes: u32,
     told: Option<Tick>,
     handed_over: Tick,
 }
@@ -40,6 +45,8 @@ struct Seen {
     known: LogIndex,
     /// Up to where the log has forgotten.
     purged: LogIndex,
+    /// What is behind this entry has to follow files that are on their way.
+    keep_behind: Option<LogIndex>,
     leads: bool,
 }
 
@@ -60,18 +67,27 @@ impl LogShortening {
             newest: flushed,
             before: LogIndex(0),
             overdue: false,
+            kept_flushes: 0,
             told: None,
             handed_over: Tick::ZERO,
         }
     }
 
     fn step(&mut self, seen: Seen) -> ToDo {
-        if seen.flushed > self.newest {
-            self.overdue = seen.purged < self.before;
+        let is_newer = seen.flushed > self.newest;
+        self.kept_flushes = match seen.keep_behind {
+            Some(_) => self.kept_flushes + u32::from(is_newer),
+            None => 0,
+        };
+        let keep_behind = seen.keep_behind.filter(|_| self.kept_flushes <= KEPT_FLUSHES_MAX);
+        let upto = |before: LogIndex| keep_behind.map_or(before, |kept| kept.min(before));
+        if is_newer {
+            self.overdue = seen.purged < upto(self.before);
             (self.before, self.newest) = (self.newest, seen.flushed);
             self.told = None;
         }
-        let late = seen.purged < self.before;
+        let upto = upto(self.before);
+        let late = seen.purged < upto;
         self.overdue &= late;
         let due = |last: Tick, every| seen.now.since(last) >= every;
         let tell = seen.known < self.newest && self.told.is_none_or(|told| due(told, TELL_EVERY));
@@ -84,7 +100,7 @@ impl LogShortening {
         }
         ToDo {
             tell,
-            purge: late.then_some(self.before),
+            purge: late.then_some(upto),
             hand_over,
         }
     }
@@ -100,6 +116,7 @@ impl CoreLoop {
             flushed: self.state.borrow().store.borrow().flushed().index,
             known: group.positions().snapshot,
             purged: purged.unwrap_or_default(),
+            keep_behind: group.state().keep_log_behind(now),
             leads: group.role() == Role::Leader,
         });
         // Busy or failed: it is tried again, or noticed elsewhere.
@@ -129,6 +146,7 @@ mod tests {
             flushed: LogIndex(flushed),
             known: LogIndex(known),
             purged: LogIndex(purged),
+            keep_behind: None,
             leads,
         }
     }
@@ -164,6 +182,27 @@ mod tests {
         );
         assert_eq!(work.step(seen(now + S, 80, 80, 50, false)), ToDo::default());
         assert_eq!(work.step(seen(now + S, 90, 90, 50, false)), purge(80));
+    }
+
+    #[test]
+    fn what_has_to_follow_files_is_kept_while_they_are_on_their_way_but_not_without_end() {
+        let mut work = LogShortening::new(LogIndex(50));
+        let now = Tick::ZERO + S;
+        let seen = |flushed, purged, keep_behind: Option<u64>| Seen {
+            keep_behind: keep_behind.map(LogIndex),
+            ..seen(now, flushed, flushed, purged, true)
+        };
+        assert_eq!(work.step(seen(80, 0, Some(30))), purge(30));
+        assert_eq!(work.step(seen(90, 30, Some(30))), ToDo::default());
+        assert_eq!(work.step(seen(100, 30, Some(30))), ToDo::default(), "nobody is away");
+        assert_eq!(work.step(seen(100, 30, None)), purge(90), "they have come");
+        assert_eq!(work.step(seen(100, 90, Some(90))), ToDo::default());
+        for flush in 1..=u64::from(KEPT_FLUSHES_MAX) {
+            assert_eq!(work.step(seen(100 + flush, 90, Some(90))), ToDo::default());
+        }
+        let newest = 100 + u64::from(KEPT_FLUSHES_MAX);
+        let too_much = work.step(seen(newest + 1, 90, Some(90)));
+        assert_eq!(too_much.purge, Some(LogIndex(newest)));
     }
 
     #[test]
