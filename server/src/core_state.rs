@@ -23,6 +23,7 @@ use slotcore_engine::store::{Store, StoreError};
 use slotcore_netio::resp::decode::Limits;
 use slotcore_netio::{ConnId, Net, NetEvent};
 use slotcore_rt::clock::Tick;
+use slotcore_rt::disk::StoreFileName;
 use slotcore_rt::ids::CoreId;
 
 use crate::acl::DEFAULT_USER;
@@ -232,6 +233,8 @@ pub struct CoreState {
     pub(crate) replication: Option<Box<Replication>>,
     /// Files that were to be deleted may still be there.
     pub(crate) store_deletes: bool,
+    /// Files whose names have gone to others with the same contents.
+    pub(crate) store_replaced: Vec<StoreFileName>,
     /// Who waits for keys of this core.
     pub blocked: BlockedClients,
     /// Connections of this core that wait for copies of what they wrote.
@@ -347,6 +350,7 @@ impl CoreState {
             mesh,
             tally: Tally::default(),
             store_deletes: false,
+            store_replaced: Vec::new(),
             replication: server.view.is_some().then(|| Box::new(Replication::new())),
             server,
             blocked: BlockedClients::default(),

@@ -47,6 +47,7 @@ use crate::peer_driver::{PeerDriver, PeerEntrance};
 use crate::pubsub::Interest;
 use crate::shard_machine::ShardMachine;
 use crate::snapshot_files::SnapshotFiles;
+use crate::snapshot_landing::Place;
 use crate::startup::{StartupError, memlock_needed};
 use crate::store_driver::StoreDriver;
 use crate::store_work::StoreWork;
@@ -342,7 +343,12 @@ async fn open(plan: CorePlan) -> Result<Option<Core>, Refused> {
     if snapshots.is_some() {
         turns.shortening = Some(LogShortening::new(flushed));
     }
-    let landing = snapshots.as_ref().map(|files| files.landing(plan.core));
+    let place = Place {
+        core: plan.core,
+        hash_seed: group_id.0,
+        manifest_bytes_max: log.borrow().manifest_bytes_max(),
+    };
+    let landing = snapshots.as_ref().map(|files| files.landing(place));
     let machine = Rc::new(RefCell::new(ShardMachine::new(state.clone(), snapshots)));
     let facts = Rc::new(GroupState::default());
     let mut group = match (nodes, plan.peer_socket, plan.kept) {

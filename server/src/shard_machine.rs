@@ -61,7 +61,7 @@ impl StateMachine for ShardMachine {
             return Err(BadSnapshot("a single voter takes no snapshot from anybody".into()));
         };
         let mut state = self.state.borrow_mut();
-        let step = files.install(at, data, &mut state).map_err(BadSnapshot)?;
+        let step = files.install(data, &mut state).map_err(BadSnapshot)?;
         if step == Installing::Done {
             Event::SnapshotInstalled {
                 core: state.server.core,

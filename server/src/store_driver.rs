@@ -7,7 +7,7 @@ use std::io;
 use slotcore_engine::keyspace::Keyspace;
 use slotcore_engine::log::{AppendError, CoreLog, LogPos, Record};
 use slotcore_engine::store::{Done, FileName, Store, StoreEffect, StoreError, Ticket, Urgency};
-use slotcore_rt::disk::{ReadUrgency, StoreIo, StoreOutcome, StoreTicket};
+use slotcore_rt::disk::{ReadUrgency, StoreFileName, StoreIo, StoreOutcome, StoreTicket};
 use slotcore_rt::ids::FrameNo;
 use slotcore_rt::ring::{Completion, Ring};
 
@@ -81,6 +81,11 @@ impl StoreDriver {
         }
     }
 
+    /// The file of this name is another one now, with the same contents.
+    pub fn replaced(&mut self, name: StoreFileName) {
+        self.io.replaced(name);
+    }
+
     /// Whether files that were to be deleted may still be there.
     pub fn is_deleting(&self) -> bool {
         self.io.is_deleting()
@@ -111,6 +116,12 @@ impl StoreDriver {
                 Err(AppendError::NotReady | AppendError::Backlog | AppendError::NoSpace) => {
                     self.unwritten.push_front((ticket, bytes));
                     break;
+                }
+                Err(error @ AppendError::TooLarge { .. }) => {
+                    let text = format!(
+                        "the manifest of the files does not go into the log: {error}; start with a larger --segment-bytes"
+                    );
+                    return Err(io::Error::other(text));
                 }
                 // The log has ended or failed, which others notice and tell.
                 Err(_) => break,

@@ -157,6 +157,9 @@ impl StoreWork {
             self.evict(state);
         }
         self.driver.step(&mut state.store.borrow_mut(), log, ring)?;
+        for name in state.store_replaced.drain(..) {
+            self.driver.replaced(name);
+        }
         state.store_deletes = self.driver.is_deleting();
         if let Some(at) = self.driver.take_flushed() {
             // In a cluster others may need entries: see `log_shortening.rs`.

@@ -325,6 +325,13 @@ impl CoreLog {
         (payload_len + 8 + frames * per_frame) as u64
     }
 
+    /// Bytes of the largest manifest that a record takes, as long as the checkpoint has little else.
+    pub fn manifest_bytes_max(&self) -> usize {
+        let bytes_max = (self.opts.segment_bytes / 4) as usize;
+        let beside = self.state_bytes(bytes_max) as usize - bytes_max;
+        bytes_max.saturating_sub(beside)
+    }
+
     /// A record of state must be in one segment as a whole, and the next checkpoint must be able to hold it.
     fn check_state_room(&mut self, payload_len: usize) -> Result<(), AppendError> {
         let bytes_max = self.opts.segment_bytes / 4;

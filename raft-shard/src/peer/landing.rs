@@ -23,12 +23,25 @@ pub trait Landing: 'static {
     /// They cannot be kept, or make no sense.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
 
-    /// All of it has come, and the checksum is right. Returns what
-    /// [`StateMachine::install`](crate::StateMachine::install) is given.
+    /// All of it has come, and the checksum is right: now it is looked at, before anything counts on it. Called again, with
+    /// pauses, until it says something else than [`Landed::More`]; each call takes little time. Another one may
+    /// begin to come meanwhile, in place of this one.
     ///
     /// # Errors
     /// It cannot be kept, or makes no sense.
-    fn finish(&mut self) -> io::Result<Bytes>;
+    fn finish(&mut self) -> io::Result<Landed>;
+
+    /// One that was finished has been installed, or is not needed: what nobody has any more may go.
+    fn settle(&mut self) {}
+}
+
+/// How far [`Landing::finish`] has come.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Landed {
+    /// To be called again.
+    More,
+    /// What [`StateMachine::install`](crate::StateMachine::install) is given.
+    Whole(Bytes),
 }
 
 /// Keeps a snapshot in memory.
@@ -48,7 +61,7 @@ impl Landing for InMemory {
         Ok(())
     }
 
-    fn finish(&mut self) -> io::Result<Bytes> {
-        Ok(std::mem::take(&mut self.0).into())
+    fn finish(&mut self) -> io::Result<Landed> {
+        Ok(Landed::Whole(std::mem::take(&mut self.0).into()))
     }
 }

@@ -19,6 +19,6 @@ mod take_snapshot;
 
 pub use frame::{BadFrame, FrameBuilder};
 pub use hub::PeerHub;
-pub use landing::{InMemory, Landing};
+pub use landing::{InMemory, Landed, Landing};
 pub use links::Links;
 pub use message::{Answer, CallId, Message, Request, SnapshotAnswer, SnapshotPart};

@@ -26,14 +26,19 @@ pub const PART_BYTES: usize = 256 << 10;
 /// Bytes of snapshots sent in a second to one replica: a tenth of a fast network, and little enough for the leader's core to
 /// go on serving.
 const BYTES_PER_S: u64 = 128 << 20;
-/// How long the answer to the last part may take: until the state is installed and durable there.
+/// How long the answer to the last part may take, until the state is looked at, installed and durable there: so long, and a second
+/// more for so many bytes.
 const INSTALL_PATIENCE: Duration = Duration::from_secs(60);
+const INSTALL_BYTES_PER_S: u64 = 16 << 20;
 /// Bytes that are looked at between two turns of the core.
 const CHECKSUM_BYTES: usize = 1 << 20;
 /// How long it waits for a turn to pass.
 const PAUSE: Duration = Duration::from_micros(100);
 /// Answers in a row that say that the peer has no more than before: it has begun anew that often.
 const SETBACKS_MAX: u32 = 4;
+/// How long a peer is left alone that had part of it and has nothing any more: its disk is full, or what is sent is damaged, and
+/// another try would end the same way.
+const REFUSED_PAUSE: Duration = Duration::from_secs(5);
 
 /// Sends it whole, or until `cancel`.
 pub(super) async fn send<RT: Runtime>(
@@ -81,7 +86,7 @@ pub(super) async fn send_parts<RT: Runtime>(
             bytes: data.slice(at..end),
         };
         let patience = match end == total {
-            true => INSTALL_PATIENCE,
+            true => INSTALL_PATIENCE + Duration::from_secs(total as u64 / INSTALL_BYTES_PER_S),
             false => hub.patience(),
         };
         let request = Request::Snapshot(vote, part);
@@ -92,6 +97,10 @@ pub(super) async fn send_parts<RT: Runtime>(
         let have = usize::try_from(answer.have).unwrap_or(usize::MAX);
         if have >= total || answer.vote > vote {
             return Ok(SnapshotResponse::new(answer.vote));
+        }
+        if have == 0 && at > 0 {
+            RT::sleep(REFUSED_PAUSE).await;
+            return Err(Unreachable::from_string("the snapshot is not kept"));
         }
         let sent = (end - at) as u64;
         setbacks = if have > at { 0 } else { setbacks + 1 };

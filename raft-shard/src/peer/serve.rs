@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::future::ready;
 use std::rc::{Rc, Weak};
+use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use openraft::raft::AppendEntriesRequest;
@@ -15,7 +16,7 @@ use super::hub::{Peer, PeerHub};
 use super::landing::Landing;
 use super::message::{Answer, CallId, Message, Request, SnapshotAnswer, SnapshotPart};
 use super::read_index;
-use super::take_snapshot::{Arrived, Arriving};
+use super::take_snapshot::{Arrived, Arriving, Finished};
 use crate::inbound::Inbound;
 use crate::runtime::Runtime;
 use crate::runtime::mpsc::{LocalMpsc, Sender};
@@ -25,6 +26,8 @@ use crate::types::{RaftTypes, Snapshot, Vote};
 /// Appends of one peer and group under way at once: as many as it has entries of in flight, so that the log flushes them
 /// together.
 const APPENDS_AT_ONCE: usize = 16;
+/// Between two looks at a snapshot: the next turn of a core has come then.
+const PAUSE: Duration = Duration::from_micros(100);
 /// Appends that wait behind them. A peer sends far fewer before it hears of the first; more are dropped.
 const APPENDS_WAITING_MAX: usize = 1024;
 
@@ -143,14 +146,29 @@ async fn take_part<RT: Runtime, S: StateMachine>(
     part: SnapshotPart,
 ) -> Option<Answer<RT>> {
     let total = part.total;
+    let own = inbound.own_vote();
+    if vote < own {
+        // Who leads now may be sending one.
+        return Some(Answer::Snapshot(SnapshotAnswer { vote: own, have: 0 }));
+    }
     let arrived = arriving.borrow_mut().take(from, part);
-    let answer = match arrived {
-        Arrived::Bytes(have) => SnapshotAnswer {
+    let looked_at = match arrived {
+        Arrived::Bytes(have) => Err(have),
+        Arrived::Whole(name) => loop {
+            let finished = arriving.borrow_mut().finish(name);
+            match finished {
+                Finished::More => RT::sleep(PAUSE).await,
+                Finished::Gone => break Err(0),
+                Finished::Kept(meta, snapshot) => break Ok(Snapshot { meta, snapshot }),
+            }
+        },
+    };
+    let answer = match looked_at {
+        Err(have) => SnapshotAnswer {
             vote: inbound.own_vote(),
             have,
         },
-        Arrived::Whole(meta, snapshot) => {
-            let snapshot = Snapshot { meta, snapshot };
+        Ok(snapshot) => {
             let votes = (inbound.own_vote(), vote);
             match compare::take_up::<RT>(inbound.state(), votes, snapshot, total).await {
                 Ok(answer) => answer,
@@ -161,5 +179,6 @@ async fn take_part<RT: Runtime, S: StateMachine>(
             }
         }
     };
+    arriving.borrow_mut().settle();
     Some(Answer::Snapshot(answer))
 }

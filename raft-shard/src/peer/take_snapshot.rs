@@ -8,7 +8,7 @@ use std::io;
 use bytes::Bytes;
 
 use super::hub::Peer;
-use super::landing::{InMemory, Landing};
+use super::landing::{InMemory, Landed, Landing};
 use super::message::SnapshotPart;
 use crate::state_machine::Applied;
 use crate::types::SnapshotMeta;
@@ -21,6 +21,9 @@ pub(super) struct Arriving {
     have: u64,
     /// Their checksum.
     crc: u32,
+    /// The one that is whole, and is being looked at; the number of those before.
+    whole: Option<SnapshotMeta>,
+    number: u64,
 }
 
 impl Default for Arriving {
@@ -43,8 +46,23 @@ struct Of {
 pub(super) enum Arrived {
     /// So many bytes are there.
     Bytes(u64),
-    /// It is whole, and its checksum is right. What follows begins anew.
-    Whole(SnapshotMeta, Bytes),
+    /// It is whole, and its checksum is right: [`Arriving::finish`] comes next. What follows begins anew.
+    Whole(Finishing),
+}
+
+/// Names a snapshot that is whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Finishing(u64);
+
+/// What looking at a snapshot has led to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Finished {
+    /// To be called again.
+    More,
+    /// It cannot be kept, or another one has begun to come.
+    Gone,
+    /// All is well with it.
+    Kept(SnapshotMeta, Bytes),
 }
 
 impl Arriving {
@@ -55,6 +73,8 @@ impl Arriving {
             landing,
             have: 0,
             crc: 0,
+            whole: None,
+            number: 0,
         }
     }
 
@@ -75,7 +95,7 @@ impl Arriving {
 
     fn land(&mut self, of: Of, offset: u64, bytes: &[u8]) -> io::Result<Arrived> {
         if self.of.as_ref() != Some(&of) {
-            (self.of, self.have, self.crc) = (None, 0, 0);
+            (self.of, self.have, self.crc, self.whole) = (None, 0, 0, None);
             self.landing.begin(&Applied::of_snapshot(&of.meta), of.total)?;
         }
         if offset == self.have && self.have + bytes.len() as u64 <= of.total {
@@ -89,10 +109,34 @@ impl Arriving {
         }
         self.of = None;
         match self.crc == of.crc {
-            true => Ok(Arrived::Whole(of.meta, self.landing.finish()?)),
+            true => {
+                self.whole = Some(of.meta);
+                self.number += 1;
+                Ok(Arrived::Whole(Finishing(self.number)))
+            }
             // Each frame has its checksum: this is memory that changes by itself, or a bug. Once more, then.
             false => Ok(Arrived::Bytes(0)),
         }
+    }
+
+    /// Goes on to look at the snapshot of this name.
+    pub fn finish(&mut self, of: Finishing) -> Finished {
+        let Some(meta) = self.whole.take_if(|_| of.0 == self.number) else {
+            return Finished::Gone;
+        };
+        match self.landing.finish() {
+            Ok(Landed::More) => {
+                self.whole = Some(meta);
+                Finished::More
+            }
+            Ok(Landed::Whole(bytes)) => Finished::Kept(meta, bytes),
+            Err(_) => Finished::Gone,
+        }
+    }
+
+    /// See [`Landing::settle`].
+    pub fn settle(&mut self) {
+        self.landing.settle();
     }
 }
 
@@ -118,10 +162,17 @@ mod tests {
         }
     }
 
-    fn whole(arrived: Arrived) -> Option<Bytes> {
-        match arrived {
-            Arrived::Whole(_, bytes) => Some(bytes),
-            Arrived::Bytes(_) => None,
+    fn whole(arriving: &mut Arriving, part: SnapshotPart) -> Bytes {
+        let arrived = arriving.take(FROM, part);
+        let Arrived::Whole(name) = arrived else {
+            panic!("{arrived:?}");
+        };
+        loop {
+            match arriving.finish(name) {
+                Finished::More => {}
+                Finished::Kept(_, bytes) => return bytes,
+                Finished::Gone => panic!("it is gone"),
+            }
         }
     }
 
@@ -132,8 +183,8 @@ mod tests {
             let arrived = arriving.take(FROM, part(b"snapshot", 5, offset, end));
             assert_eq!(arrived, Arrived::Bytes(have), "{offset}..{end}");
         }
-        let last = arriving.take(FROM, part(b"snapshot", 5, 6, 8));
-        assert_eq!(whole(last).unwrap(), b"snapshot"[..]);
+        let last = whole(&mut arriving, part(b"snapshot", 5, 6, 8));
+        assert_eq!(last, b"snapshot"[..]);
         let again = arriving.take(FROM, part(b"snapshot", 5, 6, 8));
         assert_eq!(again, Arrived::Bytes(0), "what was given out is gone");
     }
@@ -150,33 +201,56 @@ mod tests {
             arriving.take(ReplicaId(2), part(b"snapshot", 5, 3, 6)),
             Arrived::Bytes(0)
         );
-        assert_eq!(whole(arriving.take(FROM, part(b"", 5, 0, 0))).unwrap(), b""[..]);
+        assert_eq!(whole(&mut arriving, part(b"", 5, 0, 0)), b""[..]);
     }
 
-    /// Has room for so many bytes.
-    struct Small(usize, InMemory);
+    #[test]
+    fn one_that_is_being_looked_at_gives_way_to_another() {
+        let mut arriving = Arriving::onto(Box::new(Small(40, 1, InMemory::default())));
+        let Arrived::Whole(first) = arriving.take(FROM, part(b"snapshot", 5, 0, 8)) else {
+            panic!("all of it has come");
+        };
+        assert_eq!(arriving.finish(first), Finished::More);
+        let other = part(b"snapshot", 6, 0, 8);
+        let Arrived::Whole(second) = arriving.take(FROM, other) else {
+            panic!("all of it has come");
+        };
+        assert_eq!(arriving.finish(first), Finished::Gone);
+        let kept = arriving.finish(second);
+        assert!(
+            matches!(kept, Finished::Kept(meta, bytes) if meta == part(b"", 6, 0, 0).meta && bytes == b"snapshot"[..])
+        );
+        assert_eq!(arriving.finish(second), Finished::Gone, "it was given out");
+    }
+
+    /// Has room for so many bytes, and takes so many looks.
+    struct Small(usize, usize, InMemory);
 
     impl Landing for Small {
         fn begin(&mut self, at: &Applied, total: u64) -> io::Result<()> {
-            self.1.begin(at, total)
+            self.2.begin(at, total)
         }
 
         fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
             self.0 = self.0.checked_sub(bytes.len()).ok_or(io::ErrorKind::StorageFull)?;
-            self.1.append(bytes)
+            self.2.append(bytes)
         }
 
-        fn finish(&mut self) -> io::Result<Bytes> {
-            self.1.finish()
+        fn finish(&mut self) -> io::Result<Landed> {
+            if self.1 > 0 {
+                self.1 -= 1;
+                return Ok(Landed::More);
+            }
+            self.2.finish()
         }
     }
 
     #[test]
     fn what_finds_no_room_begins_anew() {
-        let mut arriving = Arriving::onto(Box::new(Small(12, InMemory::default())));
+        let mut arriving = Arriving::onto(Box::new(Small(12, 2, InMemory::default())));
+        assert_eq!(arriving.take(FROM, part(b"snapshot", 5, 0, 6)), Arrived::Bytes(6));
+        assert_eq!(whole(&mut arriving, part(b"snapshot", 5, 6, 8)), b"snapshot"[..]);
         let mut take = |offset, end| arriving.take(FROM, part(b"snapshot", 5, offset, end));
-        assert_eq!(take(0, 6), Arrived::Bytes(6));
-        assert_eq!(whole(take(6, 8)).unwrap(), b"snapshot"[..]);
         assert_eq!(take(0, 3), Arrived::Bytes(3));
         assert_eq!(take(3, 8), Arrived::Bytes(0), "no room");
         assert_eq!(take(3, 8), Arrived::Bytes(0), "nothing is left of it");
@@ -188,6 +262,6 @@ mod tests {
         let mut changed = part(b"snapshot", 5, 0, 8);
         changed.bytes = Bytes::from_static(b"snapshut");
         assert_eq!(arriving.take(FROM, changed), Arrived::Bytes(0));
-        assert!(whole(arriving.take(FROM, part(b"snapshot", 5, 0, 8))).is_some());
+        assert_eq!(whole(&mut arriving, part(b"snapshot", 5, 0, 8)), b"snapshot"[..]);
     }
 }

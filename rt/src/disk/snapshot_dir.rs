@@ -5,13 +5,16 @@
 //!
 //! The calls block, as long as a write to the page cache takes.
 
-use std::fs::{self, File};
+use std::ffi::CString;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::fd::AsRawFd as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::buf::AlignedBuf;
 use crate::disk::store_dir::reserve;
-use crate::disk::{DiskError, MappedFile};
+use crate::disk::{DiskError, MappedFile, dio};
 
 const FILE: &str = "snapshot";
 
@@ -77,6 +80,26 @@ impl SnapshotDir {
         }
     }
 
+    /// Bytes that the device has room for, as far as this process may use it.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn free_bytes(&self) -> Result<u64, DiskError> {
+        let failed = DiskError::at("examine", &self.path);
+        let path = CString::new(self.path.as_os_str().as_bytes());
+        let path = match path {
+            Ok(path) => path,
+            Err(error) => return Err(failed(error.into())),
+        };
+        // SAFETY: all zeros are such a value, and the call writes it.
+        let mut found: libc::statvfs = unsafe { std::mem::zeroed() };
+        // SAFETY: both live until the call returns, and the path ends with a zero.
+        match unsafe { libc::statvfs(path.as_ptr(), &raw mut found) } {
+            0 => Ok(found.f_bavail.saturating_mul(found.f_frsize)),
+            _ => Err(failed(io::Error::last_os_error())),
+        }
+    }
+
     /// Begins to write a file with room for `bytes`, so that a full device says so early. `name`: no other one that is being written has
     /// it.
     ///
@@ -84,7 +107,9 @@ impl SnapshotDir {
     /// As the system says.
     pub fn write(&self, name: &str, bytes: u64) -> Result<SnapshotWriter, DiskError> {
         let path = self.path.join(format!("{FILE}.{name}"));
-        let file = File::create(&path).map_err(DiskError::at("create", &path))?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(true);
+        let file = options.open(&path).map_err(DiskError::at("create", &path))?;
         let writer = SnapshotWriter {
             file,
             path,
@@ -107,6 +132,14 @@ impl SnapshotWriter {
         // under way or done. It only begins what `sync` makes sure of, so that its failure means nothing.
         unsafe { libc::sync_file_range(self.file.as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE) };
         Ok(())
+    }
+
+    /// Reads `len` bytes at `offset` (both whole pages) into `buf`, which is cleared first. At the end of the file `buf` stays shorter.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn read_at(&self, offset: u64, len: usize, buf: &mut AlignedBuf) -> Result<(), DiskError> {
+        dio::read_up_to(&self.file, offset, len, buf).map_err(DiskError::at("read", &self.path))
     }
 
     /// Makes what was written durable.
@@ -152,6 +185,9 @@ mod tests {
             writer.append(&text.as_bytes()[..1]).unwrap();
             writer.append(&text.as_bytes()[1..]).unwrap();
             writer.sync().unwrap();
+            let mut buf = AlignedBuf::with_capacity(4096);
+            writer.read_at(0, 4096, &mut buf).unwrap();
+            assert_eq!(buf[..], *text.as_bytes());
             writer.move_to(&to).unwrap();
             assert_eq!(fs::read(&to).unwrap(), text.as_bytes());
         }
@@ -170,6 +206,7 @@ mod tests {
         let dir = SnapshotDir::open(tmp.path()).unwrap();
         assert_eq!(fs::read_dir(tmp.path()).unwrap().count(), 1);
         assert_eq!(dir.read().unwrap().unwrap().as_ref(), b"whole");
+        assert!(dir.free_bytes().unwrap() > 0);
         dir.remove().unwrap();
         dir.remove().unwrap();
         assert!(dir.read().unwrap().is_none());

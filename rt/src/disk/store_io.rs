@@ -236,6 +236,11 @@ impl StoreIo {
         self.ask(StoreRequest::Delete { name });
     }
 
+    /// Another file has taken the place of the one of this name, with the same contents: it is opened anew when it is read next.
+    pub fn replaced(&mut self, name: StoreFileName) {
+        self.open.remove(&name);
+    }
+
     /// Whether files that were to be deleted may still be there.
     pub fn is_deleting(&self) -> bool {
         self.deleting > 0

@@ -1,8 +1,9 @@
 //! A node of a cluster that was away for longer than the others' logs go back.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
 use std::net::TcpStream;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -203,4 +204,52 @@ fn a_node_catches_up_under_load_although_whoever_sends_it_a_snapshot_is_killed()
     // And the key by which the leader was found.
     let keys = KEYS + MANY_KEYS + LOAD_KEYS + 1;
     assert_eq!(client.call(&["DBSIZE"]), Reply::Integer(keys as i64));
+}
+
+/// Changes a byte of each page of a node's blob files, or changes it back. Where files lie does not change.
+fn flip_blobs(cluster: &Cluster, node: usize) {
+    let folder = cluster.node_dir(node).join("core-0/store");
+    for name in files_in(&folder).filter(|name| name.ends_with(".blob")) {
+        let file = File::options().read(true).write(true).open(folder.join(name)).unwrap();
+        for at in (100..file.metadata().unwrap().len()).step_by(4096) {
+            let mut byte = [0];
+            file.read_exact_at(&mut byte, at).unwrap();
+            file.write_all_at(&[!byte[0]], at).unwrap();
+        }
+    }
+}
+
+#[test]
+fn files_that_are_damaged_where_they_come_from_are_not_kept_and_stop_nobody() {
+    let mut cluster = Cluster::prepare_with(3, 1, SMALL);
+    (0..3).for_each(|node| cluster.start_node(node));
+    let mut client = cluster.client();
+    set(&mut client, "k", "v");
+    cluster.stop_node(2);
+    outgrow_the_log(&cluster, &mut client, &[0, 1]);
+    // What is merged is read by those who have it, too.
+    for node in [0, 1] {
+        let folder = cluster.node_dir(node).join("core-0/store");
+        let mut watched = Client::connect(cluster.core_port(node, 0));
+        let (mut seen, mut quiet) = ((String::new(), BTreeSet::new()), 0);
+        wait_until("files come and go", || {
+            let now = (watched.info("merges"), files_in(&folder).collect());
+            let before = std::mem::replace(&mut seen, now);
+            quiet = if before == seen { quiet + 1 } else { 0 };
+            quiet == 2000
+        });
+    }
+    (0..2).for_each(|node| flip_blobs(&cluster, node));
+    cluster.start_node(2);
+    cluster.wait_for_line(2, "cannot be kept");
+    // Others are served, and what has come is gone.
+    set(&mut client, "k", "w");
+    (0..2).for_each(|node| flip_blobs(&cluster, node));
+    cluster.wait_for_line(2, "a snapshot from the leader was installed");
+    wait_until_all_agree(&cluster);
+    let (code, said) = {
+        cluster.stop_node(2);
+        check(&cluster.node_dir(2))
+    };
+    assert_eq!(code, Some(0), "{said}");
 }
