@@ -17,7 +17,7 @@ use crate::cold::{AHEAD_COMMANDS_MAX, ColdLane, Rerun, Waiter};
 use crate::core_state::{CoreState, lane_of};
 use crate::dispatch::{Outcome, refuse, refuse_now, run_data};
 use crate::mesh::Unread;
-use crate::parcel::{Asker, How, Parcel, put_request};
+use crate::parcel::{Asker, Parcel, put_request};
 use crate::pause::Held;
 use crate::requests_ahead::Request;
 use crate::route::Route;
@@ -540,17 +540,9 @@ impl CoreState {
 
     /// Whether a request of another core must wait, and does from now on.
     #[cold]
-    pub(crate) fn park(
-        &mut self,
-        from: u16,
-        asker: Asker,
-        how: How,
-        spec: &'static CommandSpec,
-        args: &Args<'_>,
-        op: &[u8],
-    ) -> bool {
-        if let Some(parked) = self.cold.parked.get_mut(&(from, asker.conn)) {
-            put_request(&mut parked.requests, asker, how, op);
+    fn park(&mut self, from: u16, request: &Request, args: &Args<'_>, op: &[u8]) -> bool {
+        let Request { asker, spec, .. } = *request;
+        if self.queue_up(from, request, op) {
             return true;
         }
         let held = spec.is_write() && !self.write_gate.is_open();
@@ -578,9 +570,16 @@ impl CoreState {
             }
             self.open_queue(from, asker, cold);
         }
-        if let Some(parked) = self.cold.parked.get_mut(&(from, asker.conn)) {
-            put_request(&mut parked.requests, asker, how, op);
-        }
+        self.queue_up(from, request, op)
+    }
+
+    /// Puts a request behind what its connection waits for. False: it waits for nothing.
+    fn queue_up(&mut self, from: u16, request: &Request, op: &[u8]) -> bool {
+        let Request { asker, how, once, .. } = request;
+        let Some(parked) = self.cold.parked.get_mut(&(from, asker.conn)) else {
+            return false;
+        };
+        put_request(&mut parked.requests, *asker, *how, once.as_deref(), op);
         true
     }
 
@@ -609,13 +608,12 @@ impl CoreState {
 
     /// A request of another core has looked for what only files know.
     #[cold]
-    pub(crate) fn request_missed(&mut self, from: u16, asker: Asker, how: How, op: &[u8], missed: Missed, seed: u64) {
+    fn request_missed(&mut self, from: u16, request: &Request, op: &[u8], missed: Missed, seed: u64) {
+        let asker = request.asker;
         let mut cold = ColdLane::default();
         self.fetch_missed(Waiter::Core(from, asker.conn), missed, seed, &mut cold);
         self.open_queue(from, asker, cold);
-        if let Some(parked) = self.cold.parked.get_mut(&(from, asker.conn)) {
-            put_request(&mut parked.requests, asker, how, op);
-        }
+        self.queue_up(from, request, op);
     }
 
     /// Carries out a request of another core while keys are in files, or will soon be. False: as for
@@ -623,7 +621,7 @@ impl CoreState {
     #[cold]
     pub(crate) fn request_warily(&mut self, from: u16, request: &Request, op: &[u8], args: &Args<'_>) -> bool {
         let Request { asker, how, spec, .. } = *request;
-        if self.park(from, asker, how, spec, args, op) {
+        if self.park(from, request, args, op) {
             return true;
         }
         let complete = self.keyspace.is_complete();
@@ -636,7 +634,7 @@ impl CoreState {
         if !complete && is_rehearsed(spec) {
             rehearse(spec, &mut Exec::new(&mut self.keyspace, *args, seed));
             if let Some(missed) = self.keyspace.take_missed() {
-                self.request_missed(from, asker, how, op, missed, seed);
+                self.request_missed(from, request, op, missed, seed);
                 return true;
             }
         }
@@ -662,13 +660,11 @@ impl CoreState {
         self.keyspace.lend_keys(None);
         if let Some(missed) = self.keyspace.take_missed() {
             self.mesh.to(from).cut_replies(mark);
-            self.request_missed(from, asker, how, op, missed, seed);
+            self.request_missed(from, request, op, missed, seed);
         } else if outcome == Outcome::NeedsTick && is_further {
             self.batch.touch();
             self.park_behind(from, asker);
-            if let Some(parked) = self.cold.parked.get_mut(&(from, asker.conn)) {
-                put_request(&mut parked.requests, asker, how, op);
-            }
+            self.queue_up(from, request, op);
         } else if outcome == Outcome::NeedsTick {
             pin_needed(&mut self.keyspace, spec, args, &mut self.batch.pins);
             self.batch.touch();

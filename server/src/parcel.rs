@@ -292,16 +292,7 @@ impl Parcel {
 
     /// Appends a command that is encoded already.
     pub fn push_encoded_request(&mut self, asker: Asker, how: How, once: Option<&Once>, op: &[u8]) {
-        put_asker(&mut self.requests, asker);
-        let how = How {
-            once: once.is_some(),
-            ..how
-        };
-        self.requests.push(how.to_byte());
-        if let Some(once) = once {
-            encode_once(&mut self.requests, once);
-        }
-        self.requests.extend_from_slice(op);
+        put_request(&mut self.requests, asker, how, once, op);
     }
 
     /// Appends what needs no answer.
@@ -338,10 +329,17 @@ impl Parcel {
     }
 }
 
-/// Appends a command that is encoded already.
-pub fn put_request(out: &mut Vec<u8>, asker: Asker, how: How, op: &[u8]) {
+/// Appends a command that is encoded already, and what makes it count once.
+pub fn put_request(out: &mut Vec<u8>, asker: Asker, how: How, once: Option<&Once>, op: &[u8]) {
     put_asker(out, asker);
+    let how = How {
+        once: once.is_some(),
+        ..how
+    };
     out.push(how.to_byte());
+    if let Some(once) = once {
+        encode_once(out, once);
+    }
     out.extend_from_slice(op);
 }
 

@@ -252,3 +252,36 @@ fn an_increment_counts_once_whichever_leader_is_killed() {
         );
     }
 }
+
+/// Commands sent at once, every second of which has a value of so many bytes.
+const FLOOD: i64 = 128;
+const FLOOD_VALUE_BYTES: usize = 4000;
+
+#[test]
+fn writes_that_a_leader_holds_back_are_carried_out_once() {
+    let mut cluster = Cluster::prepare_with(3, 1, &["--segment-bytes", "1mb", "--log-target", "8mb"]);
+    (0..3).for_each(|node| cluster.start_node(node));
+    let asked = (cluster.leader_of(0) + 1) % 3;
+    let mut client = any_slot(&cluster, asked);
+    let others = (0..3).filter(|node| *node != asked);
+    let mut others: Vec<_> = others.map(|node| Client::connect(cluster.core_port(node, 0))).collect();
+    let value = "v".repeat(FLOOD_VALUE_BYTES);
+    let mut counted = 0;
+    // More comes than is flushed.
+    while others.iter_mut().all(|node| node.info("writes_held_back") == "0") {
+        let mut flood = Vec::new();
+        for number in 0..FLOOD {
+            let key = format!("k:{}", (counted * 31 + number * 7) % 5000);
+            flood.extend(request(&["INCR", "n"]));
+            flood.extend(request(&["SET", &key, &value]));
+        }
+        client.send(&flood).unwrap();
+        for _ in 0..FLOOD {
+            counted += 1;
+            assert_eq!(client.reply().unwrap(), Reply::Integer(counted));
+            assert_eq!(client.reply().unwrap(), simple("OK"));
+        }
+        assert!(counted < 500_000, "nothing is held back");
+    }
+    assert_eq!(client.call(&["GET", "n"]), bulk(&counted.to_string()));
+}
