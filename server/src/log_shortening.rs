@@ -18,8 +18,9 @@ use crate::core_loop::CoreLoop;
 const TELL_EVERY: Duration = Duration::from_secs(1);
 /// Who leads tries this often to hand over.
 const HAND_OVER_EVERY: Duration = Duration::from_secs(1);
-/// So many flushes are kept while files are on their way: some times what a log has otherwise.
-const KEPT_FLUSHES_MAX: u32 = 32;
+/// While files are on their way a log may take so many times what it takes otherwise, or as much as the files: if it takes more, they
+/// are sent again.
+const LARGER: u64 = 8;
 
 /// See the module's text.
 #[derive(Debug)]
@@ -29,8 +30,8 @@ pub struct LogShortening {
     before: LogIndex,
     /// There was one more flush, and the log still has what it should have forgotten by then.
     overdue: bool,
-    /// Flushes since files are on their way.
-    kept_flushes: u32,
+    /// Up to where the log was to forget.
+    wanted: LogIndex,
     told: Option<Tick>,
     handed_over: Tick,
 }
@@ -67,27 +68,20 @@ impl LogShortening {
             newest: flushed,
             before: LogIndex(0),
             overdue: false,
-            kept_flushes: 0,
+            wanted: LogIndex(0),
             told: None,
             handed_over: Tick::ZERO,
         }
     }
 
     fn step(&mut self, seen: Seen) -> ToDo {
-        let is_newer = seen.flushed > self.newest;
-        self.kept_flushes = match seen.keep_behind {
-            Some(_) => self.kept_flushes + u32::from(is_newer),
-            None => 0,
-        };
-        let keep_behind = seen.keep_behind.filter(|_| self.kept_flushes <= KEPT_FLUSHES_MAX);
-        let upto = |before: LogIndex| keep_behind.map_or(before, |kept| kept.min(before));
-        if is_newer {
-            self.overdue = seen.purged < upto(self.before);
+        if seen.flushed > self.newest {
+            self.overdue = seen.purged < self.wanted;
             (self.before, self.newest) = (self.newest, seen.flushed);
             self.told = None;
         }
-        let upto = upto(self.before);
-        let late = seen.purged < upto;
+        self.wanted = seen.keep_behind.map_or(self.before, |kept| kept.min(self.before));
+        let late = seen.purged < self.wanted;
         self.overdue &= late;
         let due = |last: Tick, every| seen.now.since(last) >= every;
         let tell = seen.known < self.newest && self.told.is_none_or(|told| due(told, TELL_EVERY));
@@ -100,15 +94,24 @@ impl LogShortening {
         }
         ToDo {
             tell,
-            purge: late.then_some(upto),
+            purge: late.then_some(self.wanted),
             hand_over,
         }
     }
 }
 
 impl CoreLoop {
+    /// Whether the log may keep what has to follow files.
+    fn log_may_grow(&self) -> bool {
+        let log = self.log.borrow();
+        let files = self.state.borrow().store.borrow().stats().file_bytes;
+        log.stats().segments_live * log.segment_bytes() <= files.max(LARGER * log.bytes_target())
+    }
+
     /// Lets the log forget what nobody needs.
     pub(crate) fn shorten_log<S: StateMachine>(&mut self, group: &mut Group<GlommioRuntime, S>, now: Tick) {
+        let keep_behind = group.state().keep_log_behind(now);
+        let keep_behind = keep_behind.filter(|_| self.log_may_grow());
         let Some(work) = &mut self.shortening else { return };
         let purged = self.log.borrow().group(FIRST_GROUP).map(|group| group.purged().index);
         let todo = work.step(Seen {
@@ -116,7 +119,7 @@ impl CoreLoop {
             flushed: self.state.borrow().store.borrow().flushed().index,
             known: group.positions().snapshot,
             purged: purged.unwrap_or_default(),
-            keep_behind: group.state().keep_log_behind(now),
+            keep_behind,
             leads: group.role() == Role::Leader,
         });
         // Busy or failed: it is tried again, or noticed elsewhere.
@@ -185,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_to_follow_files_is_kept_while_they_are_on_their_way_but_not_without_end() {
+    fn what_has_to_follow_files_is_kept_while_they_are_on_their_way() {
         let mut work = LogShortening::new(LogIndex(50));
         let now = Tick::ZERO + S;
         let seen = |flushed, purged, keep_behind: Option<u64>| Seen {
@@ -195,14 +198,10 @@ mod tests {
         assert_eq!(work.step(seen(80, 0, Some(30))), purge(30));
         assert_eq!(work.step(seen(90, 30, Some(30))), ToDo::default());
         assert_eq!(work.step(seen(100, 30, Some(30))), ToDo::default(), "nobody is away");
-        assert_eq!(work.step(seen(100, 30, None)), purge(90), "they have come");
-        assert_eq!(work.step(seen(100, 90, Some(90))), ToDo::default());
-        for flush in 1..=u64::from(KEPT_FLUSHES_MAX) {
-            assert_eq!(work.step(seen(100 + flush, 90, Some(90))), ToDo::default());
-        }
-        let newest = 100 + u64::from(KEPT_FLUSHES_MAX);
-        let too_much = work.step(seen(newest + 1, 90, Some(90)));
-        assert_eq!(too_much.purge, Some(LogIndex(newest)));
+        assert_eq!(work.step(seen(110, 30, None)), purge(100), "it has become too much");
+        assert_eq!(work.step(seen(120, 100, None)), purge(110));
+        assert_eq!(work.step(seen(130, 110, Some(120))), purge(120), "the next ones");
+        assert_eq!(work.step(seen(140, 120, Some(120))), ToDo::default());
     }
 
     #[test]

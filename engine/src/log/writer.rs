@@ -76,6 +76,11 @@ impl CoreLog {
         self.opts.segment_bytes
     }
 
+    /// What it shall take on disk, in bytes.
+    pub fn bytes_target(&self) -> u64 {
+        self.opts.log_bytes_target
+    }
+
     /// What recovery found.
     pub fn recovery(&self) -> &RecoveryReport {
         &self.report
