@@ -37,6 +37,37 @@ pub fn spawn<T: Send + 'static>(
     })
 }
 
+/// Starts a thread on any processor that the process may use, wherever the caller is bound to; nobody waits for it.
+///
+/// # Errors
+/// The system's refusal to start a thread; `body` then never runs.
+pub fn spawn_beside(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    spawn(name, None, move || {
+        // Staying where the caller is costs the caller speed, not correctness.
+        let _ = unpin_current();
+        body();
+    })
+    .map(drop)
+}
+
+/// Lets the calling thread run wherever the process's first thread may.
+fn unpin_current() -> io::Result<()> {
+    let first = libc::pid_t::try_from(std::process::id()).map_err(io::Error::other)?;
+    // SAFETY: `cpu_set_t` is plain data for which all zeroes is the empty set.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: both calls are given a set that lives on this stack, and its size.
+    let rc = unsafe {
+        match libc::sched_getaffinity(first, size_of::<libc::cpu_set_t>(), &raw mut set) {
+            0 => libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set),
+            failed => failed,
+        }
+    };
+    match rc {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Holds the calling thread for `time`. For `DEBUG SLEEP`, which is meant to hold everything.
 pub fn hold(time: std::time::Duration) {
     std::thread::sleep(time);
@@ -104,6 +135,16 @@ mod tests {
             .unwrap();
         assert_eq!(name.as_deref(), Some("a-name-that-is-"));
         assert_eq!(cpus, [cpu]);
+    }
+
+    #[test]
+    fn a_thread_beside_a_bound_one_runs_anywhere() {
+        let all = allowed_cpus().unwrap();
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let tell = move || sender.send(allowed_cpus().unwrap()).unwrap();
+        let bound = spawn("bound", Some(all[0]), || spawn_beside("beside", tell));
+        bound.unwrap().join().unwrap().unwrap();
+        assert_eq!(receiver.recv().unwrap(), all);
     }
 
     #[test]

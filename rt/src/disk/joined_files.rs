@@ -7,10 +7,14 @@ use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 
 use crate::disk::DiskError;
+use crate::thread;
 
 /// Each part begins at a multiple of so many bytes; what is between them is zeros. A page of every processor that is supported; and
 /// part of a format.
 pub const PART_ALIGN: u64 = 4096;
+
+/// From so many bytes on another thread gives the mapping back.
+const LARGE_BYTES: usize = if cfg!(test) { 4096 } else { 1 << 20 };
 
 /// Where the part behind one of so many bytes begins, counted from that one's beginning.
 pub fn aligned(bytes: u64) -> u64 {
@@ -109,8 +113,15 @@ impl AsRef<[u8]> for JoinedFiles {
 
 impl Drop for JoinedFiles {
     fn drop(&mut self) {
-        // SAFETY: exactly what `map` reserved, with what was laid over it; nobody borrows it any more.
-        unsafe { libc::munmap(self.at.as_ptr().cast(), self.len) };
+        let (at, len) = (self.at.as_ptr() as usize, self.len);
+        let unmap = move || {
+            // SAFETY: exactly what `map` reserved, with what was laid over it; nobody borrows it any more.
+            unsafe { libc::munmap(at as *mut libc::c_void, len) };
+        };
+        // Where files were removed meanwhile the file system gives their blocks back now: half a second for a gigabyte.
+        if len < LARGE_BYTES || thread::spawn_beside("unmap", unmap).is_err() {
+            unmap();
+        }
     }
 }
 
