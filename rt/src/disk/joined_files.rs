@@ -16,6 +16,9 @@ pub const PART_ALIGN: u64 = 4096;
 /// From so many bytes on another thread gives the mapping back.
 const LARGE_BYTES: usize = if cfg!(test) { 4096 } else { 1 << 20 };
 
+/// So many are given back at once: others of the process cannot map anything meanwhile.
+const SLICE_BYTES: usize = if cfg!(test) { 4096 } else { 1 << 20 };
+
 /// Where the part behind one of so many bytes begins, counted from that one's beginning.
 pub fn aligned(bytes: u64) -> u64 {
     bytes.next_multiple_of(PART_ALIGN)
@@ -115,8 +118,11 @@ impl Drop for JoinedFiles {
     fn drop(&mut self) {
         let (at, len) = (self.at.as_ptr() as usize, self.len);
         let unmap = move || {
-            // SAFETY: exactly what `map` reserved, with what was laid over it; nobody borrows it any more.
-            unsafe { libc::munmap(at as *mut libc::c_void, len) };
+            for begin in (0..len).step_by(SLICE_BYTES) {
+                let slice = SLICE_BYTES.min(len - begin);
+                // SAFETY: together exactly what `map` reserved, with what was laid over it; nobody borrows it any more.
+                unsafe { libc::munmap((at + begin) as *mut libc::c_void, slice) };
+            }
         };
         // Where files were removed meanwhile the file system gives their blocks back now: half a second for a gigabyte.
         if len < LARGE_BYTES || thread::spawn_beside("unmap", unmap).is_err() {
