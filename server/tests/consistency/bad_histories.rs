@@ -189,3 +189,30 @@ fn what_a_correct_store_answers_passes_and_what_is_changed_in_it_is_found() {
         bad::<Counter>(&counts);
     }
 }
+
+/// All clients were cut off at once: 12 pushes and 6 pops have no answer. Then a list is shown.
+fn cut_off(shown: Vec<u32>) -> Vec<Op<Listed>> {
+    let mut calls: Vec<Op<Listed>> = (0..20)
+        .map(|n| {
+            op(
+                Listed::Push(n, n as usize + 1),
+                10 * u64::from(n) + 1,
+                10 * u64::from(n) + 5,
+            )
+        })
+        .collect();
+    calls.extend((20..32).map(|n| op(Listed::Push(n, 0), 1000 + u64::from(n), 0)));
+    calls.extend((0..6).map(|n| op(Listed::Pop(None), 1100 + n, 0)));
+    calls.push(op(Listed::Range(shown), 2000, 2001));
+    calls
+}
+
+#[test]
+fn many_calls_without_an_answer_hide_nothing() {
+    let carried_out = [31, 22, 29, 20, 25, 28, 21];
+    let list = |from: u32, skipped: u32| (from..20).filter(|n| *n != skipped).chain(carried_out).collect();
+    good::<List>(&cut_off(list(4, 99)));
+    // One is lost that was acknowledged; more are gone than were popped.
+    bad::<List>(&cut_off(list(4, 12)));
+    bad::<List>(&cut_off(list(7, 99)));
+}

@@ -117,6 +117,20 @@ impl Model for List {
         }
     }
 
+    fn shows(call: &Listed) -> bool {
+        matches!(call, Listed::Range(_))
+    }
+
+    fn removes(call: &Listed) -> bool {
+        matches!(call, Listed::Pop(_))
+    }
+
+    fn may_show(state: &Vec<u32>, call: &Listed, removals: usize) -> bool {
+        let Listed::Range(found) = call else { return true };
+        // What is not popped stands before what is pushed.
+        (0..=removals.min(state.len())).any(|popped| found.starts_with(&state[popped..]))
+    }
+
     fn forget_unseen(_answered: &[Op<Listed>], unanswered: &mut Vec<Op<Listed>>) {
         // A push may show in a length alone, so only what reads goes.
         unanswered.retain(|op| !matches!(op.call, Listed::Range(_)));
