@@ -151,6 +151,8 @@ impl Comparison {
     /// This replica's state is that of another one, as of the entry `index`.
     pub fn replaced(&mut self, index: LogIndex) {
         self.own.clear();
+        // Another one that has come meanwhile is of no use any more.
+        self.came = None;
         if self.diverged_at.take().is_some() {
             self.found(Finding::Rebuilt(index));
         }

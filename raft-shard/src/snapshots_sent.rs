@@ -8,8 +8,9 @@ use std::time::Duration;
 use slotcore_rt::clock::Tick;
 use slotcore_rt::ids::{LogIndex, ReplicaId};
 
-/// How long the log is kept after one has come: by then entries are on their way, which openraft keeps itself.
-const FOLLOWS_WITHIN: Duration = Duration::from_secs(5);
+/// How long the log is kept after one has come: by then the replica has what follows, or entries are on their way, which openraft
+/// keeps itself.
+const FOLLOWS_WITHIN: Duration = Duration::from_secs(60);
 
 /// See the module.
 #[derive(Clone, Debug, Default)]
@@ -63,10 +64,10 @@ mod tests {
         sent.begins(other, LogIndex(70));
         assert_eq!(sent.keep_behind(at(1000)), Some(LogIndex(50)));
         sent.ended(one, LogIndex(50), at(1000));
-        assert_eq!(sent.keep_behind(at(1004)), Some(LogIndex(50)));
-        assert_eq!(sent.keep_behind(at(1005)), Some(LogIndex(70)));
+        assert_eq!(sent.keep_behind(at(1059)), Some(LogIndex(50)));
+        assert_eq!(sent.keep_behind(at(1060)), Some(LogIndex(70)));
         sent.begins(other, LogIndex(90));
-        sent.ended(other, LogIndex(70), at(1006));
+        sent.ended(other, LogIndex(70), at(1061));
         assert_eq!(
             sent.keep_behind(at(2000)),
             Some(LogIndex(90)),

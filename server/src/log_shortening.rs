@@ -80,7 +80,9 @@ impl LogShortening {
             (self.before, self.newest) = (self.newest, seen.flushed);
             self.told = None;
         }
-        self.wanted = seen.keep_behind.map_or(self.before, |kept| kept.min(self.before));
+        // What was forgotten already is not waited for.
+        let keep_behind = seen.keep_behind.filter(|kept| *kept >= seen.purged);
+        self.wanted = keep_behind.map_or(self.before, |kept| kept.min(self.before));
         let late = seen.purged < self.wanted;
         self.overdue &= late;
         let due = |last: Tick, every| seen.now.since(last) >= every;
@@ -103,9 +105,10 @@ impl LogShortening {
 impl CoreLoop {
     /// Whether the log may keep what has to follow files.
     fn log_may_grow(&self) -> bool {
-        let log = self.log.borrow();
-        let files = self.state.borrow().store.borrow().stats().file_bytes;
-        log.stats().segments_live * log.segment_bytes() <= files.max(LARGER * log.bytes_target())
+        let (log, state) = (self.log.borrow(), self.state.borrow());
+        let files = state.store.borrow().stats().file_bytes;
+        state.write_barrier.is_none()
+            && log.stats().segments_live * log.segment_bytes() <= files.max(LARGER * log.bytes_target())
     }
 
     /// Lets the log forget what nobody needs.

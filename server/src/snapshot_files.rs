@@ -93,6 +93,8 @@ impl SnapshotFiles {
                 let checked = take_ready(&self.waiting, manifest).ok_or("its files have not come")?;
                 let names = checked.files.0.keys().copied().collect();
                 state.store.borrow_mut().reserve(names);
+                // What was handed to the worker in this turn is known at its end.
+                state.store_deletes = true;
                 Coming::Naming(checked)
             }
         };

@@ -36,8 +36,8 @@ const CHECKSUM_BYTES: usize = 1 << 20;
 const PAUSE: Duration = Duration::from_micros(100);
 /// Answers in a row that say that the peer has no more than before: it has begun anew that often.
 const SETBACKS_MAX: u32 = 4;
-/// How long a peer is left alone that had part of it and has nothing any more: its disk is full, or what is sent is damaged, and
-/// another try would end the same way.
+/// How long a peer is left alone that takes nothing, or had part of it and has nothing any more: its disk is full, or what is sent
+/// is damaged, and another try would end the same way.
 const REFUSED_PAUSE: Duration = Duration::from_secs(5);
 
 /// Sends it whole, or until `cancel`.
@@ -98,12 +98,12 @@ pub(super) async fn send_parts<RT: Runtime>(
         if have >= total || answer.vote > vote {
             return Ok(SnapshotResponse::new(answer.vote));
         }
-        if have == 0 && at > 0 {
+        let sent = (end - at) as u64;
+        setbacks = if have > at { 0 } else { setbacks + 1 };
+        if have == 0 && (at > 0 || setbacks > SETBACKS_MAX) {
             RT::sleep(REFUSED_PAUSE).await;
             return Err(Unreachable::from_string("the snapshot is not kept"));
         }
-        let sent = (end - at) as u64;
-        setbacks = if have > at { 0 } else { setbacks + 1 };
         if setbacks > SETBACKS_MAX {
             return Err(Unreachable::from_string("the snapshot makes no progress"));
         }
