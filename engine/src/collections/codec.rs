@@ -207,7 +207,7 @@ impl Collection {
         let Head { kind, form, len, at } = Head::of(buf)?;
         let mut source = Source { buf, at };
         let collection = match kind {
-            LIST => Collection::List(List::decode(len, &mut source)?),
+            LIST => Collection::List(List::decode(len, &mut source)?.into()),
             SET => Collection::Set(Set::decode(form, len, &mut source)?),
             HASH => Collection::Hash(HashObj::decode(form, len, &mut source)?),
             ZSET => Collection::ZSet(ZSet::decode(form, len, &mut source)?),
@@ -283,7 +283,7 @@ impl Decoder {
         let is_many = form & form::MANY != 0;
         let collection = match kind {
             _ if len <= STEPPED_FROM => return Ok(None),
-            LIST => Collection::List(List::default()),
+            LIST => Collection::List(Box::default()),
             SET if is_many => Collection::Set(Set::empty(form)),
             HASH if is_many => Collection::Hash(HashObj::empty(form)),
             ZSET if is_many => Collection::ZSet(ZSet::empty_of_many(form)),
@@ -380,7 +380,7 @@ mod tests {
             zset.remove(name.as_bytes());
         }
         match kind {
-            0 => Collection::List(list),
+            0 => Collection::List(list.into()),
             1 | 4 => Collection::Set(set),
             2 => Collection::Hash(hash),
             _ => Collection::ZSet(zset),

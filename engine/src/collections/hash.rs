@@ -10,7 +10,9 @@
 use super::Elements;
 use super::codec::{DecodeError, Source, form};
 use super::field_expiry::{FIELD_EXPIRY_MS_MAX, FieldExpiry};
-use super::members::Members;
+use super::members::{Members, MembersMut};
+use super::packed::Packed;
+use super::packed_or::{Form, FormMut, PackedOr};
 use super::table::Table;
 use crate::digest::{Digest, combine};
 use crate::varint::put_bytes;
@@ -20,13 +22,30 @@ const LISTPACK_LEN_MAX: usize = 512;
 /// Redis's `hash-max-listpack-value`, in bytes.
 const LISTPACK_VALUE_BYTES_MAX: usize = 64;
 
-/// A hash.
+/// A hash. While its fields are few and none ever had an expiry, they are all there is: whether it has outgrown what Redis
+/// calls a listpack is their mark then.
 #[derive(Clone, Debug, Default)]
-pub struct HashObj {
-    fields: Members,
+pub struct HashObj(PackedOr<Full>);
+
+/// A hash of many fields, or with moments at which some expire.
+#[derive(Clone, Debug, Default)]
+struct Full {
+    fields: Fields,
     /// Made when the first field is given an expiry: most hashes have none.
     expiry: Option<Box<Expiring>>,
     outgrew_listpack: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Fields {
+    Few(Packed),
+    Many(Box<Table>),
+}
+
+impl Default for Fields {
+    fn default() -> Self {
+        Fields::Few(Packed::default())
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -36,10 +55,103 @@ struct Expiring {
     now_ms: u64,
 }
 
+impl Fields {
+    /// Bytes allocated outside the struct.
+    fn memory(&self) -> usize {
+        match self {
+            Fields::Few(p) => p.memory(),
+            Fields::Many(t) => size_of::<Table>() + t.memory(),
+        }
+    }
+}
+
+impl Full {
+    fn fields_mut(&mut self) -> MembersMut<'_> {
+        match &mut self.fields {
+            Fields::Few(p) => MembersMut::Few(p),
+            Fields::Many(t) => MembersMut::Many(t),
+        }
+    }
+}
+
 impl HashObj {
+    #[inline]
+    fn fields(&self) -> Members<'_> {
+        match self.0.get() {
+            Form::Packed(p) => Members::Few(p),
+            Form::Other(full) => match &full.fields {
+                Fields::Few(p) => Members::Few(p),
+                Fields::Many(t) => Members::Many(t),
+            },
+        }
+    }
+
+    fn fields_mut(&mut self) -> MembersMut<'_> {
+        match self.0.get_mut() {
+            FormMut::Packed(p) => MembersMut::Few(p),
+            FormMut::Other(full) => full.fields_mut(),
+        }
+    }
+
+    #[inline]
+    fn expiry(&self) -> Option<&Expiring> {
+        match self.0.get() {
+            Form::Packed(_) => None,
+            Form::Other(full) => full.expiry.as_deref(),
+        }
+    }
+
+    fn expiry_mut(&mut self) -> Option<&mut Expiring> {
+        match self.0.get_mut() {
+            FormMut::Packed(_) => None,
+            FormMut::Other(full) => full.expiry.as_deref_mut(),
+        }
+    }
+
+    fn outgrew_listpack(&self) -> bool {
+        match self.0.get() {
+            Form::Packed(p) => p.is_marked(),
+            Form::Other(full) => full.outgrew_listpack,
+        }
+    }
+
+    fn outgrow_listpack(&mut self, outgrown: bool) {
+        match self.0.get_mut() {
+            _ if !outgrown => {}
+            FormMut::Packed(p) => p.set_marked(true),
+            FormMut::Other(full) => full.outgrew_listpack = true,
+        }
+    }
+
+    /// What can have more than a few fields.
+    fn full(&mut self) -> &mut Full {
+        if let FormMut::Packed(p) = self.0.get_mut() {
+            let full = Full {
+                outgrew_listpack: p.is_marked(),
+                fields: Fields::Few(std::mem::take(p)),
+                expiry: None,
+            };
+            self.0 = PackedOr::other(full);
+        }
+        match self.0.get_mut() {
+            FormMut::Other(full) => full,
+            FormMut::Packed(_) => unreachable!("made full above"),
+        }
+    }
+
+    /// Sets a value; says whether the field is new.
+    fn put(&mut self, field: &[u8], value: &[u8]) -> bool {
+        let (added, outgrown) = self.fields_mut().insert(field, value);
+        if let Some(table) = outgrown {
+            self.full().fields = Fields::Many(table);
+        }
+        self.outgrow_listpack(self.fields().len() > LISTPACK_LEN_MAX);
+        added
+    }
+
     /// Tells the group's clock.
     pub fn set_now(&mut self, now_ms: u64) {
-        if let Some(e) = &mut self.expiry {
+        if let Some(e) = self.expiry_mut() {
             e.now_ms = now_ms;
         }
     }
@@ -47,61 +159,63 @@ impl HashObj {
     /// Whether a field of it ever had an expiry.
     #[inline]
     pub fn has_expiry(&self) -> bool {
-        self.expiry.is_some()
+        self.expiry().is_some()
     }
 
     /// Whether all its fields are due at `now_ms`: then its key does not exist.
     pub fn is_spent(&self, now_ms: u64) -> bool {
         let due = |e: &Expiring| e.moments.due_len(now_ms);
-        self.expiry.as_ref().is_some_and(|e| due(e) == self.fields.len())
+        self.expiry().is_some_and(|e| due(e) == self.fields().len())
     }
 
     /// The first moment after `now_ms` at which a field expires.
     pub fn next_expiry(&self, now_ms: u64) -> Option<u64> {
-        self.expiry.as_ref()?.moments.next_after(now_ms)
+        self.expiry()?.moments.next_after(now_ms)
     }
 
     /// The first moment at which a field expires that is visible now.
     pub fn first_visible_expiry(&self) -> Option<u64> {
-        self.next_expiry(self.expiry.as_ref()?.now_ms)
+        self.next_expiry(self.expiry()?.now_ms)
     }
 
     /// When the first of all fields expires, or has expired.
     pub fn first_expiry(&self) -> Option<u64> {
-        self.expiry.as_ref()?.moments.first()
+        self.expiry()?.moments.first()
     }
 
     /// Removes due fields, `budget` at most. Returns how many.
     pub fn purge(&mut self, budget: usize) -> usize {
-        let Some(e) = &mut self.expiry else { return 0 };
-        let fields = &mut self.fields;
-        (0..budget)
+        let FormMut::Other(full) = self.0.get_mut() else {
+            return 0;
+        };
+        let Some(mut e) = full.expiry.take() else { return 0 };
+        let removed = (0..budget)
             .take_while(|_| {
                 e.moments.take_due(e.now_ms, |field| {
-                    fields.remove(field);
+                    full.fields_mut().remove(field);
                 })
             })
-            .count()
+            .count();
+        full.expiry = Some(e);
+        removed
     }
 
     #[inline]
     fn is_due(&self, field: &[u8]) -> bool {
-        self.expiry.as_ref().is_some_and(|e| e.moments.is_due(field, e.now_ms))
+        self.expiry().is_some_and(|e| e.moments.is_due(field, e.now_ms))
     }
 
     fn due_len(&self) -> usize {
-        self.expiry.as_ref().map_or(0, |e| e.moments.due_len(e.now_ms))
+        self.expiry().map_or(0, |e| e.moments.due_len(e.now_ms))
     }
 
     /// Sets a field, which then has no expiry; says whether it is new.
     pub fn insert(&mut self, field: &[u8], value: &[u8]) -> bool {
         let was_due = self.is_due(field);
-        if let Some(e) = &mut self.expiry {
+        if let Some(e) = self.expiry_mut() {
             e.moments.clear(field);
         }
-        let added = self.fields.insert(field, value);
-        self.outgrew_listpack |= self.fields.len() > LISTPACK_LEN_MAX;
-        added || was_due
+        self.put(field, value) || was_due
     }
 
     /// Sets a field whose expiry, if it has one, stays; says whether it is new.
@@ -109,33 +223,31 @@ impl HashObj {
         if self.is_due(field) {
             return self.insert(field, value);
         }
-        let added = self.fields.insert(field, value);
-        self.outgrew_listpack |= self.fields.len() > LISTPACK_LEN_MAX;
-        added
+        self.put(field, value)
     }
 
     /// Redis decides by the arguments of the whole command before it sets the first field: call this before
     /// [`HashObj::insert`] with every field and value to come.
     pub fn note_length(&mut self, bytes: usize) {
-        self.outgrew_listpack |= bytes > LISTPACK_VALUE_BYTES_MAX;
+        self.outgrow_listpack(bytes > LISTPACK_VALUE_BYTES_MAX);
     }
 
     /// So many fields are about to be set, of so many bytes with their values: what a new hash needs is allocated at once.
     pub fn expect(&mut self, len: usize, bytes: usize) {
-        self.fields.expect(len, bytes);
+        self.fields_mut().expect(len, bytes);
     }
 
     /// The value of a field.
     #[inline]
     pub fn get(&self, field: &[u8]) -> Option<&[u8]> {
-        let value = self.fields.get(field)?;
+        let value = self.fields().get(field)?;
         (!self.is_due(field)).then_some(value)
     }
 
     /// `None`: no such field. `Some(None)`: it lives until deleted. Else when it expires, milliseconds since 1970.
     pub fn expire_at(&self, field: &[u8]) -> Option<Option<u64>> {
         self.get(field)?;
-        Some(self.expiry.as_ref().and_then(|e| e.moments.get(field)))
+        Some(self.expiry().and_then(|e| e.moments.get(field)))
     }
 
     /// Sets or clears the expiry of a field that is there. `moment`: milliseconds since 1970, after the group's clock and at
@@ -143,36 +255,32 @@ impl HashObj {
     /// ([`crate::keyspace::Keyspace::field_expiry_changed`]).
     pub fn set_expire(&mut self, field: &[u8], moment: Option<u64>, now_ms: u64) {
         debug_assert!(self.get(field).is_some(), "only a field that is there can expire");
-        match (moment, &mut self.expiry) {
-            (None, None) => {}
-            (None, Some(e)) => {
-                e.moments.clear(field);
-            }
-            (Some(moment), expiry) => {
-                let e = expiry.get_or_insert_default();
-                e.now_ms = now_ms;
-                e.moments.set(field, moment);
-            }
+        if let Some(moment) = moment {
+            let e = self.full().expiry.get_or_insert_default();
+            e.now_ms = now_ms;
+            e.moments.set(field, moment);
+        } else if let Some(e) = self.expiry_mut() {
+            e.moments.clear(field);
         }
     }
 
     /// Removes a field; says whether it was there.
     pub fn remove(&mut self, field: &[u8]) -> bool {
         let was_due = self.is_due(field);
-        if let Some(e) = &mut self.expiry {
+        if let Some(e) = self.expiry_mut() {
             e.moments.clear(field);
         }
-        self.fields.remove(field) && !was_due
+        self.fields_mut().remove(field) && !was_due
     }
 
     /// Number of fields.
     pub fn visible_len(&self) -> usize {
-        self.fields.len() - self.due_len()
+        self.fields().len() - self.due_len()
     }
 
     /// The field in position `at`, below the physical length, with its value; it may be due.
     pub fn nth(&self, at: usize) -> (&[u8], &[u8]) {
-        self.fields.nth(at)
+        self.fields().nth(at)
     }
 
     /// The positions of all fields, where some are due; `None` when none is: then they are those below the length.
@@ -181,7 +289,7 @@ impl HashObj {
             return None;
         }
         let (mut positions, mut at) = (Vec::new(), 0);
-        self.fields.for_each(|field, _| {
+        self.fields().for_each(|field, _| {
             if !self.is_due(field) {
                 positions.push(at);
             }
@@ -193,9 +301,9 @@ impl HashObj {
     /// Calls `f` for every field and value.
     pub fn for_each(&self, mut f: impl FnMut(&[u8], &[u8])) {
         if self.due_len() == 0 {
-            return self.fields.for_each(f);
+            return self.fields().for_each(f);
         }
-        self.fields.for_each(|field, value| {
+        self.fields().for_each(|field, value| {
             if !self.is_due(field) {
                 f(field, value);
             }
@@ -206,8 +314,8 @@ impl HashObj {
     /// at first and then what the last step returned, which is 0 at the end. What is there during the whole walk is met.
     pub fn scan(&self, cursor: u64, count: usize, mut f: impl FnMut(&[u8], &[u8])) -> u64 {
         // What Redis keeps in one piece it hands out in one piece.
-        let count = if self.outgrew_listpack { count } else { usize::MAX };
-        self.fields.scan(cursor, count, |field, value| {
+        let count = if self.outgrew_listpack() { count } else { usize::MAX };
+        self.fields().scan(cursor, count, |field, value| {
             if !self.is_due(field) {
                 f(field, value);
             }
@@ -217,8 +325,8 @@ impl HashObj {
     /// Feeds the fields that are visible at `now_ms`.
     pub(crate) fn digest_at(&self, now_ms: u64, digest: &mut Digest) {
         let (mut sum, mut count, mut one) = (0, 0, Digest::new());
-        self.fields.for_each(|field, value| {
-            let moment = self.expiry.as_ref().and_then(|e| e.moments.get(field));
+        self.fields().for_each(|field, value| {
+            let moment = self.expiry().and_then(|e| e.moments.get(field));
             if moment.is_some_and(|moment| moment <= now_ms) {
                 return;
             }
@@ -235,17 +343,17 @@ impl HashObj {
     }
 
     pub(super) fn form(&self) -> u8 {
-        u8::from(self.fields.is_many()) * form::MANY
-            + u8::from(self.outgrew_listpack) * form::OUTGREW_LISTPACK
+        u8::from(self.fields().is_many()) * form::MANY
+            + u8::from(self.outgrew_listpack()) * form::OUTGREW_LISTPACK
             + u8::from(self.has_expiry()) * form::EXPIRY
     }
 
     /// Appends fields, values and moments, in order, due ones included.
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
-        self.fields.for_each(|field, value| {
+        self.fields().for_each(|field, value| {
             put_bytes(out, field);
             put_bytes(out, value);
-            if let Some(e) = &self.expiry {
+            if let Some(e) = self.expiry() {
                 out.extend_from_slice(&e.moments.get(field).unwrap_or(0).to_le_bytes());
             }
         });
@@ -259,25 +367,29 @@ impl HashObj {
 
     /// An empty one.
     pub(super) fn empty(form: u8) -> Self {
-        HashObj {
-            fields: Members::empty(form & form::MANY != 0),
-            expiry: (form & form::EXPIRY != 0).then(Box::default),
-            outgrew_listpack: form & form::OUTGREW_LISTPACK != 0,
+        let mut hash = HashObj::default();
+        if form & form::MANY != 0 {
+            hash.full().fields = Fields::Many(Box::default());
         }
+        if form & form::EXPIRY != 0 {
+            hash.full().expiry = Some(Box::default());
+        }
+        hash.outgrow_listpack(form & form::OUTGREW_LISTPACK != 0);
+        hash
     }
 
     /// Reads `count` more fields.
     pub(super) fn decode_some(&mut self, count: usize, source: &mut Source<'_>) -> Result<(), DecodeError> {
         for _ in 0..count {
             let (field, value) = (source.bytes()?, source.bytes()?);
-            if let Some(e) = &mut self.expiry {
+            if let Some(e) = self.expiry_mut() {
                 match u64::from_le_bytes(source.eight()?) {
                     0 => {}
                     moment if moment <= FIELD_EXPIRY_MS_MAX => e.moments.set(field, moment),
                     _ => return Err(DecodeError::Element),
                 }
             }
-            self.fields.add_read(field, value)?;
+            self.fields_mut().add_read(field, value)?;
         }
         Ok(())
     }
@@ -287,22 +399,22 @@ impl HashObj {
         if self.has_expiry() {
             return None;
         }
-        self.fields.table()
+        self.fields_mut().table()
     }
 
     /// The table, when the fields are many.
     pub(super) fn kept_table(&mut self) -> Option<&mut Table> {
-        self.fields.table()
+        self.fields_mut().table()
     }
 
     /// Whether pages are kept.
     pub(super) fn is_kept(&self) -> bool {
-        self.fields.is_kept()
+        self.fields().is_kept()
     }
 
     /// What OBJECT ENCODING says.
     pub fn encoding(&self) -> &'static str {
-        match (self.outgrew_listpack, self.has_expiry()) {
+        match (self.outgrew_listpack(), self.has_expiry()) {
             (true, _) => "hashtable",
             (false, true) => "listpackex",
             (false, false) => "listpack",
@@ -313,24 +425,30 @@ impl HashObj {
 /// The fields that lie here, due ones included.
 impl Elements for HashObj {
     fn len(&self) -> usize {
-        self.fields.len()
+        self.fields().len()
     }
 
     fn memory(&self) -> usize {
         let expiry = |e: &Expiring| size_of::<u64>() + e.moments.memory();
-        size_of::<Self>() + self.fields.memory() + self.expiry.as_deref().map_or(0, expiry)
+        size_of::<Self>()
+            + match self.0.get() {
+                Form::Packed(p) => p.memory(),
+                Form::Other(full) => {
+                    size_of::<Full>() + full.fields.memory() + full.expiry.as_deref().map_or(0, expiry)
+                }
+            }
     }
 
     fn digest_into(&self, digest: &mut Digest) {
-        self.digest_at(self.expiry.as_ref().map_or(0, |e| e.now_ms), digest);
+        self.digest_at(self.expiry().map_or(0, |e| e.now_ms), digest);
     }
 
     fn free_some(&mut self, budget: usize) -> usize {
         // At the same pace: there are no more moments than fields.
-        if let Some(e) = &mut self.expiry {
+        if let Some(e) = self.expiry_mut() {
             e.moments.free_some(budget);
         }
-        self.fields.free_some(budget)
+        self.fields_mut().free_some(budget)
     }
 }
 

@@ -1,6 +1,7 @@
 //! [`Members`]: pairs of byte strings, found by the first: packed while few, a hash table when many.
 //!
-//! Sets (with empty values) and hashes are made of it. The order of the pairs depends on the history of calls alone.
+//! Sets (with empty values) and hashes are made of it, each in an object of its own. The order of the pairs depends on the
+//! history of calls alone.
 
 use super::codec::DecodeError;
 use super::packed::Packed;
@@ -11,107 +12,45 @@ pub(super) const PACKED_LEN_MAX: usize = 32;
 /// Most bytes kept packed: removing the first pair moves all others.
 pub(super) const PACKED_BYTES_MAX: usize = 2048;
 
-/// Pairs of byte strings.
-#[derive(Clone, Debug)]
-pub(super) enum Members {
-    Few(Packed),
-    Many(Box<Table>),
+/// Pairs of byte strings, to be read.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Members<'a> {
+    Few(&'a Packed),
+    Many(&'a Table),
 }
 
-impl Default for Members {
-    fn default() -> Self {
-        Members::Few(Packed::default())
-    }
+/// Pairs of byte strings, to be changed.
+#[derive(Debug)]
+pub(super) enum MembersMut<'a> {
+    Few(&'a mut Packed),
+    Many(&'a mut Table),
 }
 
-impl Members {
+impl<'a> Members<'a> {
     #[inline]
-    pub(super) fn len(&self) -> usize {
+    pub(super) fn len(self) -> usize {
         match self {
             Members::Few(p) => p.len(),
             Members::Many(t) => t.len(),
         }
     }
 
-    /// Bytes allocated outside the struct.
-    pub(super) fn memory(&self) -> usize {
-        match self {
-            Members::Few(p) => p.capacity(),
-            Members::Many(t) => size_of::<Table>() + t.memory(),
-        }
-    }
-
     /// The value that belongs to `key`.
     #[inline]
-    pub(super) fn get(&self, key: &[u8]) -> Option<&[u8]> {
+    pub(super) fn get(self, key: &[u8]) -> Option<&'a [u8]> {
         match self {
             Members::Few(p) => p.find(key).map(|at| p.value(at)),
             Members::Many(t) => t.find(key).map(|n| t.value(n)),
         }
     }
 
-    /// Sets a value; says whether the key is new.
-    pub(super) fn insert(&mut self, key: &[u8], value: &[u8]) -> bool {
-        if let Members::Few(p) = self {
-            let found = p.find(key);
-            let bytes = p.bytes() + value.len() + if found.is_some() { 0 } else { key.len() };
-            if bytes <= PACKED_BYTES_MAX && (found.is_some() || p.len() < PACKED_LEN_MAX) {
-                match found {
-                    Some(at) => p.set_value(at, value),
-                    None => p.push(key, value),
-                }
-                return found.is_none();
-            }
-            let mut table = Table::default();
-            for (k, v) in p.iter() {
-                table.insert_new(k, v);
-            }
-            *self = Members::Many(Box::new(table));
-        }
-        let Members::Many(t) = self else {
-            unreachable!("turned into a table above")
-        };
-        let (n, added) = t.insert_new(key, value);
-        if !added {
-            t.set_value(n, value);
-        }
-        added
-    }
-
-    /// So many pairs of so many bytes together are about to be added to none.
-    pub(super) fn expect(&mut self, len: usize, bytes: usize) {
-        match self {
-            Members::Few(p) if len <= PACKED_LEN_MAX && bytes <= PACKED_BYTES_MAX => p.expect(len, bytes),
-            Members::Few(_) | Members::Many(_) => {}
-        }
-    }
-
-    /// Removes a key; says whether it was there.
-    pub(super) fn remove(&mut self, key: &[u8]) -> bool {
-        match self {
-            Members::Few(p) => p.find(key).map(|at| p.remove(at)).is_some(),
-            Members::Many(t) => t.find(key).map(|n| t.swap_remove(n)).is_some(),
-        }
-    }
-
     /// Key number `n`, which must exist.
-    pub(super) fn nth_key(&self, n: usize) -> &[u8] {
-        match self {
-            Members::Few(p) => p.key(p.nth(n).expect("n is below len")),
-            Members::Many(t) => t.key(n),
-        }
-    }
-
-    /// Removes pair number `n`, which must exist.
-    pub(super) fn remove_nth(&mut self, n: usize) {
-        match self {
-            Members::Few(p) => p.remove(p.nth(n).expect("n is below len")),
-            Members::Many(t) => t.swap_remove(n),
-        }
+    pub(super) fn nth_key(self, n: usize) -> &'a [u8] {
+        self.nth(n).0
     }
 
     /// Pair number `n`, which must exist.
-    pub(super) fn nth(&self, n: usize) -> (&[u8], &[u8]) {
+    pub(super) fn nth(self, n: usize) -> (&'a [u8], &'a [u8]) {
         match self {
             Members::Few(p) => {
                 let at = p.nth(n).expect("n is below len");
@@ -122,7 +61,7 @@ impl Members {
     }
 
     /// Calls `f` for all pairs, in order.
-    pub(super) fn for_each(&self, mut f: impl FnMut(&[u8], &[u8])) {
+    pub(super) fn for_each(self, mut f: impl FnMut(&[u8], &[u8])) {
         match self {
             Members::Few(p) => p.iter().for_each(|(k, v)| f(k, v)),
             Members::Many(t) => t.iter().for_each(|(k, v)| f(k, v)),
@@ -130,7 +69,7 @@ impl Members {
     }
 
     /// Calls `f` for one pair after the other until it says true; whether it did.
-    pub(super) fn any(&self, mut f: impl FnMut(&[u8], &[u8]) -> bool) -> bool {
+    pub(super) fn any(self, mut f: impl FnMut(&[u8], &[u8]) -> bool) -> bool {
         match self {
             Members::Few(p) => p.iter().any(|(k, v)| f(k, v)),
             Members::Many(t) => t.iter().any(|(k, v)| f(k, v)),
@@ -142,7 +81,7 @@ impl Members {
     ///
     /// The walk goes from the last pair to the first, as a removal puts the last pair in the place of the removed one: a
     /// pair moves to a smaller number only, so it may be met twice but is never missed. New pairs come at the end.
-    pub(super) fn scan(&self, cursor: u64, count: usize, mut f: impl FnMut(&[u8], &[u8])) -> u64 {
+    pub(super) fn scan(self, cursor: u64, count: usize, mut f: impl FnMut(&[u8], &[u8])) -> u64 {
         let Members::Many(t) = self else {
             self.for_each(f);
             return 0;
@@ -156,53 +95,108 @@ impl Members {
         start as u64
     }
 
-    /// None, in the form that `many` asks for.
-    pub(super) fn empty(many: bool) -> Self {
-        if many {
-            Members::Many(Box::default())
-        } else {
-            Members::default()
+    /// Whether pages are kept.
+    pub(super) fn is_kept(self) -> bool {
+        matches!(self, Members::Many(t) if t.is_kept())
+    }
+
+    pub(super) fn is_many(self) -> bool {
+        matches!(self, Members::Many(_))
+    }
+}
+
+impl<'a> MembersMut<'a> {
+    /// Sets a value; says whether the key is new, and gives the table in which all pairs are now if they were packed and have
+    /// outgrown that: the owner puts it in their place.
+    pub(super) fn insert(self, key: &[u8], value: &[u8]) -> (bool, Option<Box<Table>>) {
+        match self {
+            MembersMut::Few(p) => {
+                let found = p.find(key);
+                let bytes = p.bytes() + value.len() + if found.is_some() { 0 } else { key.len() };
+                if bytes <= PACKED_BYTES_MAX && (found.is_some() || p.len() < PACKED_LEN_MAX) {
+                    match found {
+                        Some(at) => p.set_value(at, value),
+                        None => p.push(key, value),
+                    }
+                    return (found.is_none(), None);
+                }
+                let mut table = Box::<Table>::default();
+                for (k, v) in p.iter() {
+                    table.insert_new(k, v);
+                }
+                let (added, _) = MembersMut::Many(&mut table).insert(key, value);
+                (added, Some(table))
+            }
+            MembersMut::Many(t) => {
+                let (n, added) = t.insert_new(key, value);
+                if !added {
+                    t.set_value(n, value);
+                }
+                (added, None)
+            }
+        }
+    }
+
+    /// So many pairs of so many bytes together are about to be added to none.
+    pub(super) fn expect(self, len: usize, bytes: usize) {
+        match self {
+            MembersMut::Few(p) if len <= PACKED_LEN_MAX && bytes <= PACKED_BYTES_MAX => p.expect(len, bytes),
+            MembersMut::Few(_) | MembersMut::Many(_) => {}
+        }
+    }
+
+    /// Removes a key; says whether it was there.
+    pub(super) fn remove(self, key: &[u8]) -> bool {
+        match self {
+            MembersMut::Few(p) => p.find(key).map(|at| p.remove(at)).is_some(),
+            MembersMut::Many(t) => t.find(key).map(|n| t.swap_remove(n)).is_some(),
+        }
+    }
+
+    /// Hands key number `n`, which must exist, to `f`, and removes its pair.
+    pub(super) fn take_nth(self, n: usize, f: impl FnOnce(&[u8])) {
+        match self {
+            MembersMut::Few(p) => {
+                let at = p.nth(n).expect("n is below len");
+                f(p.key(at));
+                p.remove(at);
+            }
+            MembersMut::Many(t) => {
+                f(t.key(n));
+                t.swap_remove(n);
+            }
         }
     }
 
     /// Adds a pair that was read: each stands once, and few are few.
-    pub(super) fn add_read(&mut self, key: &[u8], value: &[u8]) -> Result<(), DecodeError> {
+    pub(super) fn add_read(self, key: &[u8], value: &[u8]) -> Result<(), DecodeError> {
         let added = match self {
-            Members::Many(table) => table.insert_new(key, value).1,
-            Members::Few(packed) if packed.len() < PACKED_LEN_MAX && packed.find(key).is_none() => {
+            MembersMut::Many(table) => table.insert_new(key, value).1,
+            MembersMut::Few(packed) if packed.len() < PACKED_LEN_MAX && packed.find(key).is_none() => {
                 packed.push(key, value);
                 true
             }
-            Members::Few(_) => false,
+            MembersMut::Few(_) => false,
         };
         if added { Ok(()) } else { Err(DecodeError::Element) }
     }
 
     /// The table, when the pairs are many.
-    pub(super) fn table(&mut self) -> Option<&mut Table> {
+    pub(super) fn table(self) -> Option<&'a mut Table> {
         match self {
-            Members::Few(_) => None,
-            Members::Many(t) => Some(t),
+            MembersMut::Few(_) => None,
+            MembersMut::Many(t) => Some(t),
         }
     }
 
-    /// Whether pages are kept.
-    pub(super) fn is_kept(&self) -> bool {
-        matches!(self, Members::Many(t) if t.is_kept())
-    }
-
-    pub(super) fn is_many(&self) -> bool {
-        matches!(self, Members::Many(_))
-    }
-
     /// Drops about `budget` pairs; afterwards only this may be called. Returns how many are left.
-    pub(super) fn free_some(&mut self, budget: usize) -> usize {
+    pub(super) fn free_some(self, budget: usize) -> usize {
         match self {
-            Members::Few(p) => {
+            MembersMut::Few(p) => {
                 p.clear();
                 0
             }
-            Members::Many(t) => t.free_some(budget),
+            MembersMut::Many(t) => t.free_some(budget),
         }
     }
 }
@@ -210,17 +204,45 @@ impl Members {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::collections::packed_or::{Form, FormMut, PackedOr};
     use crate::collections::testing::Random;
     use std::collections::{BTreeMap, BTreeSet};
+
+    #[derive(Default)]
+    struct Owner(PackedOr<Table>);
+
+    impl Owner {
+        fn all(&self) -> Members<'_> {
+            match self.0.get() {
+                Form::Packed(p) => Members::Few(p),
+                Form::Other(t) => Members::Many(t),
+            }
+        }
+
+        fn all_mut(&mut self) -> MembersMut<'_> {
+            match self.0.get_mut() {
+                FormMut::Packed(p) => MembersMut::Few(p),
+                FormMut::Other(t) => MembersMut::Many(t),
+            }
+        }
+
+        fn insert(&mut self, key: &[u8], value: &[u8]) -> bool {
+            let (added, outgrown) = self.all_mut().insert(key, value);
+            if let Some(table) = outgrown {
+                self.0 = PackedOr::other(*table);
+            }
+            added
+        }
+    }
 
     #[test]
     fn a_walk_meets_all_that_stays_whatever_comes_and_goes() {
         for seed in 0..40 {
-            let (mut members, mut r) = (Members::default(), Random(seed));
+            let (mut members, mut r) = (Owner::default(), Random(seed));
             (0..500u64).for_each(|n| assert!(members.insert(&n.to_le_bytes(), b"")));
             let (mut met, mut cursor, mut steps) = (BTreeSet::new(), 0, 0);
             loop {
-                cursor = members.scan(cursor, 7, |key, _| {
+                cursor = members.all().scan(cursor, 7, |key, _| {
                     met.insert(key.to_vec());
                 });
                 steps += 1;
@@ -233,7 +255,7 @@ mod tests {
                     if r.below(3) == 0 {
                         members.insert(&key, b"");
                     } else {
-                        members.remove(&key);
+                        members.all_mut().remove(&key);
                     }
                 }
             }
@@ -250,8 +272,8 @@ mod tests {
         for seed in 0..30 {
             let mut r = Random(seed);
             let keys = [10, 60, 2000][seed as usize % 3];
-            let (mut members, mut model) = (Members::default(), BTreeMap::<Vec<u8>, Vec<u8>>::new());
-            let mut twin = Members::default();
+            let (mut members, mut model) = (Owner::default(), BTreeMap::<Vec<u8>, Vec<u8>>::new());
+            let mut twin = Owner::default();
             for _ in 0..6000 {
                 let key = format!("key:{}", r.below(keys)).into_bytes();
                 match r.below(10) {
@@ -262,22 +284,22 @@ mod tests {
                         model.insert(key, value);
                     }
                     5..=6 => {
-                        twin.remove(&key);
-                        assert_eq!(members.remove(&key), model.remove(&key).is_some());
+                        twin.all_mut().remove(&key);
+                        assert_eq!(members.all_mut().remove(&key), model.remove(&key).is_some());
                     }
                     7 if !model.is_empty() => {
                         let n = r.below(model.len() as u64) as usize;
-                        assert!(model.remove(members.nth_key(n)).is_some());
-                        assert_eq!(members.nth_key(n), twin.nth_key(n));
-                        members.remove_nth(n);
-                        twin.remove_nth(n);
+                        assert!(model.remove(members.all().nth_key(n)).is_some());
+                        assert_eq!(members.all().nth_key(n), twin.all().nth_key(n));
+                        members.all_mut().take_nth(n, |_| {});
+                        twin.all_mut().take_nth(n, |_| {});
                     }
-                    _ => assert_eq!(members.get(&key), model.get(&key).map(Vec::as_slice)),
+                    _ => assert_eq!(members.all().get(&key), model.get(&key).map(Vec::as_slice)),
                 }
-                assert_eq!(members.len(), model.len());
+                assert_eq!(members.all().len(), model.len());
             }
             let mut all = BTreeMap::new();
-            members.for_each(|k, v| drop(all.insert(k.to_vec(), v.to_vec())));
+            members.all().for_each(|k, v| drop(all.insert(k.to_vec(), v.to_vec())));
             assert_eq!(all, model);
         }
     }

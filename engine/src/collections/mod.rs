@@ -9,9 +9,11 @@ pub mod list;
 mod members;
 mod ordered;
 mod packed;
+mod packed_or;
 pub mod set;
 pub mod stream;
 mod table;
+mod thin_bytes;
 pub mod zset;
 
 pub use codec::{DecodeError, Decoded, Decoder, EncodedKind};
@@ -63,18 +65,18 @@ impl<T: Elements> Elements for Box<T> {
     }
 }
 
-/// Any collection.
+/// Any collection, in two words: what is small is many.
 #[derive(Clone, Debug)]
 pub enum Collection {
     /// A list.
-    List(list::List),
+    List(Box<list::List>),
     /// A set.
     Set(set::Set),
     /// A hash.
     Hash(hash::HashObj),
     /// A sorted set.
     ZSet(zset::ZSet),
-    /// A stream. Larger than the others, of which there are many more.
+    /// A stream.
     Stream(Box<stream::Stream>),
 }
 

@@ -5,7 +5,8 @@
 
 use super::Elements;
 use super::codec::{DecodeError, Source, form};
-use super::members::Members;
+use super::members::{Members, MembersMut};
+use super::packed_or::{Form, FormMut, PackedOr};
 use super::table::Table;
 use crate::digest::{Digest, combine};
 use crate::number::parse_i64;
@@ -14,55 +15,104 @@ use crate::varint::put_bytes;
 /// Redis's `set-max-intset-entries`.
 const INTSET_LEN_MAX: usize = 512;
 
-/// A set.
-#[derive(Clone, Debug)]
-pub struct Set(Repr);
+/// A set. While its members are few and not all integers they are all there is.
+#[derive(Clone, Debug, Default)]
+pub struct Set(PackedOr<Larger>);
 
 #[derive(Clone, Debug)]
-enum Repr {
+enum Larger {
     /// Sorted.
     Ints(Vec<i64>),
-    Members(Members),
+    Many(Table),
 }
 
-impl Default for Set {
-    fn default() -> Self {
-        Set(Repr::Ints(Vec::new()))
-    }
+/// A set's members, to be read.
+enum Repr<'a> {
+    Ints(&'a [i64]),
+    Members(Members<'a>),
+}
+
+/// A set's members, to be changed.
+enum ReprMut<'a> {
+    Ints(&'a mut Vec<i64>),
+    Members(MembersMut<'a>),
 }
 
 impl Set {
+    fn repr(&self) -> Repr<'_> {
+        match self.0.get() {
+            // What it becomes is decided by its first member.
+            Form::Packed(p) if p.is_fresh() => Repr::Ints(&[]),
+            Form::Packed(p) => Repr::Members(Members::Few(p)),
+            Form::Other(Larger::Ints(ints)) => Repr::Ints(ints),
+            Form::Other(Larger::Many(t)) => Repr::Members(Members::Many(t)),
+        }
+    }
+
+    fn repr_mut(&mut self) -> ReprMut<'_> {
+        match self.0.get_mut() {
+            FormMut::Packed(p) => ReprMut::Members(MembersMut::Few(p)),
+            FormMut::Other(Larger::Ints(ints)) => ReprMut::Ints(ints),
+            FormMut::Other(Larger::Many(t)) => ReprMut::Members(MembersMut::Many(t)),
+        }
+    }
+
     /// Adds a member; says whether it is new.
     pub fn insert(&mut self, member: &[u8]) -> bool {
-        if let Repr::Ints(ints) = &mut self.0 {
+        if let Repr::Ints(ints) = self.repr() {
             match parse_i64(member).map(|n| ints.binary_search(&n).map_err(|at| (at, n))) {
                 Some(Ok(_)) => return false,
                 Some(Err((at, n))) if ints.len() < INTSET_LEN_MAX => {
-                    if ints.len() == ints.capacity() {
-                        // As with what is packed: see there.
-                        ints.reserve_exact(1 + ints.len() / 8);
-                    }
-                    ints.insert(at, n);
+                    self.insert_int(at, n);
                     return true;
                 }
                 _ => {}
             }
-            let mut members = Members::default();
-            let mut text = itoa::Buffer::new();
-            for n in ints {
-                members.insert(text.format(*n).as_bytes(), b"");
-            }
-            self.0 = Repr::Members(members);
+            self.leave_ints();
         }
-        let Repr::Members(members) = &mut self.0 else {
-            unreachable!("turned into members above")
+        self.insert_member(member)
+    }
+
+    fn insert_int(&mut self, at: usize, n: i64) {
+        match self.repr_mut() {
+            ReprMut::Ints(ints) => {
+                if ints.len() == ints.capacity() {
+                    // As with what is packed: see there.
+                    ints.reserve_exact(1 + ints.len() / 8);
+                }
+                ints.insert(at, n);
+            }
+            ReprMut::Members(_) => self.0 = PackedOr::other(Larger::Ints(vec![n])),
+        }
+    }
+
+    /// Integers become members as any.
+    fn leave_ints(&mut self) {
+        let FormMut::Other(Larger::Ints(ints)) = self.0.get_mut() else {
+            return;
         };
-        members.insert(member, b"")
+        let ints = std::mem::take(ints);
+        self.0 = PackedOr::default();
+        let mut text = itoa::Buffer::new();
+        for n in ints {
+            self.insert_member(text.format(n).as_bytes());
+        }
+    }
+
+    fn insert_member(&mut self, member: &[u8]) -> bool {
+        let ReprMut::Members(members) = self.repr_mut() else {
+            unreachable!("integers were left before")
+        };
+        let (added, outgrown) = members.insert(member, b"");
+        if let Some(table) = outgrown {
+            self.0 = PackedOr::other(Larger::Many(*table));
+        }
+        added
     }
 
     /// Whether `member` is in the set.
     pub fn contains(&self, member: &[u8]) -> bool {
-        match &self.0 {
+        match self.repr() {
             Repr::Ints(ints) => parse_i64(member).is_some_and(|n| ints.binary_search(&n).is_ok()),
             Repr::Members(members) => members.get(member).is_some(),
         }
@@ -70,30 +120,27 @@ impl Set {
 
     /// Removes a member; says whether it was there.
     pub fn remove(&mut self, member: &[u8]) -> bool {
-        match &mut self.0 {
-            Repr::Ints(ints) => parse_i64(member)
+        match self.repr_mut() {
+            ReprMut::Ints(ints) => parse_i64(member)
                 .and_then(|n| ints.binary_search(&n).ok())
                 .map(|at| ints.remove(at))
                 .is_some(),
-            Repr::Members(members) => members.remove(member),
+            ReprMut::Members(members) => members.remove(member),
         }
     }
 
     /// Hands member number `n` (below `len`) to `f`, and removes it. Which member has which number depends on the set's
     /// history alone.
     pub fn take_nth(&mut self, n: usize, f: impl FnOnce(&[u8])) {
-        match &mut self.0 {
-            Repr::Ints(ints) => f(itoa::Buffer::new().format(ints.remove(n)).as_bytes()),
-            Repr::Members(members) => {
-                f(members.nth_key(n));
-                members.remove_nth(n);
-            }
+        match self.repr_mut() {
+            ReprMut::Ints(ints) => f(itoa::Buffer::new().format(ints.remove(n)).as_bytes()),
+            ReprMut::Members(members) => members.take_nth(n, f),
         }
     }
 
     /// What `f` makes of member number `n`, which must be below `len`.
     pub fn nth<T>(&self, n: usize, f: impl FnOnce(&[u8]) -> T) -> T {
-        match &self.0 {
+        match self.repr() {
             Repr::Ints(ints) => f(itoa::Buffer::new().format(ints[n]).as_bytes()),
             Repr::Members(members) => f(members.nth_key(n)),
         }
@@ -101,7 +148,7 @@ impl Set {
 
     /// Calls `f` for one member after the other until it says true; whether it did.
     pub fn any(&self, mut f: impl FnMut(&[u8]) -> bool) -> bool {
-        match &self.0 {
+        match self.repr() {
             Repr::Ints(ints) => {
                 let mut text = itoa::Buffer::new();
                 ints.iter().any(|n| f(text.format(*n).as_bytes()))
@@ -113,7 +160,7 @@ impl Set {
     /// One step of a walk through all members: calls `f` for `count` of them, or for all of a small set. `cursor` is 0 at
     /// first and then what the last step returned, which is 0 at the end. What is there during the whole walk is met.
     pub fn scan(&self, cursor: u64, count: usize, mut f: impl FnMut(&[u8])) -> u64 {
-        match &self.0 {
+        match self.repr() {
             Repr::Ints(_) => {
                 self.for_each(f);
                 0
@@ -124,7 +171,7 @@ impl Set {
 
     /// Calls `f` for every member.
     pub fn for_each(&self, mut f: impl FnMut(&[u8])) {
-        match &self.0 {
+        match self.repr() {
             Repr::Ints(ints) => {
                 let mut text = itoa::Buffer::new();
                 ints.iter().for_each(|n| f(text.format(*n).as_bytes()));
@@ -134,7 +181,7 @@ impl Set {
     }
 
     pub(super) fn form(&self) -> u8 {
-        match &self.0 {
+        match self.repr() {
             Repr::Ints(_) => form::INTS,
             Repr::Members(members) => u8::from(members.is_many()) * form::MANY,
         }
@@ -142,7 +189,7 @@ impl Set {
 
     /// Appends the members, in order.
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
-        match &self.0 {
+        match self.repr() {
             Repr::Ints(ints) => ints.iter().for_each(|n| out.extend_from_slice(&n.to_le_bytes())),
             Repr::Members(members) => members.for_each(|member, _| put_bytes(out, member)),
         }
@@ -150,15 +197,19 @@ impl Set {
 
     /// An empty one that is not of sorted integers.
     pub(super) fn empty(form: u8) -> Self {
-        Set(Repr::Members(Members::empty(form & form::MANY != 0)))
+        if form & form::MANY != 0 {
+            Set(PackedOr::other(Larger::Many(Table::default())))
+        } else {
+            Set::default()
+        }
     }
 
     /// Reads `count` more members, of one that is not of sorted integers.
     pub(super) fn decode_some(&mut self, count: usize, source: &mut Source<'_>) -> Result<(), DecodeError> {
-        let Repr::Members(members) = &mut self.0 else {
-            unreachable!("made by `empty`")
-        };
-        (0..count).try_for_each(|_| members.add_read(source.bytes()?, b""))
+        (0..count).try_for_each(|_| match self.repr_mut() {
+            ReprMut::Members(members) => members.add_read(source.bytes()?, b""),
+            ReprMut::Ints(_) => unreachable!("made by `empty`"),
+        })
     }
 
     pub(super) fn decode(form: u8, len: usize, source: &mut Source<'_>) -> Result<Self, DecodeError> {
@@ -175,25 +226,25 @@ impl Set {
             }
             ints.push(n);
         }
-        Ok(Set(Repr::Ints(ints)))
+        Ok(Set(PackedOr::other(Larger::Ints(ints))))
     }
 
     /// The table, when the members are many.
     pub(super) fn table(&mut self) -> Option<&mut Table> {
-        match &mut self.0 {
-            Repr::Ints(_) => None,
-            Repr::Members(members) => members.table(),
+        match self.repr_mut() {
+            ReprMut::Ints(_) => None,
+            ReprMut::Members(members) => members.table(),
         }
     }
 
     /// Whether pages are kept.
     pub(super) fn is_kept(&self) -> bool {
-        matches!(&self.0, Repr::Members(members) if members.is_kept())
+        matches!(self.repr(), Repr::Members(members) if members.is_kept())
     }
 
     /// What OBJECT ENCODING says.
     pub fn encoding(&self) -> &'static str {
-        match &self.0 {
+        match self.repr() {
             Repr::Ints(_) => "intset",
             Repr::Members(_) => "hashtable",
         }
@@ -202,7 +253,7 @@ impl Set {
 
 impl Elements for Set {
     fn len(&self) -> usize {
-        match &self.0 {
+        match self.repr() {
             Repr::Ints(ints) => ints.len(),
             Repr::Members(members) => members.len(),
         }
@@ -210,9 +261,10 @@ impl Elements for Set {
 
     fn memory(&self) -> usize {
         size_of::<Self>()
-            + match &self.0 {
-                Repr::Ints(ints) => ints.capacity() * size_of::<i64>(),
-                Repr::Members(members) => members.memory(),
+            + match self.0.get() {
+                Form::Packed(p) => p.memory(),
+                Form::Other(Larger::Ints(ints)) => size_of::<Larger>() + ints.capacity() * size_of::<i64>(),
+                Form::Other(Larger::Many(t)) => size_of::<Larger>() + t.memory(),
             }
     }
 
@@ -228,12 +280,12 @@ impl Elements for Set {
     }
 
     fn free_some(&mut self, budget: usize) -> usize {
-        match &mut self.0 {
-            Repr::Ints(ints) => {
+        match self.repr_mut() {
+            ReprMut::Ints(ints) => {
                 ints.clear();
                 0
             }
-            Repr::Members(members) => members.free_some(budget),
+            ReprMut::Members(members) => members.free_some(budget),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! same commands, whatever the hash function, and a random pair is found in constant time.
 
 use super::kept::Kept;
+use super::thin_bytes::{self, ThinBytes};
 use crate::varint::put_bytes;
 use std::sync::OnceLock;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -26,7 +27,7 @@ const SLOTS_MIN: usize = 64;
 /// Slots of the largest segment: splitting one looks at three quarters as many pairs, some tens of microseconds when none
 /// of them is in the cache.
 const SLOTS_MAX: usize = 1024;
-/// Pairs of a chunk, 24 KiB: what is allocated at once when a table grows.
+/// Pairs of a chunk, 16 KiB: what is allocated at once when a table grows.
 const CHUNK_PAIRS: usize = 1024;
 /// Pairs of a page: encoding them takes a few microseconds.
 const PAGE_PAIRS: usize = 64;
@@ -38,7 +39,7 @@ struct Pair {
     hash: u32,
     key_len: u32,
     /// Key, then value.
-    bytes: Box<[u8]>,
+    bytes: ThinBytes,
 }
 
 /// The pairs, in chunks so that adding one never moves the others.
@@ -225,6 +226,7 @@ impl Table {
             + self.segments.capacity() * size_of::<Segment>()
             + (self.slots + self.directory.capacity()) * size_of::<u32>()
             + self.bytes
+            + self.pairs.len * thin_bytes::HEAD
             + self.kept.memory()
     }
 
@@ -292,7 +294,7 @@ impl Table {
             u32::try_from(n).expect("a collection has fewer than 2^32 elements"),
             hash,
         );
-        let bytes = [key, value].concat().into_boxed_slice();
+        let bytes = ThinBytes::concat(key, value);
         self.bytes += bytes.len();
         self.pairs.push(Pair {
             hash,
@@ -395,7 +397,7 @@ impl Table {
             return;
         }
         let old_len = p.bytes.len();
-        p.bytes = [&p.bytes[..key_len], value].concat().into_boxed_slice();
+        p.bytes = ThinBytes::concat(&p.bytes[..key_len], value);
         self.bytes = self.bytes - old_len + key_len + value.len();
     }
 

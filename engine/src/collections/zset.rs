@@ -11,6 +11,7 @@ use super::codec::{DecodeError, Source, form};
 use super::members::{PACKED_BYTES_MAX, PACKED_LEN_MAX};
 use super::ordered::{Entry, Ordered};
 use super::packed::{Packed, Place};
+use super::packed_or::{Form, FormMut, PackedOr};
 use super::table::Table;
 use crate::digest::{Digest, combine};
 use crate::varint::put_bytes;
@@ -21,30 +22,16 @@ const LISTPACK_LEN_MAX: usize = 128;
 /// Redis's `zset-max-listpack-value`, in bytes.
 const LISTPACK_MEMBER_BYTES_MAX: usize = 64;
 
-/// A sorted set. Scores are never NaN.
+/// A sorted set. Scores are never NaN. Few members are packed, sorted, and their values are the scores; whether it has
+/// outgrown what Redis calls a listpack is their mark then.
 #[derive(Clone, Debug, Default)]
-pub struct ZSet {
-    repr: Repr,
-    outgrew_listpack: bool,
-}
-
-#[derive(Clone, Debug)]
-enum Repr {
-    /// Sorted; values are scores.
-    Few(Packed),
-    Many(Box<Many>),
-}
-
-impl Default for Repr {
-    fn default() -> Self {
-        Repr::Few(Packed::default())
-    }
-}
+pub struct ZSet(PackedOr<Many>);
 
 #[derive(Clone, Debug, Default)]
 struct Many {
     table: Table,
     order: Ordered,
+    outgrew_listpack: bool,
 }
 
 fn score_of(value: &[u8]) -> f64 {
@@ -88,7 +75,7 @@ impl Many {
 
     fn compare_with<'a>(table: &'a Table, score: f64, member: &'a [u8]) -> impl Fn(Entry) -> Ordering + 'a {
         // Only equal scores cost a look at the bytes.
-        move |e| match e.score.partial_cmp(&score).expect("scores are never NaN") {
+        move |e| match { e.score }.partial_cmp(&score).expect("scores are never NaN") {
             Ordering::Equal => table.key(e.pair as usize).cmp(member),
             different => different,
         }
@@ -114,9 +101,9 @@ impl ZSet {
     pub fn insert(&mut self, member: &[u8], score: f64) -> bool {
         // A negative zero is stored as zero, as Redis does while a set is small.
         let score = score + 0.0;
-        let added = match &mut self.repr {
-            Repr::Many(many) => many.insert(member, score),
-            Repr::Few(p) => match p.find(member) {
+        let added = match self.0.get_mut() {
+            FormMut::Other(many) => many.insert(member, score),
+            FormMut::Packed(p) => match p.find(member) {
                 Some(at) => {
                     if score_of(p.value(at)) != score {
                         p.remove(at);
@@ -129,47 +116,64 @@ impl ZSet {
                     true
                 }
                 None => {
-                    let mut many = Box::<Many>::default();
+                    let mut many = Many::default();
                     for (k, v) in p.iter() {
                         many.insert(k, score_of(v));
                     }
                     many.insert(member, score);
-                    self.repr = Repr::Many(many);
+                    many.outgrew_listpack = p.is_marked();
+                    self.0 = PackedOr::other(many);
                     true
                 }
             },
         };
-        self.outgrew_listpack |= added && (self.len() > LISTPACK_LEN_MAX || member.len() > LISTPACK_MEMBER_BYTES_MAX);
+        if added && (self.len() > LISTPACK_LEN_MAX || member.len() > LISTPACK_MEMBER_BYTES_MAX) {
+            self.outgrow_listpack();
+        }
         added
+    }
+
+    fn outgrow_listpack(&mut self) {
+        match self.0.get_mut() {
+            FormMut::Packed(p) => p.set_marked(true),
+            FormMut::Other(many) => many.outgrew_listpack = true,
+        }
+    }
+
+    fn outgrew_listpack(&self) -> bool {
+        match self.0.get() {
+            Form::Packed(p) => p.is_marked(),
+            Form::Other(many) => many.outgrew_listpack,
+        }
     }
 
     /// A member's score.
     pub fn score(&self, member: &[u8]) -> Option<f64> {
-        match &self.repr {
-            Repr::Few(p) => p.find(member).map(|at| score_of(p.value(at))),
-            Repr::Many(many) => many.table.find(member).map(|n| score_of(many.table.value(n))),
+        match self.0.get() {
+            Form::Packed(p) => p.find(member).map(|at| score_of(p.value(at))),
+            Form::Other(many) => many.table.find(member).map(|n| score_of(many.table.value(n))),
         }
     }
 
     /// Removes a member; says whether it was there.
     pub fn remove(&mut self, member: &[u8]) -> bool {
-        match &mut self.repr {
-            Repr::Few(p) => p.find(member).map(|at| p.remove(at)).is_some(),
-            Repr::Many(many) => many.table.find(member).map(|n| many.remove(n)).is_some(),
+        match self.0.get_mut() {
+            FormMut::Packed(p) => p.find(member).map(|at| p.remove(at)).is_some(),
+            FormMut::Other(many) => many.table.find(member).map(|n| many.remove(n)).is_some(),
         }
     }
 
     /// Hands the member with the lowest score to `f`, or the one with the highest if `highest`, and removes it; says whether
     /// there was one.
     pub fn take_end(&mut self, highest: bool, f: impl FnOnce(&[u8], f64)) -> bool {
-        match &mut self.repr {
-            Repr::Few(p) => {
+        match self.0.get_mut() {
+            FormMut::Packed(p) => {
                 let end = if highest { p.places().last() } else { p.at(0) };
                 let Some(at) = end else { return false };
                 f(p.key(at), score_of(p.value(at)));
                 p.remove(at);
             }
-            Repr::Many(many) => {
+            FormMut::Other(many) => {
                 let mut end = None;
                 many.order.walk(0, 1, highest, |e| end = Some(e));
                 let Some(e) = end else { return false };
@@ -183,12 +187,12 @@ impl ZSet {
     /// Hands members and scores to `f`, lowest first: up to `count`, from rank `start` on. If `reverse`, ranks count from
     /// the highest down.
     pub fn range(&self, start: usize, count: usize, reverse: bool, mut f: impl FnMut(&[u8], f64)) {
-        match &self.repr {
-            Repr::Many(many) => {
+        match self.0.get() {
+            Form::Other(many) => {
                 many.order
                     .walk(start, count, reverse, |e| f(many.table.key(e.pair as usize), e.score));
             }
-            Repr::Few(p) if reverse => {
+            Form::Packed(p) if reverse => {
                 let all: Vec<Place> = p.places().collect();
                 all.iter()
                     .rev()
@@ -196,16 +200,16 @@ impl ZSet {
                     .take(count)
                     .for_each(|at| f(p.key(*at), score_of(p.value(*at))));
             }
-            Repr::Few(p) => p.iter().skip(start).take(count).for_each(|(k, v)| f(k, score_of(v))),
+            Form::Packed(p) => p.iter().skip(start).take(count).for_each(|(k, v)| f(k, score_of(v))),
         }
     }
 
     /// How many members come before the first one that `before` does not hold for, which must hold for no member behind that
     /// one.
     pub fn partition_point(&self, before: impl Fn(f64, &[u8]) -> bool) -> usize {
-        match &self.repr {
-            Repr::Few(p) => p.iter().take_while(|(k, v)| before(score_of(v), k)).count(),
-            Repr::Many(many) => many
+        match self.0.get() {
+            Form::Packed(p) => p.iter().take_while(|(k, v)| before(score_of(v), k)).count(),
+            Form::Other(many) => many
                 .order
                 .partition_point(|e| before(e.score, many.table.key(e.pair as usize))),
         }
@@ -214,9 +218,9 @@ impl ZSet {
     /// How many members come before this one, and its score.
     pub fn rank(&self, member: &[u8]) -> Option<(usize, f64)> {
         let score = self.score(member)?;
-        let rank = match &self.repr {
-            Repr::Few(p) => p.iter().take_while(|(k, _)| *k != member).count(),
-            Repr::Many(many) => {
+        let rank = match self.0.get() {
+            Form::Packed(p) => p.iter().take_while(|(k, _)| *k != member).count(),
+            Form::Other(many) => {
                 let compare = Many::compare_with(&many.table, score, member);
                 many.order.partition_point(|e| compare(e) == Ordering::Less)
             }
@@ -226,14 +230,14 @@ impl ZSet {
 
     /// Removes `count` members from rank `start` on; there must be as many.
     pub fn remove_range(&mut self, start: usize, count: usize) {
-        match &mut self.repr {
-            Repr::Few(p) => {
+        match self.0.get_mut() {
+            FormMut::Packed(p) => {
                 for _ in 0..count {
                     let at = p.nth(start).expect("the range lies inside");
                     p.remove(at);
                 }
             }
-            Repr::Many(many) => {
+            FormMut::Other(many) => {
                 for _ in 0..count {
                     let mut pair = 0;
                     many.order.walk(start, 1, false, |e| pair = e.pair);
@@ -245,12 +249,12 @@ impl ZSet {
 
     /// Hands the member in position `n`, below `len`, to `f`. Which position a member has depends on the set's history alone.
     pub fn nth<T>(&self, n: usize, f: impl FnOnce(&[u8], f64) -> T) -> T {
-        match &self.repr {
-            Repr::Few(p) => {
+        match self.0.get() {
+            Form::Packed(p) => {
                 let at = p.nth(n).expect("n is below len");
                 f(p.key(at), score_of(p.value(at)))
             }
-            Repr::Many(many) => f(many.table.key(n), score_of(many.table.value(n))),
+            Form::Other(many) => f(many.table.key(n), score_of(many.table.value(n))),
         }
     }
 
@@ -260,7 +264,7 @@ impl ZSet {
     /// A large set is walked from the last position to the first: a removal moves only the last member, to a position that
     /// either comes later or had its turn while that member had its turn, too.
     pub fn scan(&self, cursor: u64, count: usize, mut f: impl FnMut(&[u8], f64)) -> u64 {
-        let Repr::Many(many) = &self.repr else {
+        let Form::Other(many) = self.0.get() else {
             self.range(0, usize::MAX, false, f);
             return 0;
         };
@@ -277,8 +281,8 @@ impl ZSet {
     }
 
     pub(super) fn form(&self) -> u8 {
-        u8::from(matches!(self.repr, Repr::Many(_))) * form::MANY
-            + u8::from(self.outgrew_listpack) * form::OUTGREW_LISTPACK
+        u8::from(matches!(self.0.get(), Form::Other(_))) * form::MANY
+            + u8::from(self.outgrew_listpack()) * form::OUTGREW_LISTPACK
     }
 
     /// Appends members and scores: in their order while few, in that of the table when many.
@@ -287,23 +291,23 @@ impl ZSet {
             put_bytes(out, member);
             out.extend_from_slice(score);
         };
-        match &self.repr {
-            Repr::Few(p) => p.iter().for_each(&mut put),
-            Repr::Many(many) => many.table.iter().for_each(&mut put),
+        match self.0.get() {
+            Form::Packed(p) => p.iter().for_each(&mut put),
+            Form::Other(many) => many.table.iter().for_each(&mut put),
         }
     }
 
     /// An empty one that is about to have many members.
     pub(super) fn empty_of_many(form: u8) -> Self {
-        ZSet {
-            repr: Repr::Many(Box::default()),
+        ZSet(PackedOr::other(Many {
             outgrew_listpack: form & form::OUTGREW_LISTPACK != 0,
-        }
+            ..Many::default()
+        }))
     }
 
     /// Reads `count` more members, of one that has many.
     pub(super) fn decode_some(&mut self, count: usize, source: &mut Source<'_>) -> Result<(), DecodeError> {
-        let Repr::Many(many) = &mut self.repr else {
+        let FormMut::Other(many) = self.0.get_mut() else {
             unreachable!("made by `empty_of_many`")
         };
         for _ in 0..count {
@@ -336,44 +340,46 @@ impl ZSet {
             few.push(member, &bytes);
             last = Some((score, member));
         }
-        Ok(ZSet {
-            repr: Repr::Few(few),
-            outgrew_listpack: form & form::OUTGREW_LISTPACK != 0,
-        })
+        few.set_marked(form & form::OUTGREW_LISTPACK != 0);
+        Ok(ZSet(few.into()))
     }
 
     /// The table, when the members are many.
     pub(super) fn table(&mut self) -> Option<&mut Table> {
-        match &mut self.repr {
-            Repr::Few(_) => None,
-            Repr::Many(many) => Some(&mut many.table),
+        match self.0.get_mut() {
+            FormMut::Packed(_) => None,
+            FormMut::Other(many) => Some(&mut many.table),
         }
     }
 
     /// Whether pages are kept.
     pub(super) fn is_kept(&self) -> bool {
-        matches!(&self.repr, Repr::Many(many) if many.table.is_kept())
+        matches!(self.0.get(), Form::Other(many) if many.table.is_kept())
     }
 
     /// What OBJECT ENCODING says.
     pub fn encoding(&self) -> &'static str {
-        if self.outgrew_listpack { "skiplist" } else { "listpack" }
+        if self.outgrew_listpack() {
+            "skiplist"
+        } else {
+            "listpack"
+        }
     }
 }
 
 impl Elements for ZSet {
     fn len(&self) -> usize {
-        match &self.repr {
-            Repr::Few(p) => p.len(),
-            Repr::Many(many) => many.table.len(),
+        match self.0.get() {
+            Form::Packed(p) => p.len(),
+            Form::Other(many) => many.table.len(),
         }
     }
 
     fn memory(&self) -> usize {
         size_of::<Self>()
-            + match &self.repr {
-                Repr::Few(p) => p.capacity(),
-                Repr::Many(many) => size_of::<Many>() + many.table.memory() + many.order.memory(),
+            + match self.0.get() {
+                Form::Packed(p) => p.memory(),
+                Form::Other(many) => size_of::<Many>() + many.table.memory() + many.order.memory(),
             }
     }
 
@@ -390,17 +396,17 @@ impl Elements for ZSet {
     }
 
     fn free_some(&mut self, budget: usize) -> usize {
-        match &mut self.repr {
-            Repr::Few(p) => {
+        match self.0.get_mut() {
+            FormMut::Packed(p) => {
                 p.clear();
                 0
             }
             // The tree first: then the pairs' bytes, which are the larger part.
-            Repr::Many(many) if many.order.len() > 0 => {
+            FormMut::Other(many) if many.order.len() > 0 => {
                 many.order.free_some(budget);
                 many.table.len().max(1)
             }
-            Repr::Many(many) => many.table.free_some(budget),
+            FormMut::Other(many) => many.table.free_some(budget),
         }
     }
 }

@@ -14,11 +14,15 @@ const STRING_STEP_BYTES: usize = 8 << 10;
 /// Steps of work that freeing one chunk of a cleared table counts for: as many bytes of a string.
 pub const CHUNK_STEPS: usize = CHUNK_BYTES / STRING_STEP_BYTES;
 
-/// A value that its record names by id.
+/// A value that its record names by id, in two words: small collections are many.
 #[derive(Clone, Debug)]
 pub enum Object {
     /// A string longer than fits a record.
-    Str(Vec<u8>),
+    #[expect(
+        clippy::box_collection,
+        reason = "the two words are of every object, and long strings are few"
+    )]
+    Str(Box<Vec<u8>>),
     /// A collection.
     Coll(Collection),
 }
@@ -27,7 +31,7 @@ impl Object {
     /// Bytes of memory besides those of `self`.
     pub fn bytes(&self) -> usize {
         match self {
-            Object::Str(s) => s.capacity(),
+            Object::Str(s) => size_of::<Vec<u8>>() + s.capacity(),
             Object::Coll(c) => c.memory_outside(),
         }
     }
@@ -144,6 +148,8 @@ impl Objects {
         Some(object)
     }
 }
+
+const _: () = assert!(size_of::<Object>() == 16);
 
 /// Large values that no key names any more.
 #[derive(Default)]

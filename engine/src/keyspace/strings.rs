@@ -135,7 +135,7 @@ impl Keyspace {
         if inline {
             rec.value_mut().copy_from_slice(value);
         } else {
-            rec.set_object(self.objects.insert(Object::Str(value.to_vec())));
+            rec.set_object(self.objects.insert(Object::Str(value.to_vec().into())));
         }
     }
 
@@ -184,7 +184,7 @@ impl Keyspace {
                 if was_inline {
                     let bytes = rec.value().to_vec();
                     let rec = self.place(Some(spot), hash, key, shape, expire);
-                    rec.set_object(self.objects.insert(Object::Str(bytes)));
+                    rec.set_object(self.objects.insert(Object::Str(bytes.into())));
                 }
                 let spot = self.table.find(hash, key).expect("placed above");
                 self.change(spot);

@@ -146,7 +146,7 @@ mod tests {
         Value::Collection(match draw(1, 7) {
             6 => Collection::Stream(stream(seed, size).into()),
             0 => return Value::Str(text(7).into_bytes()),
-            1 => Collection::List(list),
+            1 => Collection::List(list.into()),
             2 => Collection::Set(set),
             3 => Collection::Set((0..size).fold(Set::default(), |mut ints, n| {
                 ints.insert((draw(n, 9_000_000_000) as i64 - 70_000).to_string().as_bytes());

@@ -98,8 +98,8 @@ pub(super) fn value(bytes: &[u8]) -> Option<Value> {
 
 fn collection(kind: u8, source: &mut Source<'_>) -> Option<Collection> {
     let collection = match kind {
-        kind::LIST => Collection::List(list(source)?),
-        kind::LIST_QUICKLIST_2 => Collection::List(quicklist(source)?),
+        kind::LIST => Collection::List(list(source)?.into()),
+        kind::LIST_QUICKLIST_2 => Collection::List(quicklist(source)?.into()),
         kind::SET => {
             let mut members = Vec::new();
             for _ in 0..source.length()? {

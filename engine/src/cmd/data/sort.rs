@@ -255,7 +255,7 @@ fn run(x: &mut Exec<'_>, reply: &mut dyn Reply, may_store: bool) -> Result<(), C
         }
     }
     if let Some(target) = q.store {
-        let existed = x.ks.put_collection(target, Collection::List(list), None);
+        let existed = x.ks.put_collection(target, Collection::List(list.into()), None);
         x.ks.note_stored(EventClasses::LIST, "sortstore", target, count == 0, existed);
         reply.int(count as i64);
     }

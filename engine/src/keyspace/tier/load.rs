@@ -25,7 +25,7 @@ impl Loaded<'_> {
     pub(in super::super) fn decoded(&self) -> Result<(Shape, Option<Object>), DecodeError> {
         let object = match self.kind {
             Kind::Str if self.bytes.len() <= VALUE_INLINE_MAX => None,
-            Kind::Str => Some(Object::Str(self.bytes.to_vec())),
+            Kind::Str => Some(Object::Str(self.bytes.to_vec().into())),
             _ => {
                 let (collection, used) = Collection::decode(self.bytes)?;
                 if used != self.bytes.len() || collection.is_empty() {

@@ -85,7 +85,7 @@ pub(in crate::cmd) fn ltrim(x: &mut Exec<'_>, reply: &mut dyn Reply) {
                 x.ks.note(EventClasses::GENERIC, "del", key);
             } else {
                 let cut = list.trim(first, len);
-                x.ks.discard(Collection::List(cut));
+                x.ks.discard(Collection::List(cut.into()));
                 x.ks.note(EventClasses::LIST, "ltrim", key);
             }
         }
