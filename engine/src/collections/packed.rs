@@ -100,7 +100,12 @@ impl Packed {
     }
 
     fn block(&mut self) -> &mut ThinBytes {
-        self.0.get_or_insert_with(|| ThinBytes::zeros(HEAD))
+        self.block_of(HEAD)
+    }
+
+    /// The block, of so many bytes if it is made now.
+    fn block_of(&mut self, len: usize) -> &mut ThinBytes {
+        self.0.get_or_insert_with(|| ThinBytes::zeros(len))
     }
 
     fn set_used(&mut self, used: usize) {
@@ -204,7 +209,7 @@ impl Packed {
     /// there comes beyond them: most collections are small, many, and filled once, and to move one now and then costs less
     /// than twice its memory for good.
     fn lengthen(&mut self, by: usize) -> usize {
-        let block = self.block();
+        let block = self.block_of(HEAD + by);
         let used = Self::used(block);
         if block.len() < HEAD + used + by {
             block.resize(HEAD + used + by + used / 8);
@@ -215,8 +220,8 @@ impl Packed {
 
     /// Makes room for `len` pairs of so many bytes together, which are about to be added to none.
     pub(super) fn expect(&mut self, len: usize, bytes: usize) {
-        let block = self.block();
         let wanted = HEAD + bytes + 2 * len;
+        let block = self.block_of(wanted);
         if Self::used(block) == 0 && block.len() < wanted {
             block.resize(wanted);
         }

@@ -4,7 +4,7 @@
 //! length u32 | bytes
 //! ```
 
-use std::alloc::{Layout, alloc, dealloc, handle_alloc_error, realloc};
+use std::alloc::{Layout, alloc, alloc_zeroed, dealloc, handle_alloc_error, realloc};
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
@@ -61,9 +61,9 @@ impl ThinBytes {
 
     /// So many zeros.
     pub(super) fn zeros(len: usize) -> Self {
-        let mut none = Self::concat(b"", b"");
-        none.resize(len);
-        none
+        Self::stored(len);
+        // SAFETY: the layout has a size; all bytes are initialised, being zero.
+        unsafe { Self::made(alloc_zeroed(layout(len)), len) }
     }
 
     /// Cuts bytes off, or adds zeros.
