@@ -216,3 +216,25 @@ fn many_calls_without_an_answer_hide_nothing() {
     bad::<List>(&cut_off(list(4, 12)));
     bad::<List>(&cut_off(list(7, 99)));
 }
+
+#[test]
+fn pops_behind_many_calls_without_an_answer_are_explained() {
+    // Ten are there; nine pops and ten pushes have no answer. Eight of the pops and all of the pushes took effect, as pops and a
+    // list show that come later.
+    let history = |popped: [u32; 6], shown: [u32; 6]| {
+        let mut calls = in_turn(&(0..10).map(|n| Listed::Push(n, n as usize + 1)).collect::<Vec<_>>());
+        calls.extend((0..9).map(|n| op(Listed::Pop(None), 1000 + 20 * n, 0)));
+        calls.extend((10..20).map(|n| op(Listed::Push(n, 0), 1000 + 17 * u64::from(n), 0)));
+        let pops = popped.into_iter().zip(0..);
+        calls.extend(pops.map(|(n, at)| op(Listed::Pop(Some(n)), 3000 + 20 * at, 3030 + 20 * at)));
+        calls.push(op(Listed::Push(20, 7), 3200, 3210));
+        calls.push(op(Listed::Range(shown.into_iter().chain([20]).collect()), 3220, 3230));
+        calls
+    };
+    let shown = [19, 14, 16, 15, 18, 17];
+    good::<List>(&history([8, 9, 11, 10, 13, 12], shown));
+    // One comes back that was popped; one is popped twice; one is popped behind those that came after it.
+    bad::<List>(&history([8, 9, 11, 10, 13, 12], [19, 14, 16, 15, 18, 12]));
+    bad::<List>(&history([8, 9, 11, 10, 13, 13], shown));
+    bad::<List>(&history([9, 11, 8, 10, 13, 12], shown));
+}

@@ -34,6 +34,12 @@ pub trait Model {
         true
     }
 
+    /// Whether what `shown` shows has something that `call`, which took effect, has added, and `state` has no longer: added
+    /// once, it does not come back.
+    fn is_lost(_state: &Self::State, _shown: &Self::Call, _call: &Self::Call) -> bool {
+        false
+    }
+
     /// Removes calls without an answer whose effect would show in some answer, and shows in none.
     fn forget_unseen(_answered: &[Op<Self::Call>], _unanswered: &mut Vec<Op<Self::Call>>) {}
 }
@@ -112,7 +118,13 @@ fn leads_on<M: Model>(at: &Point<M::State>, done: &[Op<M::Call>], open: &[Op<M::
     let removed = removed.filter(|&n| M::removes(&done[n].call)).count();
     let perhaps = (0..open.len()).filter(|&n| !at.unanswered.has(n) && M::removes(&open[n].call));
     let removals = removed + perhaps.count();
-    shown.iter().any(|&n| M::may_show(&at.state, &done[n].call, removals))
+    let perhaps = (0..open.len()).filter(|&n| at.unanswered.has(n)).map(|n| &open[n].call);
+    let ahead = (at.first..done.len()).filter(|n| at.ahead.has(n - at.first));
+    let took_effect: Vec<_> = perhaps.chain(ahead.map(|n| &done[n].call)).collect();
+    shown.iter().map(|&n| &done[n].call).any(|shown| {
+        let is_lost = |call: &&M::Call| M::is_lost(&at.state, shown, call);
+        M::may_show(&at.state, shown, removals) && !took_effect.iter().any(is_lost)
+    })
 }
 
 /// Looks for an order of all answered calls, and any of the others, in which each reply is right and each call takes

@@ -128,7 +128,15 @@ impl Model for List {
     fn may_show(state: &Vec<u32>, call: &Listed, removals: usize) -> bool {
         let Listed::Range(found) = call else { return true };
         // What is not popped stands before what is pushed.
-        (0..=removals.min(state.len())).any(|popped| found.starts_with(&state[popped..]))
+        let popped = state.iter().take_while(|element| !found.contains(element)).count();
+        popped <= removals && found.starts_with(&state[popped..])
+    }
+
+    fn is_lost(state: &Vec<u32>, shown: &Listed, call: &Listed) -> bool {
+        let (Listed::Range(found), Listed::Push(element, _)) = (shown, call) else {
+            return false;
+        };
+        found.contains(element) && !state.contains(element)
     }
 
     fn forget_unseen(_answered: &[Op<Listed>], unanswered: &mut Vec<Op<Listed>>) {
