@@ -332,12 +332,16 @@ impl PeerDriver {
     /// Those of the ring.
     pub fn flush(&mut self, ring: &mut Ring, now: Tick) -> io::Result<()> {
         let (net, met) = (&mut self.net, &self.met);
+        let mut unsent = Vec::new();
         // Without a link the frame is lost, as it might be on the way: Raft sends again.
         self.hub.take_frames(|peer, frame| {
             if met.contains(&PeerId(peer.0)) {
                 net.send(PeerId(peer.0), frame);
+            } else {
+                unsent.push(peer);
             }
         });
+        unsent.into_iter().for_each(|peer| self.hub.on_unsent(peer));
         if let Some(inquiry) = &mut self.inquiry
             && let Some(place) = inquiry.step(now, self.led && !met.is_empty(), &self.nodes)
         {

@@ -30,8 +30,13 @@ pub const PATIENCE: Duration = Duration::from_millis(250);
 /// A core of another node: what its replicas are called in every group.
 pub type Peer = ReplicaId;
 
-/// Who is asked, and who waits for the answer.
-type Call<RT> = (Peer, oneshot::Sender<Answer<RT>>);
+/// A question under way.
+struct Call<RT: Runtime> {
+    to: Peer,
+    /// Waits for longer than messages do that are lost now and then.
+    is_long: bool,
+    answer: oneshot::Sender<Answer<RT>>,
+}
 
 /// See the module's text. Everything happens on one core, in its tasks.
 pub struct PeerHub<RT: Runtime> {
@@ -147,7 +152,7 @@ impl<RT: Runtime> PeerHub<RT> {
     }
 
     /// The same with another patience.
-    pub(super) fn call_within(
+    pub fn call_within(
         self: &Rc<Self>,
         patience: Duration,
         to: Peer,
@@ -157,7 +162,12 @@ impl<RT: Runtime> PeerHub<RT> {
         let id = CallId(self.next_call.get());
         self.next_call.set(id.0 + 1);
         let (sender, receiver) = LocalOneshot::channel();
-        self.calls.borrow_mut().insert(id, (to, sender));
+        let call = Call {
+            to,
+            is_long: patience > self.patience,
+            answer: sender,
+        };
+        self.calls.borrow_mut().insert(id, call);
         let waiting = Waiting { hub: self.clone(), id };
         let silent = self.silent.get();
         if !silent {
@@ -262,9 +272,9 @@ impl<RT: Runtime> PeerHub<RT> {
                 }
                 Message::Answer(call, answer) => {
                     let waiting = self.calls.borrow_mut().remove(&call);
-                    if let Some((_, sender)) = waiting {
+                    if let Some(call) = waiting {
                         // Whoever asked may have given up.
-                        let _ = sender.send(answer);
+                        let _ = call.answer.send(answer);
                     }
                 }
                 Message::Carried(bytes) => self.carried.borrow_mut().push_back((from, bytes)),
@@ -276,12 +286,18 @@ impl<RT: Runtime> PeerHub<RT> {
     /// The link to a peer is lost: nobody waits for its answers any more, and what was to be sent is dropped.
     pub fn on_lost(&self, peer: Peer) {
         self.outboxes.borrow_mut().remove(&peer);
-        let lost: Vec<_> = self
-            .calls
-            .borrow_mut()
-            .extract_if(.., |_, (to, _)| *to == peer)
-            .collect();
-        drop(lost);
+        self.give_up(|call| call.to == peer);
+    }
+
+    /// What was taken for a peer was not sent, as there is no link to it: nobody waits long for its answers. Who does not
+    /// wait long goes on waiting, as for an answer that is lost on its way.
+    pub fn on_unsent(&self, peer: Peer) {
+        self.give_up(|call| call.to == peer && call.is_long);
+    }
+
+    fn give_up(&self, on: impl Fn(&Call<RT>) -> bool) {
+        let given_up: Vec<_> = self.calls.borrow_mut().extract_if(.., |_, call| on(call)).collect();
+        drop(given_up);
     }
 
     fn count(&self, change: impl FnOnce(&mut PeerStats)) {

@@ -345,6 +345,30 @@ fn who_is_never_answered_gives_up_and_a_late_answer_is_ignored() {
 }
 
 #[test]
+fn nobody_waits_long_for_the_answer_to_what_was_not_sent() {
+    on_a_node(async {
+        let patience = Duration::from_millis(250);
+        let hub = PeerHub::<SimRuntime>::new(patience, 1);
+        let (near, far) = (ReplicaId(2), ReplicaId(3));
+        let began = exec::now();
+        let long = |to| hub.call_within(Duration::from_secs(60), to, GroupId(1), heartbeat());
+        let (unsent, short, sent) = (long(far), hub.call(far, GroupId(1), heartbeat()), long(near));
+        // There is a link to one of them.
+        hub.take_frames(|_, _| ());
+        hub.on_unsent(far);
+        assert!(unsent.await.is_err());
+        assert_eq!(exec::now(), began, "it is known at once");
+        assert!(short.await.is_err());
+        assert!(exec::now().since(began) >= patience, "as if the message were lost");
+        let mut answers = FrameBuilder::default();
+        let answer = Answer::Append(AppendEntriesResponse::Success);
+        answers.push::<SimRuntime>(GroupId(1), &Message::Answer(CallId(3), answer));
+        hub.on_frame(near, &answers.finish()).unwrap();
+        assert!(sent.await.is_ok());
+    });
+}
+
+#[test]
 fn a_full_frame_is_closed_and_the_order_is_kept() {
     on_a_node(async {
         let hub = PeerHub::<SimRuntime>::new(Duration::from_secs(1), 1);
